@@ -1,0 +1,35 @@
+package signal
+
+import (
+	"encoding/binary"
+
+	"conclave"
+)
+
+// HelloContent is what a leaf key signs in Hello: that it asks for this meeting on this connection, at this host. The
+// host binds the signature to the server that the person meant: another that relays the challenge gets it refused.
+func HelloContent(nonce []byte, meeting conclave.MeetingID, host string) []byte {
+	return content("Conclave hello 1", nonce, meeting[:], []byte(host))
+}
+
+// MediaContent is what a leaf key signs in Media: both ends' DTLS fingerprints for this leg, so that nobody stands
+// between them (RFC 8827, Section 5.6.4, has an identity provider sign them instead).
+func MediaContent(meeting conclave.MeetingID, leg conclave.LegID, m *Media) []byte {
+	var streams [14]byte
+	binary.BigEndian.PutUint32(streams[0:], m.SSRC.Microphone)
+	binary.BigEndian.PutUint32(streams[4:], m.SSRC.Camera)
+	binary.BigEndian.PutUint32(streams[8:], m.SSRC.Screen)
+	streams[12], streams[13] = m.Opus, m.VP8
+	return content("Conclave media 1", meeting[:], leg[:], m.Fingerprint, m.ServerFingerprint,
+		[]byte(m.Ufrag), []byte(m.Password), streams[:])
+}
+
+// content joins a label and parts, each behind its length in four bytes, so that no two lists of parts give one content.
+func content(label string, parts ...[]byte) []byte {
+	out := append([]byte(label), 0)
+	for _, p := range parts {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(p)))
+		out = append(out, p...)
+	}
+	return out
+}

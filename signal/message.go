@@ -1,0 +1,234 @@
+package signal
+
+import (
+	"time"
+
+	"conclave"
+)
+
+// The messages of a client, in the order in which a join sends them. Byte slices are base64 in JSON.
+type (
+	// Hello answers Challenge: who asks for which meeting. Nothing of the meeting is told before the ruling.
+	Hello struct {
+		Meeting   conclave.MeetingID `json:"meeting"`
+		Statement []byte             `json:"statement"`        // the device statement, encoded (package pass)
+		Signature []byte             `json:"signature"`        // by the leaf key over HelloContent
+		Client    Client             `json:"client"`           // claimed
+		Facts     []conclave.Fact    `json:"facts,omitempty"`  // claimed; at most 32
+		Resume    *Resume            `json:"resume,omitempty"` // a leg that lost its line or its server
+	}
+	// Resume names the leg that an endpoint with living keys comes back to.
+	Resume struct {
+		Leg   conclave.LegID `json:"leg"`
+		Epoch uint64         `json:"epoch"` // the last that it entered
+	}
+	// Client describes the program, as claimed.
+	Client struct {
+		Kind    string `json:"kind"` // "browser", "headless"
+		Name    string `json:"name"`
+		Version string `json:"version"`
+	}
+	// Join asks to be let in, after Line.
+	Join struct {
+		Facts []conclave.Fact `json:"facts,omitempty"` // claimed, as they are now
+	}
+	// Enter hands in the external commit with which a leg joins, or, where the room has no group yet, the GroupInfo of
+	// the group that it made (Commit empty, Tree set).
+	Enter struct {
+		Epoch     uint64 `json:"epoch"`            // the epoch that the commit starts from
+		Commit    []byte `json:"commit,omitempty"` // MLSMessage with a PublicMessage
+		GroupInfo []byte `json:"group_info"`       // MLSMessage with the new epoch's GroupInfo, without the tree
+		Tree      []byte `json:"tree,omitempty"`   // the ratchet tree of a new group
+	}
+	// Commit hands in a member's commit; from the server it brings an accepted one, the own included (the
+	// acknowledgement).
+	Commit struct {
+		Epoch     uint64 `json:"epoch"` // the epoch that the commit starts from
+		Message   []byte `json:"message"`
+		GroupInfo []byte `json:"group_info,omitempty"` // client only
+	}
+	// Proposal carries an MLS proposal by itself: the server's removal, or a member's own.
+	Proposal struct {
+		Epoch   uint64 `json:"epoch"`
+		Message []byte `json:"message"`
+	}
+	// Media describes the client's end of the media path; signed by the leaf key over MediaContent.
+	Media struct {
+		Ufrag             string  `json:"ufrag"`
+		Password          string  `json:"password"`
+		Fingerprint       []byte  `json:"fingerprint"`        // SHA-256 of the client's DTLS certificate
+		ServerFingerprint []byte  `json:"server_fingerprint"` // as this client was told it
+		SSRC              Streams `json:"ssrc"`
+		Opus              uint8   `json:"opus"` // the client's payload type numbers
+		VP8               uint8   `json:"vp8"`
+		Signature         []byte  `json:"signature"`
+	}
+	// Streams are the SSRCs of what a client sends; 0: it never will.
+	Streams struct {
+		Microphone uint32 `json:"microphone"`
+		Camera     uint32 `json:"camera"`
+		Screen     uint32 `json:"screen"`
+	}
+	// State is what a leg shows of itself.
+	State struct {
+		Muted  bool `json:"muted"`
+		Camera bool `json:"camera"`
+		Screen bool `json:"screen"`
+		Hand   bool `json:"hand"`
+	}
+	// Renew asks for a fresh pass.
+	Renew struct{}
+	// Decide is the chair's decision at the door.
+	Decide struct {
+		Leg   conclave.LegID `json:"leg"`
+		Admit bool           `json:"admit"`
+	}
+	// Remove is the chair's removal of a leg.
+	Remove struct {
+		Leg    conclave.LegID `json:"leg"`
+		Reason string         `json:"reason"` // one of RemoveReasons
+	}
+	// Leave ends a leg by its own wish. Proposal is its own Remove proposal, empty if it is no member yet.
+	Leave struct {
+		Proposal []byte `json:"proposal,omitempty"`
+	}
+	// Ping is answered with Pong; both sides send it every two seconds, and take a silence of six for a lost line.
+	Ping struct {
+		N uint64 `json:"n"`
+	}
+	// Pong answers Ping.
+	Pong struct {
+		N uint64 `json:"n"`
+	}
+)
+
+// RemoveReasons are the reasons that a chair may give.
+var RemoveReasons = []string{"wrong_meeting", "not_cleared", "disturbs", "other"}
+
+// The messages of the server.
+type (
+	// Challenge opens every connection.
+	Challenge struct {
+		Nonce []byte    `json:"nonce"` // 32 bytes
+		Time  time.Time `json:"time"`
+	}
+	// Line answers Hello: what we know of this line, and whether it would do. It says nothing of the meeting.
+	Line struct {
+		Grade    conclave.Grade     `json:"grade"`
+		Facts    []conclave.Fact    `json:"facts"`
+		Findings []conclave.Problem `json:"findings"` // what stands in the way, or could be better
+		Enough   bool               `json:"enough"`   // joining would be admitted or heard at the door
+	}
+	// Refused ends a request. The connection stays open for another Join where Again is set.
+	Refused struct {
+		Reasons []conclave.Problem `json:"reasons"` // never empty
+		Again   bool               `json:"again"`
+	}
+	// Waiting says that the chair has been asked.
+	Waiting struct {
+		Since time.Time `json:"since"`
+	}
+	// Admitted carries the pass and all that joining needs.
+	Admitted struct {
+		Leg     conclave.LegID `json:"leg"`
+		Pass    []byte         `json:"pass"`
+		Grants  [][]byte       `json:"grants"` // root-signed keys of the organisation (package pass)
+		Meeting Meeting        `json:"meeting"`
+		Slots   SlotCounts     `json:"slots"`
+		Server  Server         `json:"server"`
+		Group   *Group         `json:"group,omitempty"` // absent: make the group
+		Resumed bool           `json:"resumed"`         // the leg is back in its place; Commits bring it up to date
+		Commits []Commit       `json:"commits,omitempty"`
+		Pending []Proposal     `json:"pending,omitempty"` // proposals of the current epoch (when resumed)
+	}
+	// Meeting is what an admitted leg is told of its meeting.
+	Meeting struct {
+		Title      string         `json:"title"`
+		Level      conclave.Level `json:"level"`
+		LevelName  string         `json:"level_name"` // the organisation's word, for instance "RESTRICTED"
+		PolicyHash []byte         `json:"policy_hash"`
+		Since      time.Time      `json:"since"`
+		Role       conclave.Role  `json:"role"`
+	}
+	// SlotCounts says how many receiving slots the room has: the answer's template.
+	SlotCounts struct {
+		Audio  int `json:"audio"`
+		Camera int `json:"camera"`
+		Screen int `json:"screen"`
+	}
+	// Server is the server's end of the media path for this leg.
+	Server struct {
+		Ufrag       string   `json:"ufrag"`
+		Password    string   `json:"password"`
+		Fingerprint []byte   `json:"fingerprint"` // SHA-256 of the server's DTLS certificate
+		Candidates  []string `json:"candidates"`  // "192.0.2.1:7000", UDP
+	}
+	// Group is the group's public state for a joiner.
+	Group struct {
+		Epoch     uint64     `json:"epoch"`
+		GroupInfo []byte     `json:"group_info"`
+		Tree      []byte     `json:"tree"`
+		Passes    []LeafPass `json:"passes"` // renewed since they were put into the leaf
+	}
+	// LeafPass is a renewed pass of a member.
+	LeafPass struct {
+		Leaf uint32 `json:"leaf"`
+		Pass []byte `json:"pass"`
+	}
+	// Entered acknowledges Enter: the leg is a member.
+	Entered struct {
+		Epoch uint64 `json:"epoch"` // the new epoch
+		Leaf  uint32 `json:"leaf"`
+	}
+	// Stale answers an Enter or Commit that lost the race. For Enter, Group is the state to try again from; a member
+	// waits for the winner.
+	Stale struct {
+		Epoch uint64 `json:"epoch"`
+		Group *Group `json:"group,omitempty"`
+	}
+	// MediaReady acknowledges Media.
+	MediaReady struct{}
+	// Roster is the server's view of the room. Names come from the leaves' statements, never from here.
+	Roster struct {
+		Legs    []RosterLeg `json:"legs"`
+		Waiting []AtDoor    `json:"waiting,omitempty"` // for the chair only
+	}
+	// RosterLeg is one leg in the room.
+	RosterLeg struct {
+		Leg    conclave.LegID `json:"leg"`
+		Leaf   uint32         `json:"leaf"`
+		Role   conclave.Role  `json:"role"`
+		Grade  conclave.Grade `json:"grade"`
+		State  State          `json:"state"`
+		Lost   *time.Time     `json:"lost,omitempty"` // since when its line is lost
+		Joined time.Time      `json:"joined"`
+	}
+	// AtDoor is one who waits, with the statement by which the chair's client names them.
+	AtDoor struct {
+		Leg       conclave.LegID  `json:"leg"`
+		Statement []byte          `json:"statement"`
+		Grade     conclave.Grade  `json:"grade"`
+		Facts     []conclave.Fact `json:"facts"`
+		Since     time.Time       `json:"since"`
+	}
+	// Slots says who is in which receiving slot: leaf indices, -1 for an empty slot.
+	Slots struct {
+		Audio   []int `json:"audio"`
+		Camera  []int `json:"camera"`
+		Screen  []int `json:"screen"`
+		Crowded bool  `json:"crowded"` // more microphones than slots: send loudness
+	}
+	// Passes brings renewed passes of members, the own included.
+	Passes struct {
+		Passes []LeafPass `json:"passes"`
+	}
+	// Ended is the last message of a leg: why it is out.
+	Ended struct {
+		Reason conclave.Problem `json:"reason"`
+	}
+	// Failed answers a message that could not be followed; the connection goes on.
+	Failed struct {
+		Of     string           `json:"of"` // the message's type
+		Reason conclave.Problem `json:"reason"`
+	}
+)

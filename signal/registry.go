@@ -1,0 +1,120 @@
+package signal
+
+// Type implements Message.
+func (*Hello) Type() string { return "hello" }
+
+// Type implements Message.
+func (*Join) Type() string { return "join" }
+
+// Type implements Message.
+func (*Enter) Type() string { return "enter" }
+
+// Type implements Message.
+func (*Commit) Type() string { return "commit" }
+
+// Type implements Message.
+func (*Proposal) Type() string { return "proposal" }
+
+// Type implements Message.
+func (*Media) Type() string { return "media" }
+
+// Type implements Message.
+func (*State) Type() string { return "state" }
+
+// Type implements Message.
+func (*Renew) Type() string { return "renew" }
+
+// Type implements Message.
+func (*Decide) Type() string { return "decide" }
+
+// Type implements Message.
+func (*Remove) Type() string { return "remove" }
+
+// Type implements Message.
+func (*Leave) Type() string { return "leave" }
+
+// Type implements Message.
+func (*Ping) Type() string { return "ping" }
+
+// Type implements Message.
+func (*Pong) Type() string { return "pong" }
+
+// Type implements Message.
+func (*Challenge) Type() string { return "challenge" }
+
+// Type implements Message.
+func (*Line) Type() string { return "line" }
+
+// Type implements Message.
+func (*Refused) Type() string { return "refused" }
+
+// Type implements Message.
+func (*Waiting) Type() string { return "waiting" }
+
+// Type implements Message.
+func (*Admitted) Type() string { return "admitted" }
+
+// Type implements Message.
+func (*Entered) Type() string { return "entered" }
+
+// Type implements Message.
+func (*Stale) Type() string { return "stale" }
+
+// Type implements Message.
+func (*MediaReady) Type() string { return "media_ready" }
+
+// Type implements Message.
+func (*Roster) Type() string { return "roster" }
+
+// Type implements Message.
+func (*Slots) Type() string { return "slots" }
+
+// Type implements Message.
+func (*Passes) Type() string { return "passes" }
+
+// Type implements Message.
+func (*Ended) Type() string { return "ended" }
+
+// Type implements Message.
+func (*Failed) Type() string { return "failed" }
+
+func (*Enter) large()  {}
+func (*Commit) large() {}
+
+// messages makes an empty message of each type that a side may send.
+var messages = [2]map[string]func() Message{
+	FromClient: {
+		"hello":    func() Message { return new(Hello) },
+		"join":     func() Message { return new(Join) },
+		"enter":    func() Message { return new(Enter) },
+		"commit":   func() Message { return new(Commit) },
+		"proposal": func() Message { return new(Proposal) },
+		"media":    func() Message { return new(Media) },
+		"state":    func() Message { return new(State) },
+		"renew":    func() Message { return new(Renew) },
+		"decide":   func() Message { return new(Decide) },
+		"remove":   func() Message { return new(Remove) },
+		"leave":    func() Message { return new(Leave) },
+		"ping":     func() Message { return new(Ping) },
+		"pong":     func() Message { return new(Pong) },
+	},
+	FromServer: {
+		"challenge":   func() Message { return new(Challenge) },
+		"line":        func() Message { return new(Line) },
+		"refused":     func() Message { return new(Refused) },
+		"waiting":     func() Message { return new(Waiting) },
+		"admitted":    func() Message { return new(Admitted) },
+		"entered":     func() Message { return new(Entered) },
+		"stale":       func() Message { return new(Stale) },
+		"commit":      func() Message { return new(Commit) },
+		"proposal":    func() Message { return new(Proposal) },
+		"media_ready": func() Message { return new(MediaReady) },
+		"roster":      func() Message { return new(Roster) },
+		"slots":       func() Message { return new(Slots) },
+		"passes":      func() Message { return new(Passes) },
+		"ended":       func() Message { return new(Ended) },
+		"failed":      func() Message { return new(Failed) },
+		"ping":        func() Message { return new(Ping) },
+		"pong":        func() Message { return new(Pong) },
+	},
+}
