@@ -115,14 +115,9 @@ func CommonAncestor(x, y NodeIndex) NodeIndex {
 	if y.IsAncestor(x) {
 		return y
 	}
-	// The ancestor at level k keeps the bits above k and ends in 0 followed by k ones.
+	// The ancestor at level k-1 keeps the bits from k up and ends in 0 followed by k-1 ones.
 	k := uint(bits.Len32(uint32(x ^ y)))
-	k = max(k, x.Level()+1, y.Level()+1)
-	for ; ; k++ {
-		if x>>k == y>>k {
-			return (x>>k)<<k | (1<<(k-1) - 1)
-		}
-	}
+	return (x>>k)<<k | (1<<(k-1) - 1)
 }
 
 // Leaves returns the half-open range of leaves below n, itself included if it is a leaf.
