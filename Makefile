@@ -1,0 +1,71 @@
+# Two commands do everything: `make run` (a demonstration meeting on this machine) and `make test`.
+# Neither needs anything installed by hand beyond Go, Node and a browser to look with; see scripts/need.
+
+SHELL := /bin/bash
+GOFLAGS_BUILD := -trimpath -ldflags "-s -w"
+DATA ?= ./data
+
+# What the web client is built from. Generated and installed files are not inputs.
+WEB_INPUTS := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/test*' -not -name '*.go' 2>/dev/null)
+
+.PHONY: run test bench build clean \
+	need wasm web binaries test-needs test-vet test-go test-race test-web test-end
+
+run: build ## the demonstration: prints one link per person
+	@exec bin/conclave demo --data $(DATA)
+
+build: need binaries ## everything that runs, into bin/
+
+test: need ## all tests; installs what they need where it may
+	@scripts/need-test
+	@$(MAKE) --no-print-directory build test-vet test-go test-race test-web test-end
+	@echo 'make test: everything passed'
+
+bench: need ## what must be fast, compared within one run
+	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./sframe/... ./mls/... ./endpoint/... ./server/...
+
+need:
+	@scripts/need go node npm
+
+wasm: need
+	@scripts/build wasm
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json
+	@cd web && ../scripts/say npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+bin/conclave.wasm: wasm
+
+web/dist/.built: $(WEB_INPUTS) web/node_modules/.package-lock.json bin/conclave.wasm
+	@cd web && ../scripts/say npm run build --silent
+	@touch $@
+
+binaries: web/dist/.built
+	@scripts/build binaries
+
+test-needs:
+	@scripts/need-test
+
+test-vet:
+	@scripts/say go vet ./...
+	@GOOS=js GOARCH=wasm scripts/say go vet ./cmd/conclave-wasm
+
+test-go:
+	@scripts/say go test ./...
+
+# The race detector costs ten times the time, so it watches only the packages in which goroutines meet.
+test-race:
+	@scripts/say go test -race -short ./sfu/... ./signal/... ./store/... ./endpoint/... ./server/...
+
+test-web: web/node_modules/.package-lock.json
+	@cd web && ../scripts/say npm run check --silent && ../scripts/say npm test --silent
+
+test/node_modules/.package-lock.json: test/package-lock.json test/package.json
+	@cd test && ../scripts/say npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+test-end: test/node_modules/.package-lock.json
+	@scripts/say test/run
+
+clean: ## all that was built; ./data stays
+	rm -rf bin web/dist web/node_modules test/node_modules test/results
