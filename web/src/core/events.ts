@@ -1,0 +1,166 @@
+// What the page and the core worker say to each other. The events are those of Go's package endpoint (event.go), as JSON
+// objects; the commands are the page's.
+
+/** A problem as the Go side tells it: words stand in the catalogues (src/words). */
+export interface Problem {
+  code: string;
+  args?: Record<string, string>;
+  fix: string;
+}
+
+export type Grade = "open" | "hop" | "sealed" | "guarded";
+export type Role = "member" | "chair";
+export type State =
+  | "connecting"
+  | "checked"
+  | "asking"
+  | "waiting"
+  | "entering"
+  | "in"
+  | "reconnecting"
+  | "refused"
+  | "ended";
+
+/** One statement on a line; `proven` was checked by the server, all else is said by the endpoint. */
+export interface Fact {
+  name: string;
+  value: string;
+  proven: boolean;
+}
+
+export interface StateEvent {
+  state: State;
+  reasons?: Problem[];
+  again?: boolean;
+  since?: string;
+}
+
+export interface LineEvent {
+  organisation: string;
+  person: string;
+  unit: string;
+  grade: Grade;
+  facts: Fact[] | null;
+  findings: Problem[] | null;
+  enough: boolean;
+}
+
+export interface MeetingEvent {
+  title: string;
+  level: number;
+  level_name: string;
+  since: string;
+  role: Role;
+}
+
+export interface Member {
+  leaf: number;
+  self: boolean;
+  person: string;
+  name: string;
+  unit: string;
+  device: string;
+  assurance: number;
+  grade: Grade;
+  leg: string;
+  role: Role;
+  muted: boolean;
+  camera: boolean;
+  screen: boolean;
+  hand: boolean;
+  lost?: string;
+}
+
+export interface Guest {
+  leg: string;
+  name: string;
+  unit: string;
+  assurance: number;
+  grade: Grade;
+  facts: Fact[] | null;
+  since: string;
+}
+
+export interface RosterEvent {
+  members: Member[] | null;
+  waiting: Guest[] | null;
+}
+
+export interface CodeEvent {
+  groups: string[];
+  epoch: number;
+  since: string;
+  why: string;
+  who: string[] | null;
+}
+
+/** Which leaf the server says is in which receiving slot, -1 for none. */
+export interface SlotsEvent {
+  audio: number[] | null;
+  camera: number[] | null;
+  screen: number[] | null;
+  crowded: boolean;
+}
+
+/** The server's end of the media path; `fingerprint` is base64 of SHA-256, candidates are "address:port". */
+export interface MediaServer {
+  ufrag: string;
+  password: string;
+  fingerprint: string;
+  candidates: string[];
+}
+
+export interface MediaWanted {
+  slots: { audio: number; camera: number; screen: number };
+  server: MediaServer;
+}
+
+/** This end of the media path, read from the page's own offer. */
+export interface MediaOffer {
+  ufrag: string;
+  password: string;
+  fingerprint: string;
+  ssrc: { microphone: number; camera: number; screen: number };
+  opus: number;
+  vp8: number;
+}
+
+export interface Identity {
+  organisation: string;
+  name: string;
+  unit: string;
+  /** RFC 3339: how long the device statement holds. */
+  until: string;
+}
+
+export type CoreEvent =
+  | { event: "identity"; identity: Identity | null }
+  | { event: "enrolled" }
+  | { event: "enrol_failed"; problem: Problem }
+  | { event: "state"; at?: string; state: StateEvent }
+  | { event: "line"; at?: string; line: LineEvent }
+  | { event: "meeting"; at?: string; meeting: MeetingEvent }
+  | { event: "roster"; at?: string; roster: RosterEvent }
+  | { event: "code"; at?: string; code: CodeEvent }
+  | { event: "slots"; at?: string; slots: SlotsEvent }
+  | { event: "alarm"; at?: string; alarm: { problem: Problem } }
+  | { event: "failed"; at?: string; failed: { of: string; reason: Problem } }
+  | { event: "media_wanted"; media: MediaWanted }
+  | { event: "media_ready" }
+  /** Who is truly heard or seen in a slot: the leaf whose key opens its frames, -1 when none does any longer. */
+  | { event: "opened"; opened: { kind: StreamKind; slot: number; leaf: number } };
+
+export type StreamKind = "microphone" | "camera" | "screen";
+
+export type Command =
+  | { do: "identify" }
+  | { do: "enrol"; token: string; root: string; deviceName: string }
+  | { do: "open"; meeting: string; url: string }
+  | { do: "join"; facts: { name: string; value: string; proven: false }[] }
+  | { do: "media"; media: MediaOffer }
+  | { do: "state"; muted: boolean; camera: boolean; screen: boolean; hand: boolean }
+  | { do: "decide"; leg: string; admit: boolean }
+  | { do: "remove"; leg: string; reason: string }
+  | { do: "leave" }
+  /** Transfers the MessagePort whose other end the frames worker holds. */
+  | { do: "port" };

@@ -1,0 +1,24 @@
+// What the page and the frames worker say to each other, beside the port between the core and the frames worker.
+
+import type { StreamKind } from "../core/events";
+
+/** The options of each RTCRtpScriptTransform. */
+export interface TransformOptions {
+  direction: "send" | "receive";
+  kind: StreamKind;
+  /** The receiving slot; 0 for senders. */
+  slot: number;
+}
+
+export type ToFrames =
+  /** Transfers the MessagePort whose other end the core holds. */
+  | { do: "port" }
+  /** How loud the microphone is, 1 to 255; 0: not told. */
+  | { do: "loudness"; loudness: number };
+
+export type FromFrames =
+  /** Running totals of frames handed on after sealing; counted anew by each worker, never by each connection. */
+  | { event: "sealed"; sealed: Record<StreamKind, number> }
+  /** Whose key opens the frames of a slot; -1: none for two seconds. */
+  | { event: "opened"; opened: { kind: StreamKind; slot: number; leaf: number } }
+  | { event: "failed"; what: string };
