@@ -1,0 +1,124 @@
+// Package audit records what happened in meetings, without content and without names: rulings, passes, joins, commits,
+// removals, enrolments. A record is durable before what it tells of has its effect: whoever acts calls Record first and
+// acts only if it returned nil.
+//
+// Records are JSON in a stream from which the engine does not delete; the place in the stream is the record's number. This
+// first form has no Merkle tree yet: record n will be leaf n-1 of a log in the tlog-tiles format, over the same stream.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"conclave"
+	"conclave/store"
+)
+
+// Kind says what a record tells of.
+type Kind string
+
+// The kinds of records.
+const (
+	KindStarted        Kind = "started"         // the server started
+	KindPersonAdded    Kind = "person_added"    //
+	KindLinkIssued     Kind = "link_issued"     // a one-time enrolment link
+	KindEnrolment      Kind = "enrolment"       // a device was enrolled, or was refused (Codes)
+	KindRenewal        Kind = "renewal"         // a device statement was renewed, or was refused
+	KindDeviceRevoked  Kind = "device_revoked"  //
+	KindMeetingOpened  Kind = "meeting_opened"  //
+	KindMeetingEnded   Kind = "meeting_ended"   //
+	KindRuling         Kind = "ruling"          // on a request to join, or on a living leg
+	KindDecision       Kind = "decision"        // the chair's, at the door
+	KindPass           Kind = "pass"            // a pass was signed
+	KindEnter          Kind = "enter"           // a leg became a member
+	KindCommit         Kind = "commit"          // a member's commit was ordered
+	KindLost           Kind = "lost"            // a leg lost its line
+	KindResumed        Kind = "resumed"         // and is back
+	KindRemoval        Kind = "removal"         // media cut, removal proposed
+	KindRemovalOverdue Kind = "removal_overdue" // no member committed a removal in time
+	KindRemoved        Kind = "removed"         // the removal is committed: the leg has no keys
+	KindLeave          Kind = "leave"           // by its own wish
+	KindCommitRefused  Kind = "commit_refused"  // a commit broke the rules
+	KindGroupDropped   Kind = "group_dropped"   // the last member is gone
+)
+
+// Index is a record's number in the log; the first has 1.
+type Index uint64
+
+// Record is one record. Fields that do not apply are zero and absent in JSON. There are no names: who a device belongs to
+// stands in the directory, what a meeting is called stands in its entry.
+type Record struct {
+	Kind     Kind               `json:"kind"`
+	Time     time.Time          `json:"time"` // the server's clock
+	Meeting  conclave.MeetingID `json:"meeting,omitzero"`
+	Leg      conclave.LegID     `json:"leg,omitzero"`
+	By       conclave.LegID     `json:"by,omitzero"` // the leg that decided or committed
+	Device   conclave.DeviceID  `json:"device,omitzero"`
+	Outcome  string             `json:"outcome,omitempty"` // "admit", "wait", "refuse", "done"
+	Grade    *conclave.Grade    `json:"grade,omitempty"`
+	Level    *conclave.Level    `json:"level,omitempty"`
+	Codes    []string           `json:"codes,omitempty"` // of the problems that stood in the way
+	Facts    []conclave.Fact    `json:"facts,omitempty"` // of the line
+	Policy   []byte             `json:"policy,omitempty"`
+	Epoch    uint64             `json:"epoch,omitempty"`
+	TreeHash []byte             `json:"tree_hash,omitempty"` // of the epoch that a commit begins
+	Leaf     *uint32            `json:"leaf,omitempty"`
+}
+
+// Recorder writes records.
+type Recorder interface {
+	// Record returns once the record is durable. On an error the caller must not act.
+	Record(ctx context.Context, r Record) (Index, error)
+}
+
+// Log is the recorder over the store's stream.
+type Log struct{ store store.Store }
+
+// NewLog returns the log in st.
+func NewLog(st store.Store) *Log { return &Log{st} }
+
+// Record implements Recorder.
+func (l *Log) Record(ctx context.Context, r Record) (Index, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return 0, fmt.Errorf("audit: encode %s: %w", r.Kind, err)
+	}
+	seq, err := l.store.Append(ctx, store.Audit, b)
+	if err != nil {
+		return 0, fmt.Errorf("audit: record %s: %w", r.Kind, err)
+	}
+	return Index(seq), nil
+}
+
+// Entry is a record with its number.
+type Entry struct {
+	Index  Index  `json:"index"`
+	Record Record `json:"record"`
+}
+
+// Read returns at most limit records from a number on.
+func (l *Log) Read(ctx context.Context, from Index, limit int) ([]Entry, error) {
+	records, err := l.store.Read(ctx, store.Audit, store.Sequence(from), limit)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	entries := make([]Entry, len(records))
+	for i, r := range records {
+		entries[i].Index = Index(r.Sequence)
+		if err := json.Unmarshal(r.Value, &entries[i].Record); err != nil {
+			return nil, fmt.Errorf("audit: record %d cannot be read: %v", r.Sequence, err)
+		}
+	}
+	return entries, nil
+}
+
+// Codes returns the codes of problems, for a record.
+func Codes(problems []conclave.Problem) []string {
+	var codes []string
+	for _, p := range problems {
+		codes = append(codes, p.Code)
+	}
+	return codes
+}
