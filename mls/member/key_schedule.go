@@ -1,7 +1,8 @@
 package member
 
 import (
-	"crypto/subtle"
+	"crypto/hmac"
+	"crypto/hpke"
 	"errors"
 
 	"conclave/mls"
@@ -66,6 +67,11 @@ func (e *epochSecrets) confirmationTag(confirmedTranscriptHash []byte) []byte {
 	return e.suite.MAC(e.confirmation, confirmedTranscriptHash)
 }
 
+// confirms tells whether tag is the confirmation tag.
+func (e *epochSecrets) confirms(confirmedTranscriptHash, tag []byte) bool {
+	return hmac.Equal(e.confirmationTag(confirmedTranscriptHash), tag)
+}
+
 // export is MLS-Exporter (Section 8.5). length is in bytes.
 func (e *epochSecrets) export(label string, context []byte, length int) ([]byte, error) {
 	if length < 0 || length > 255*e.suite.HashSize() {
@@ -77,7 +83,7 @@ func (e *epochSecrets) export(label string, context []byte, length int) ([]byte,
 }
 
 // externalKey is the key pair that joiners encrypt to (Section 8.3).
-func (e *epochSecrets) externalKey() (private, public []byte, err error) {
+func (e *epochSecrets) externalKey() (hpke.PrivateKey, error) {
 	return e.suite.DeriveKeyPair(e.external)
 }
 
@@ -91,6 +97,3 @@ func (e *epochSecrets) wipe() {
 		*s = nil
 	}
 }
-
-// equal compares two tags in constant time.
-func equal(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }

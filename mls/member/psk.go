@@ -26,8 +26,8 @@ type PSK struct {
 // Resumption is the resumption PSK of one epoch of a group.
 type Resumption struct {
 	_       [0]func()
-	GroupID []byte
-	Epoch   uint64
+	GroupID mls.GroupID
+	Epoch   mls.Epoch
 	Secret  []byte
 }
 
@@ -58,7 +58,7 @@ func (s *pskStore) remove(id []byte) {
 
 // addResumption keeps a copy of the resumption PSK of an epoch; beyond
 // maxResumption the oldest one goes.
-func (s *pskStore) addResumption(groupID []byte, epoch uint64, secret []byte) {
+func (s *pskStore) addResumption(groupID mls.GroupID, epoch mls.Epoch, secret []byte) {
 	s.resumption = append(s.resumption, Resumption{
 		GroupID: bytes.Clone(groupID), Epoch: epoch, Secret: bytes.Clone(secret),
 	})
@@ -73,13 +73,13 @@ func (s *pskStore) addResumption(groupID []byte, epoch uint64, secret []byte) {
 // find returns the secret behind id, which stays the store's.
 func (s *pskStore) find(id *mls.PreSharedKeyID) ([]byte, error) {
 	switch id.Type {
-	case mls.PSKTypeExternal:
+	case mls.PSKExternal:
 		for i := range s.external {
 			if bytes.Equal(s.external[i].ID, id.ID) {
 				return s.external[i].Secret, nil
 			}
 		}
-	case mls.PSKTypeResumption:
+	case mls.PSKResumption:
 		for i := range s.resumption {
 			r := &s.resumption[i]
 			if r.Epoch == id.Epoch && bytes.Equal(r.GroupID, id.GroupID) {
@@ -115,12 +115,9 @@ func (s *pskStore) secret(suite mls.CipherSuite, ids []mls.PreSharedKeyID) ([]by
 			wipe(out)
 			return nil, err
 		}
-		var label mls.Writer // PSKLabel
-		ids[i].MarshalMLS(&label)
-		label.Uint16(uint16(i))
-		label.Uint16(uint16(len(ids)))
+		label := mls.Marshal(mls.PSKLabel{ID: ids[i], Index: uint16(i), Count: uint16(len(ids))})
 		extracted := suite.Extract(zero, psk)
-		input := suite.ExpandWithLabel(extracted, "derived psk", label.Bytes(), n)
+		input := suite.ExpandWithLabel(extracted, "derived psk", label, n)
 		next := suite.Extract(input, out)
 		wipe(extracted)
 		wipe(input)

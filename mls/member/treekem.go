@@ -1,12 +1,16 @@
 package member
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
 	"conclave/mls"
 )
+
+// pathLabel is the label under which path secrets are encrypted.
+const pathLabel = "UpdatePathNode"
 
 // privateTree holds the HPKE private keys that a member knows: its leaf's and
 // those of ancestors (RFC 9420, Section 7.4). A key stands only as long as the
@@ -16,49 +20,112 @@ type privateTree struct {
 	keys map[mls.NodeIndex]keyPair
 }
 
-// keyPair is an HPKE key pair in its encoded form.
+// keyPair is an HPKE key pair in its encoded form, which can be wiped.
 type keyPair struct {
-	_               [0]func()
-	public, private []byte
+	_       [0]func()
+	public  mls.EncryptionKey
+	private []byte
 }
 
-// pathSecrets are what a committer derived for an UpdatePath.
+// deriveKeyPair is KEM.DeriveKeyPair; secret stays the caller's.
+func deriveKeyPair(suite mls.CipherSuite, secret []byte) (keyPair, error) {
+	k, err := suite.DeriveKeyPair(secret)
+	if err != nil {
+		return keyPair{}, fmt.Errorf("member: derive key pair: %v", err)
+	}
+	private, err := k.Bytes()
+	if err != nil {
+		return keyPair{}, fmt.Errorf("member: derive key pair: %v", err)
+	}
+	return keyPair{public: k.PublicKey().Bytes(), private: private}, nil
+}
+
+// newKeyPair makes a key pair from Nh bytes of rand.
+func newKeyPair(suite mls.CipherSuite, rand io.Reader) (keyPair, error) {
+	secret, err := newSecret(suite, rand)
+	if err != nil {
+		return keyPair{}, err
+	}
+	defer wipe(secret)
+	return deriveKeyPair(suite, secret)
+}
+
+// newSecret reads Nh bytes of rand.
+func newSecret(suite mls.CipherSuite, rand io.Reader) ([]byte, error) {
+	b := make([]byte, suite.HashSize())
+	if _, err := io.ReadFull(rand, b); err != nil {
+		return nil, fmt.Errorf("member: read random bytes: %w", err)
+	}
+	return b, nil
+}
+
+func (k keyPair) clone() keyPair {
+	return keyPair{public: k.public, private: bytes.Clone(k.private)}
+}
+
+// decrypt opens what was encrypted to the key with a label.
+func (k keyPair) decrypt(suite mls.CipherSuite, label string, context []byte, c mls.HPKECiphertext) ([]byte, error) {
+	private, err := suite.ParsePrivateKey(k.private)
+	if err != nil {
+		return nil, fmt.Errorf("member: %v", err)
+	}
+	return suite.DecryptWithLabel(private, label, context, c)
+}
+
+// next returns copies of the keys that still stand in tree.
+func (t *privateTree) next(tree *mls.RatchetTree) *privateTree {
+	n := &privateTree{keys: make(map[mls.NodeIndex]keyPair, len(t.keys))}
+	for at, k := range t.keys {
+		if public := tree.EncryptionKey(at); public != nil && bytes.Equal(public, k.public) {
+			n.keys[at] = k.clone()
+		}
+	}
+	return n
+}
+
+// set takes over k as the key of a node.
+func (t *privateTree) set(at mls.NodeIndex, k keyPair) {
+	wipe(t.keys[at].private)
+	t.keys[at] = k
+}
+
+func (t *privateTree) wipe() {
+	if t == nil {
+		return
+	}
+	for _, k := range t.keys {
+		wipe(k.private)
+	}
+	clear(t.keys)
+}
+
+// pathSecrets are the secrets of an UpdatePath from some node up.
 type pathSecrets struct {
 	_      [0]func()
-	nodes  []mls.NodeIndex // filtered direct path, from the bottom
+	nodes  []mls.NodeIndex // of the filtered direct path, from the bottom
 	secret [][]byte        // one for each node
 	keys   []keyPair       // one for each node
 	commit []byte
 }
 
-// derivePath runs the ratchet of path secrets up nodes, the first secret
-// being that of nodes[0]; it takes over first. Without nodes, first itself is
-// the commit secret: the committer is alone.
+// derivePath runs the ratchet of path secrets up nodes (Section 7.4), the
+// first secret being that of nodes[0]; it takes over first. Without nodes,
+// first itself is the commit secret: the committer is alone.
 func derivePath(suite mls.CipherSuite, nodes []mls.NodeIndex, first []byte) (*pathSecrets, error) {
 	p := &pathSecrets{nodes: nodes, commit: first}
 	for range nodes {
 		node := suite.DeriveSecret(p.commit, "node")
-		private, public, err := suite.DeriveKeyPair(node)
+		k, err := deriveKeyPair(suite, node)
 		wipe(node)
 		if err != nil {
 			p.wipe()
-			return nil, fmt.Errorf("member: derive node key: %v", err)
+			return nil, err
 		}
 		p.secret = append(p.secret, p.commit)
-		p.keys = append(p.keys, keyPair{public: public, private: private})
+		p.keys = append(p.keys, k)
 		p.commit = suite.DeriveSecret(p.commit, "path")
 	}
 	return p, nil
-}
-
-func (p *pathSecrets) wipe() {
-	if p == nil {
-		return
-	}
-	for _, s := range p.secret {
-		wipe(s)
-	}
-	wipe(p.commit)
 }
 
 // at returns the path secret of a node, or nil.
@@ -69,4 +136,154 @@ func (p *pathSecrets) at(n mls.NodeIndex) []byte {
 		}
 	}
 	return nil
+}
+
+// moveKeys gives the private keys to t.
+func (p *pathSecrets) moveKeys(t *privateTree) {
+	for i, n := range p.nodes {
+		t.set(n, p.keys[i])
+	}
+	p.keys = nil
+}
+
+func (p *pathSecrets) wipe() {
+	if p == nil {
+		return
+	}
+	for _, s := range p.secret {
+		wipe(s)
+	}
+	for _, k := range p.keys {
+		wipe(k.private)
+	}
+	wipe(p.commit)
+}
+
+// createPath renews the path of a leaf in tree (which it changes) and returns
+// its keys (Section 7.5). sign completes the new leaf, whose encryption key,
+// source and parent hash are set. nodes of the UpdatePath carry no ciphertexts
+// yet: encryptPath adds them when the new group context is known.
+func createPath(suite mls.CipherSuite, rand io.Reader, tree *mls.RatchetTree, own mls.LeafIndex, leaf *mls.LeafNode,
+	sign func(*mls.LeafNode) error) (path *mls.UpdatePath, secrets *pathSecrets, leafKey keyPair, err error) {
+	first, err := newSecret(suite, rand)
+	if err != nil {
+		return nil, nil, keyPair{}, err
+	}
+	nodes, _ := tree.FilteredDirectPath(own)
+	if secrets, err = derivePath(suite, nodes, first); err != nil {
+		return nil, nil, keyPair{}, err
+	}
+	defer func() {
+		if err != nil {
+			secrets.wipe()
+			wipe(leafKey.private)
+		}
+	}()
+	if leafKey, err = newKeyPair(suite, rand); err != nil {
+		return nil, nil, keyPair{}, err
+	}
+	public := make([]mls.EncryptionKey, len(nodes))
+	for i := range nodes {
+		public[i] = secrets.keys[i].public
+	}
+	leaf.Source = mls.LeafFromCommit
+	leaf.Lifetime = mls.Lifetime{}
+	leaf.EncryptionKey = leafKey.public
+	if leaf.ParentHash, err = tree.SetPath(own, public); err != nil {
+		return nil, nil, keyPair{}, fmt.Errorf("member: %v", err)
+	}
+	if err = sign(leaf); err != nil {
+		return nil, nil, keyPair{}, err
+	}
+	tree.SetLeaf(own, leaf)
+	path = &mls.UpdatePath{LeafNode: leaf, Nodes: make([]mls.UpdatePathNode, len(nodes))}
+	for i := range nodes {
+		path.Nodes[i].EncryptionKey = public[i]
+	}
+	return path, secrets, leafKey, nil
+}
+
+// encryptPath encrypts each path secret to the members below the copath node,
+// less those that the same commit adds. context is the encoded provisional
+// group context.
+func encryptPath(suite mls.CipherSuite, tree *mls.RatchetTree, own mls.LeafIndex, path *mls.UpdatePath, secrets *pathSecrets,
+	added []mls.LeafIndex, context []byte) error {
+	_, copath := tree.FilteredDirectPath(own)
+	for i := range path.Nodes {
+		resolution := tree.ResolutionWithout(copath[i], added)
+		list := make([]mls.HPKECiphertext, len(resolution))
+		for j, n := range resolution {
+			c, err := suite.EncryptWithLabel(tree.EncryptionKey(n), pathLabel, context, secrets.secret[i])
+			if err != nil {
+				return fmt.Errorf("member: encrypt path secret: %v", err)
+			}
+			list[j] = c
+		}
+		path.Nodes[i].EncryptedPathSecret = list
+	}
+	return nil
+}
+
+var errPath = errors.New("member: update path does not fit the tree")
+
+// decryptPath opens the path secret meant for own and derives those above
+// (Section 7.5). tree has the path's public keys merged already; keys are the
+// member's of the epoch before.
+func decryptPath(suite mls.CipherSuite, tree *mls.RatchetTree, keys *privateTree, own, sender mls.LeafIndex, path *mls.UpdatePath,
+	added []mls.LeafIndex, context []byte) (*pathSecrets, error) {
+	nodes, copath := tree.FilteredDirectPath(sender)
+	if len(nodes) != len(path.Nodes) {
+		return nil, errPath
+	}
+	me := own.Node()
+	at := -1
+	for i, c := range copath {
+		if c == me || c.IsAncestor(me) {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		return nil, errPath
+	}
+	resolution := tree.ResolutionWithout(copath[at], added)
+	ciphertexts := path.Nodes[at].EncryptedPathSecret
+	if len(resolution) != len(ciphertexts) {
+		return nil, errPath
+	}
+	for i, n := range resolution {
+		if n != me && !n.IsAncestor(me) {
+			continue
+		}
+		k, ok := keys.keys[n]
+		if !ok || !bytes.Equal(k.public, tree.EncryptionKey(n)) {
+			continue
+		}
+		first, err := k.decrypt(suite, pathLabel, context, ciphertexts[i])
+		if err != nil {
+			return nil, fmt.Errorf("member: path secret: %v", err)
+		}
+		return derivePathTo(suite, tree, nodes[at:], first)
+	}
+	return nil, errors.New("member: no private key for the update path")
+}
+
+// derivePathTo is derivePath for a secret that came from a peer: the derived
+// public keys must be those of tree.
+func derivePathTo(suite mls.CipherSuite, tree *mls.RatchetTree, nodes []mls.NodeIndex, first []byte) (*pathSecrets, error) {
+	if len(first) != suite.HashSize() {
+		wipe(first)
+		return nil, errors.New("member: path secret has the wrong size")
+	}
+	p, err := derivePath(suite, nodes, first)
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range nodes {
+		if !bytes.Equal(p.keys[i].public, tree.EncryptionKey(n)) {
+			p.wipe()
+			return nil, errors.New("member: path secret does not match the public key of its node")
+		}
+	}
+	return p, nil
 }
