@@ -378,6 +378,29 @@ func (s CipherSuite) CheckEncryptionKey(key EncryptionKey) error {
 	return nil
 }
 
+// encryptionKeySize is the size of HPKE public keys in bytes.
+func (s CipherSuite) encryptionKeySize() int {
+	switch s.must().kem {
+	case kemP256:
+		return 65
+	case kemP384:
+		return 97
+	case kemP521:
+		return 133
+	case kemX25519:
+		return 32
+	case kemMLKEM768:
+		return 1184
+	case kemMLKEM1024:
+		return 1568
+	case kemMLKEM768P256:
+		return 1184 + 65
+	case kemMLKEM1024P384:
+		return 1568 + 97
+	}
+	return 1184 + 32
+}
+
 // GenerateKeyPair makes an HPKE key pair with the system's randomness.
 func (s CipherSuite) GenerateKeyPair() (hpke.PrivateKey, error) {
 	k, err := s.must().newKEM().GenerateKey()
