@@ -24,6 +24,14 @@ func MediaContent(meeting conclave.MeetingID, leg conclave.LegID, m *Media) []by
 		[]byte(m.Ufrag), []byte(m.Password), streams[:])
 }
 
+// EnrolContent is what a leaf key signs to be enrolled: that whoever holds the link's token, in its text form, holds the key.
+func EnrolContent(token string) []byte { return append([]byte("Conclave enrol 1\x00"), token...) }
+
+// RenewContent is what a leaf key signs to have its statement renewed, over a nonce of POST /v1/nonce.
+func RenewContent(nonce, statement []byte, host string) []byte {
+	return content("Conclave renew 1", nonce, statement, []byte(host))
+}
+
 // content joins a label and parts, each behind its length in four bytes, so that no two lists of parts give one content.
 func content(label string, parts ...[]byte) []byte {
 	out := append([]byte(label), 0)

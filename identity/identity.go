@@ -1,0 +1,230 @@
+// Package identity knows the organisation's people, their devices and its meetings, and holds its working keys. A person
+// gets a one-time link; with it one device is enrolled: its key proves that it is there, and gets a device statement that
+// names the person, to be renewed every few days. It does not decide who may join what (package admission).
+//
+// What it keeps stands in the store under the prefixes person, device, token and meeting, one JSON value each. Every change
+// that matters to an investigation is recorded before it is made (package audit).
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/store"
+)
+
+// Limits of what the directory takes.
+const (
+	maxName   = 128 // bytes of a person's, unit's, device's or meeting's name; a statement's limit (package pass)
+	maxPeople = 1000
+)
+
+// Person is a human known to the organisation.
+type Person struct {
+	ID    conclave.PersonID `json:"id"` // [a-z0-9] first, then also . _ -; at most 64 bytes
+	Name  string            `json:"name"`
+	Unit  string            `json:"unit"`
+	Added time.Time         `json:"added"`
+}
+
+// Door says who decides on invited people whose line is good enough.
+type Door string
+
+// The doors.
+const (
+	DoorInvited Door = "invited" // nobody: they walk in
+	DoorChair   Door = "chair"   // the chair, on each of them
+)
+
+// Meeting is a meeting as it was called.
+type Meeting struct {
+	ID     conclave.MeetingID  `json:"id"`
+	Title  string              `json:"title"`
+	Level  conclave.Level      `json:"level"`
+	Chair  conclave.PersonID   `json:"chair"`
+	People []conclave.PersonID `json:"people"` // invited, the chair among them
+	Door   Door                `json:"door"`
+	Opened time.Time           `json:"opened"`
+	Ended  *time.Time          `json:"ended,omitempty"`
+}
+
+// Invited says whether a person stands on the list.
+func (m *Meeting) Invited(person conclave.PersonID) bool {
+	for _, p := range m.People {
+		if p == person {
+			return true
+		}
+	}
+	return false
+}
+
+// Directory is the organisation's directory. It may be used by several goroutines.
+type Directory struct {
+	store        store.Store
+	organisation *Organisation
+	record       audit.Recorder
+}
+
+// NewDirectory returns the directory that st holds.
+func NewDirectory(st store.Store, o *Organisation, record audit.Recorder) *Directory {
+	return &Directory{st, o, record}
+}
+
+func problem(code, fix string) conclave.Problem { return conclave.Problem{Code: code, Fix: fix} }
+
+// AddPerson enters a person, or changes the name and unit of one who is there. Errors hold a conclave.Problem where the
+// caller can mend it.
+func (d *Directory) AddPerson(ctx context.Context, p Person, now time.Time) error {
+	if !goodID(string(p.ID)) {
+		return problem("person_id", "choose_other_id")
+	}
+	if !goodText(p.Name) || p.Name == "" || !goodText(p.Unit) {
+		return problem("person_name", "choose_other_name")
+	}
+	p.Added = now.UTC()
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonAdded, Time: now.UTC()}); err != nil {
+		return err
+	}
+	return d.put(ctx, personKey(p.ID), p)
+}
+
+// Person returns a person, or a Problem person_unknown.
+func (d *Directory) Person(ctx context.Context, id conclave.PersonID) (Person, error) {
+	var p Person
+	if !goodID(string(id)) {
+		return p, problem("person_unknown", "ask_administrator")
+	}
+	_, err := d.get(ctx, personKey(id), &p)
+	if errors.Is(err, store.ErrNotFound) {
+		return p, problem("person_unknown", "ask_administrator")
+	}
+	return p, err
+}
+
+// OpenMeeting enters a meeting under a fresh pointer. Title, Level, Chair, People and Door are the caller's; the chair is
+// invited in any case.
+func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, now time.Time) (Meeting, error) {
+	if !goodText(m.Title) || m.Title == "" {
+		return m, problem("meeting_title", "choose_other_name")
+	}
+	if m.Door != DoorInvited && m.Door != DoorChair {
+		return m, problem("meeting_door", "choose_door")
+	}
+	if len(m.People) > maxPeople {
+		return m, problem("meeting_people", "invite_fewer")
+	}
+	if !m.Invited(m.Chair) {
+		m.People = append(m.People, m.Chair)
+	}
+	for _, id := range m.People {
+		if _, err := d.Person(ctx, id); err != nil {
+			return m, err
+		}
+	}
+	var err error
+	if m.ID, err = conclave.NewMeetingID(rand); err != nil {
+		return m, fmt.Errorf("identity: draw a pointer: %w", err)
+	}
+	m.Opened, m.Ended = now.UTC(), nil
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindMeetingOpened, Time: m.Opened, Meeting: m.ID, Level: &m.Level}); err != nil {
+		return m, err
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return m, fmt.Errorf("identity: %w", err)
+	}
+	if _, err := d.store.Create(ctx, meetingKey(m.ID), b); err != nil {
+		return m, fmt.Errorf("identity: %w", err)
+	}
+	return m, nil
+}
+
+// Meeting returns a meeting, or a Problem meeting_unknown.
+func (d *Directory) Meeting(ctx context.Context, id conclave.MeetingID) (Meeting, error) {
+	var m Meeting
+	_, err := d.get(ctx, meetingKey(id), &m)
+	if errors.Is(err, store.ErrNotFound) {
+		return m, problem("meeting_unknown", "check_link")
+	}
+	return m, err
+}
+
+// EndMeeting marks a meeting as over. It does not put anybody out.
+func (d *Directory) EndMeeting(ctx context.Context, id conclave.MeetingID, now time.Time) error {
+	m, err := d.Meeting(ctx, id)
+	if err != nil || m.Ended != nil {
+		return err
+	}
+	at := now.UTC()
+	m.Ended = &at
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindMeetingEnded, Time: at, Meeting: id}); err != nil {
+		return err
+	}
+	return d.put(ctx, meetingKey(id), m)
+}
+
+func (d *Directory) get(ctx context.Context, key store.Key, v any) (store.Revision, error) {
+	e, err := d.store.Get(ctx, key)
+	if err != nil {
+		return 0, fmt.Errorf("identity: %w", err)
+	}
+	if err := json.Unmarshal(e.Value, v); err != nil {
+		return 0, fmt.Errorf("identity: a stored value cannot be read: %v", err)
+	}
+	return e.Revision, nil
+}
+
+func (d *Directory) put(ctx context.Context, key store.Key, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if _, err := d.store.Put(ctx, key, b); err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	return nil
+}
+
+func personKey(id conclave.PersonID) store.Key   { return "person." + store.Key(id) }
+func meetingKey(id conclave.MeetingID) store.Key { return "meeting." + store.Key(id.Text()) }
+func deviceKey(id conclave.DeviceID) store.Key   { return "device." + store.Key(id.Text()) }
+
+// goodID takes ids that are words of the store's keys: dots part them, so none may be empty.
+func goodID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	dot := true // before the first: none may stand there
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-':
+			dot = false
+		case c == '.' && !dot:
+			dot = true
+		default:
+			return false
+		}
+	}
+	return !dot
+}
+
+// goodText takes what may stand in a statement: short, valid, nothing that moves the cursor.
+func goodText(s string) bool {
+	if len(s) > maxName || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
