@@ -1,0 +1,338 @@
+package admission
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"conclave"
+)
+
+var now = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
+
+// good is a request that the default policy admits: an invited person, an enrolled device, a sealed line.
+func good() Request {
+	return Request{
+		Person:    Person{ID: "anna.weber", Known: true},
+		Meeting:   Meeting{ID: conclave.MeetingID{1}, Level: 2, Door: DoorInvited},
+		Invited:   true,
+		Statement: StatementValid,
+		Assurance: conclave.AssuranceSoftware,
+		Grade:     conclave.GradeSealed,
+		Facts:     []conclave.Fact{{Name: "network", Value: "unlisted", Proven: true}, {Name: "headset", Value: "wired"}},
+	}
+}
+
+// The golden file is what an officer for security would read to see what the default policy does.
+func TestDefaultPolicyRulesAsRecorded(t *testing.T) {
+	cases := []struct {
+		name   string
+		change func(r *Request)
+	}{
+		{"invited, enrolled, sealed", func(r *Request) {}},
+		{"guarded", func(r *Request) { r.Grade = conclave.GradeGuarded }},
+		{"the chair, though not on the list", func(r *Request) { r.Invited, r.Chair = false, true }},
+		{"not invited", func(r *Request) { r.Invited = false }},
+		{"not invited, on a phone, after the end", func(r *Request) { r.Invited, r.Grade, r.Meeting.Ended = false, conclave.GradeOpen, true }},
+		{"no such meeting", func(r *Request) { r.Invited, r.Meeting = false, Meeting{} }},
+		{"unknown person", func(r *Request) { r.Person.Known = false }},
+		{"person removed", func(r *Request) { r.Person = Person{ID: "x", Removed: true} }},
+		{"statement expired", func(r *Request) { r.Statement = StatementExpired }},
+		{"statement invalid", func(r *Request) { r.Statement = StatementInvalid }},
+		{"nothing known at all", func(r *Request) { *r = Request{} }},
+		{"RESTRICTED on an open line", func(r *Request) { r.Grade = conclave.GradeOpen }},
+		{"RESTRICTED through the gateway", func(r *Request) { r.Grade = conclave.GradeHop }},
+		{"RESTRICTED as a guest", func(r *Request) { r.Assurance = conclave.AssuranceGuest }},
+		{"RESTRICTED as a guest on a phone, after the end", func(r *Request) {
+			r.Assurance, r.Grade, r.Meeting.Ended = conclave.AssuranceGuest, conclave.GradeOpen, true
+		}},
+		{"RESTRICTED on an open line, let in by the chair", func(r *Request) { r.Grade, r.LetIn = conclave.GradeOpen, true }},
+		{"RESTRICTED on an open line, as the chair", func(r *Request) { r.Grade, r.Chair = conclave.GradeOpen, true }},
+		{"INTERNAL on an open line", func(r *Request) { r.Meeting.Level, r.Grade = 1, conclave.GradeOpen }},
+		{"INTERNAL through the gateway", func(r *Request) { r.Meeting.Level, r.Grade = 1, conclave.GradeHop }},
+		{"INTERNAL through the gateway, let in", func(r *Request) { r.Meeting.Level, r.Grade, r.LetIn = 1, conclave.GradeHop, true }},
+		{"INTERNAL as a guest", func(r *Request) { r.Meeting.Level, r.Assurance = 1, conclave.AssuranceGuest }},
+		{"OPEN on an open line", func(r *Request) { r.Meeting.Level, r.Grade = 0, conclave.GradeOpen }},
+		{"OPEN on an open line, let in", func(r *Request) { r.Meeting.Level, r.Grade, r.LetIn = 0, conclave.GradeOpen, true }},
+		{"door with the chair", func(r *Request) { r.Meeting.Door = DoorChair }},
+		{"door with the chair, as the chair", func(r *Request) { r.Meeting.Door, r.Chair = DoorChair, true }},
+		{"door with the chair, let in", func(r *Request) { r.Meeting.Door, r.LetIn = DoorChair, true }},
+		{"door unset", func(r *Request) { r.Meeting.Door = "" }},
+		{"early", func(r *Request) { r.Meeting.From = now.Add(time.Minute) }},
+		{"over by the clock", func(r *Request) { r.Meeting.Until = now }},
+		{"ended", func(r *Request) { r.Meeting.Ended = true }},
+		{"a level that does not exist", func(r *Request) { r.Meeting.Level = 3 }},
+		{"a grade that does not exist", func(r *Request) { r.Grade = 4 }},
+		{"an assurance that does not exist", func(r *Request) { r.Assurance = 4 }},
+		{"a door that does not exist", func(r *Request) { r.Meeting.Door = "window" }},
+		{"one fact twice", func(r *Request) { r.Facts = append(r.Facts, conclave.Fact{Name: "network", Value: "hq", Proven: true}) }},
+		{"65 facts", func(r *Request) { r.Facts = make([]conclave.Fact, 65) }},
+	}
+	p := Default()
+	var out strings.Builder
+	for _, c := range cases {
+		req := good()
+		c.change(&req)
+		fmt.Fprintf(&out, "%-50s %s\n", c.name, show(p.Rule(req, now)))
+	}
+	compareGolden(t, "default.golden", out.String())
+}
+
+func show(r conclave.Ruling) string {
+	words := []string{[...]string{"refuse", "wait", "admit"}[r.Outcome]}
+	for _, reason := range r.Reasons {
+		words = append(words, reason.Code+" → "+reason.Fix)
+	}
+	return strings.Join(words, "; ")
+}
+
+func compareGolden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got\n%s", path, got)
+	}
+}
+
+// Every combination of the default policy is held against what must never be, whoever asks.
+func TestDefaultPolicyKeepsItsInvariants(t *testing.T) {
+	p := Default()
+	bools := []bool{false, true}
+	n := 0
+	for level := range conclave.Level(3) {
+		for grade := conclave.GradeOpen; grade <= conclave.GradeGuarded; grade++ {
+			for assurance := conclave.AssuranceGuest; assurance <= conclave.AssuranceManaged; assurance++ {
+				for statement := StatementInvalid; statement <= StatementValid; statement++ {
+					for _, door := range []Door{DoorInvited, DoorChair} {
+						for bits := range 1 << 6 {
+							bit := func(i int) bool { return bools[bits>>i&1] }
+							req := Request{Person: Person{ID: "x", Known: bit(0), Removed: bit(1)}, Invited: bit(2), Chair: bit(3), LetIn: bit(4),
+								Meeting: Meeting{Level: level, Door: door, Ended: bit(5)}, Grade: grade, Assurance: assurance, Statement: statement}
+							checkInvariants(t, req, p.Rule(req, now))
+							n++
+						}
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d combinations", n)
+}
+
+func checkInvariants(t *testing.T, req Request, r conclave.Ruling) {
+	t.Helper()
+	fail := func(what string) { t.Errorf("%s: %+v: %s", what, req, show(r)) }
+	if (r.Outcome == conclave.Admit) != (len(r.Reasons) == 0) {
+		fail("reasons and outcome do not fit")
+	}
+	for _, reason := range r.Reasons {
+		if reason.Fix == "" || reason.Code == failed.Code {
+			fail("no way out")
+		}
+	}
+	if r.Outcome == conclave.Refuse {
+		return
+	}
+	switch {
+	case req.Meeting.Level >= 2 && req.Grade < conclave.GradeSealed:
+		fail("RESTRICTED on less than a sealed line")
+	case req.Meeting.Level >= 1 && req.Grade == conclave.GradeOpen:
+		fail("INTERNAL on an open line")
+	case req.Meeting.Level >= 2 && req.Assurance == conclave.AssuranceGuest:
+		fail("a guest at RESTRICTED")
+	case !req.Person.Known || req.Person.Removed:
+		fail("a stranger")
+	case !req.Invited && !req.Chair:
+		fail("not invited")
+	case req.Statement != StatementValid:
+		fail("without a statement")
+	case req.Meeting.Ended:
+		fail("into a meeting that is over")
+	case r.Outcome == conclave.Admit && req.Meeting.Door == DoorChair && !req.Chair && !req.LetIn:
+		fail("past the chair")
+	}
+}
+
+// Who may not ask is told the same of every meeting, and of none.
+func TestAStrangerLearnsNothingOfTheMeeting(t *testing.T) {
+	p := Default()
+	stranger := good()
+	stranger.Invited = false
+	want := show(p.Rule(stranger, now))
+	for name, m := range map[string]Meeting{
+		"none": {}, "ended": {Level: 2, Ended: true}, "open": {Level: 0, Door: DoorInvited}, "early": {From: now.Add(time.Hour)},
+	} {
+		for grade := conclave.GradeOpen; grade <= conclave.GradeGuarded; grade++ {
+			stranger.Meeting, stranger.Grade = m, grade
+			if got := show(p.Rule(stranger, now)); got != want {
+				t.Errorf("%s: got %s, want %s", name, got, want)
+			}
+		}
+	}
+}
+
+func TestTheLineOfAMistakeIsNamed(t *testing.T) {
+	const permits = "permit (principal, action, resource);\n"
+	for name, c := range map[string]struct{ source, want string }{
+		"syntax":               {permits + "forbid (principal, action, resource) when { context.invited = true };", "line 2: at \"true\""},
+		"an unknown attribute": {permits + "\n@reason(\"a\") @fix(\"b\")\nforbid (principal, action, resource) when { context.invted };", "line 3"},
+		"a wrong type":         {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal, action, resource) when { context.grade > 2 };", "line 2"},
+		"an unguarded fact":    {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal, action, resource) when { context.proven.getTag(\"network\") == \"x\" };", "line 2"},
+		"an unknown action":    {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal, action == Action::\"jion\", resource);", "line 2"},
+		"an unknown level":     {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal, action, resource in Level::\"RESTRICTD\");", "line 2: there is no Level::\"RESTRICTD\""},
+		"an unknown grade":     {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal, action, resource) when { context.grade in Grade::\"seald\" };", "line 2: there is no Grade::\"seald\""},
+		"an unknown door":      {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal, action, resource) when { resource.door == Door::\"window\" };", "line 2"},
+		"a single person":      {permits + "@reason(\"a\") @fix(\"b\")\nforbid (principal == Person::\"anna\", action, resource);", "line 2: Person"},
+		"no reason":            {permits + "\n\nforbid (principal, action, resource);", "line 4: a forbid needs @reason"},
+		"no fix":               {permits + "@reason(\"a\")\nforbid (principal, action, resource);", "line 2: a forbid needs @reason"},
+		"a reason in prose":    {permits + "@reason(\"You may not.\") @fix(\"b\")\nforbid (principal, action, resource);", "line 2: a forbid needs @reason"},
+		"another note":         {permits + "@reson(\"a\") @fix(\"b\")\nforbid (principal, action, resource);", "line 2: @reson means nothing"},
+		"a reason to permit":   {"@reason(\"a\")\npermit (principal, action, resource);", "line 1: a permit has neither"},
+		"no permit":            {"permit (principal, action == Action::\"ask\", resource);", "no permit for join"},
+		"nothing":              {"", "no permit for ask"},
+		"too much":             {permits + strings.Repeat("// \n", MaxPolicy/4), "over 262144 bytes"},
+	} {
+		_, err := Load([]byte(c.source), DefaultLevels())
+		if err == nil || !strings.HasPrefix(err.Error(), "admission: parse policy") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestLevelsThatNoPolicyCouldSpeakOfAreRefused(t *testing.T) {
+	for name, levels := range map[string]Levels{
+		"none": {}, "empty": {{Name: ""}}, "twice": {{Name: "A"}, {Name: "A"}}, "many": make(Levels, 17),
+	} {
+		if _, err := Load(defaultPolicy, levels); err == nil {
+			t.Errorf("%s: loaded", name)
+		}
+	}
+	if l, ok := DefaultLevels().Find("RESTRICTED"); !ok || l != 2 || DefaultLevels().Name(l) != "RESTRICTED" || DefaultLevels().Name(3) != "" {
+		t.Error("names and levels do not fit")
+	}
+}
+
+// Cedar skips a forbid that fails while it is evaluated. Here one overflows, which no validator can foresee.
+func TestARuleThatFailsDenies(t *testing.T) {
+	p, err := Load([]byte(`permit (principal, action, resource);
+@reason("a") @fix("b")
+forbid (principal, action == Action::"join", resource)
+when { 9223372036854775807 + (if context.chair then 1 else 0) == 0 };`), DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := good()
+	if r := p.Rule(req, now); r.Outcome != conclave.Admit {
+		t.Errorf("got %s", show(r))
+	}
+	req.Chair = true
+	if r := p.Rule(req, now); show(r) != "refuse; policy_failed → ask_administrator" {
+		t.Errorf("got %s", show(r))
+	}
+}
+
+func TestAllForbidsThatMatchAreTold(t *testing.T) {
+	p, err := Load([]byte(`permit (principal, action, resource);
+@reason("c") @fix("z") forbid (principal, action, resource) when { context.proven.hasTag("network") && context.proven.getTag("network") == "unlisted" };
+@reason("a") @fix("y") forbid (principal, action, resource) when { context.claimed.hasTag("headset") };
+@reason("a") @fix("y") forbid (principal, action, resource);
+@reason("b") @fix("x") forbid (principal, action, resource) when { context.now > datetime("2026-01-01") };
+@reason("never") @fix("x") forbid (principal, action, resource) when { context.claimed.hasTag("network") };`), DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := show(p.Rule(good(), now)); got != "refuse; c → z; a → y; b → x" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTheHashNamesPolicyAndLevels(t *testing.T) {
+	hashes := map[[32]byte]bool{Default().Hash(): true}
+	if h := Default().Hash(); !hashes[h] {
+		t.Error("one policy, two hashes")
+	}
+	more := append(DefaultLevels(), LevelWords{Name: "SECRET"})
+	for _, c := range []struct {
+		source []byte
+		levels Levels
+	}{{append(DefaultPolicy(), '\n'), DefaultLevels()}, {DefaultPolicy(), more}} {
+		p, err := Load(c.source, c.levels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hashes[p.Hash()] {
+			t.Error("two policies, one hash")
+		}
+		hashes[p.Hash()] = true
+	}
+}
+
+func TestStatementOfReadsTheProblem(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Statement
+	}{
+		{nil, StatementValid},
+		{conclave.Problem{Code: "statement_expired"}, StatementExpired},
+		{fmt.Errorf("x: %w", conclave.Problem{Code: "statement_expired"}), StatementExpired},
+		{conclave.Problem{Code: "grant_expired"}, StatementInvalid},
+		{errors.New("x"), StatementInvalid},
+	} {
+		if got := StatementOf(c.err); got != c.want {
+			t.Errorf("%v: got %v", c.err, got)
+		}
+	}
+}
+
+func TestEveryReasonOfTheDefaultHasItsOwnFix(t *testing.T) {
+	fixes := map[string]string{}
+	for _, r := range Default().rules {
+		if fix, ok := fixes[r.reason.Code]; ok && fix != r.reason.Fix {
+			t.Errorf("%s: %s and %s", r.reason.Code, fix, r.reason.Fix)
+		}
+		fixes[r.reason.Code] = r.reason.Fix
+	}
+	if slices.Contains([]int{0, 1}, len(fixes)) {
+		t.Error("no reasons")
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(DefaultPolicy())
+	f.Fuzz(func(t *testing.T, source []byte) {
+		p, err := Load(source, DefaultLevels())
+		if err == nil {
+			p.Rule(good(), now)
+		}
+	})
+}
+
+func BenchmarkRule(b *testing.B) {
+	p, req := Default(), good()
+	b.ReportAllocs()
+	for b.Loop() {
+		if p.Rule(req, now).Outcome != conclave.Admit {
+			b.Fatal("refused")
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		Default()
+	}
+}
