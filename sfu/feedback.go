@@ -1,0 +1,258 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"conclave/sfu/slot"
+	"conclave/sfu/srtp"
+)
+
+const (
+	maxCompound = 32 // packets taken of one compound
+	maxNACK     = 32 // entries taken of one NACK, of up to 17 packets each
+	srMemory    = 4  // reports of the server's own that a receiver may refer to
+)
+
+// meter is what the forwarder measures of one leg's line.
+type meter struct {
+	received atomic.Uint64
+	lossUp   atomic.Uint32 // 256ths
+	lossDown atomic.Uint32 // 256ths
+	rtt      atomic.Int64  // nanoseconds
+
+	// The forwarder's: when which sender report left, to know the round trip from its echo.
+	echoes [srMemory]echo
+	echo   int
+}
+
+type echo struct {
+	middle uint32 // of the NTP time
+	at     time.Duration
+}
+
+func (t *transport) read(now time.Duration) LegStats {
+	return LegStats{
+		Ready:    t.keys.Load() != nil,
+		Open:     t.open.Load(),
+		Heard:    now - time.Duration(t.heard.Load()),
+		LossUp:   float64(t.meter.lossUp.Load()) / 256,
+		LossDown: float64(t.meter.lossDown.Load()) / 256,
+		RTT:      time.Duration(t.meter.rtt.Load()),
+		Received: t.meter.received.Load(),
+	}
+}
+
+// takeRTCP opens a compound packet and follows it. Only open legs are followed.
+func (f *forwarder) takeRTCP(b []byte, t *transport) {
+	k := t.keys.Load()
+	if k == nil {
+		f.sfu.stats.stranger.Add(1)
+		return
+	}
+	plain, err := k.opener.OpenRTCP(b)
+	if err != nil {
+		if err == srtp.ErrReplay {
+			f.sfu.stats.replayed.Add(1)
+		} else {
+			f.sfu.stats.forged.Add(1)
+		}
+		return
+	}
+	t.heard.Store(int64(f.now))
+	if !t.open.Load() {
+		return
+	}
+	f.followRTCP(plain, t, k)
+}
+
+func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
+	worst, blocks := uint8(0), false
+	for range maxCompound {
+		p, rest, ok := nextRTCP(plain)
+		if !ok {
+			if len(plain) > 0 {
+				f.sfu.stats.malformed.Add(1)
+			}
+			break
+		}
+		plain = rest
+		switch p.kind {
+		case typeSR:
+			f.takeSR(p, t)
+			if len(p.body) >= 24 {
+				blocks = f.takeReports(p.body[24:], p.format, t, &worst) || blocks
+			}
+		case typeRR:
+			if len(p.body) >= 4 {
+				blocks = f.takeReports(p.body[4:], p.format, t, &worst) || blocks
+			}
+		case typeRTPF:
+			if p.format == formatNACK {
+				f.takeNACK(p, t, k)
+			}
+		case typePSF:
+			f.takePayloadFeedback(p, t)
+		}
+	}
+	if blocks {
+		t.meter.lossDown.Store(uint32(worst))
+	}
+}
+
+// takeSR keeps a publisher's report for those who receive it.
+func (f *forwarder) takeSR(p rtcp, t *transport) {
+	if len(p.body) < 24 {
+		return
+	}
+	in := t.inbound(binary.BigEndian.Uint32(p.body))
+	if in == nil {
+		return
+	}
+	in.report = senderReport{ntp: binary.BigEndian.Uint64(p.body[4:]), rtp: binary.BigEndian.Uint32(p.body[12:]), at: f.now, fresh: true}
+}
+
+// takeReports notes what a receiver says of the slots it is sent.
+func (f *forwarder) takeReports(b []byte, n uint8, t *transport, worst *uint8) (any bool) {
+	for ; n > 0 && len(b) >= reportBlockSize; n-- {
+		r := parseReportBlock(b)
+		b = b[reportBlockSize:]
+		s := f.seat(t, r.ssrc)
+		if s == nil {
+			continue
+		}
+		any = true
+		*worst = max(*worst, r.share)
+		if r.lastSR == 0 {
+			continue
+		}
+		for _, e := range t.meter.echoes {
+			// The echo's time in receiver's hands, as it says; the rest is the way there and back.
+			if rtt := f.now - e.at - time.Duration(r.delay)*time.Second>>16; e.middle == r.lastSR && rtt > 0 && rtt < 10*time.Second {
+				t.meter.rtt.Store(int64(rtt))
+			}
+		}
+	}
+	return any
+}
+
+// seat returns the seat whose SSRC a receiver names.
+func (f *forwarder) seat(t *transport, ssrc uint32) *seat {
+	name, ok := slot.Of(ssrc)
+	if !ok {
+		return nil
+	}
+	if seats := t.room.seats(name.Kind); name.Index < len(seats) {
+		return seats[name.Index]
+	}
+	return nil
+}
+
+func (f *forwarder) takeNACK(p rtcp, t *transport, k *keys) {
+	if len(p.body) < 8 {
+		return
+	}
+	s := f.seat(t, binary.BigEndian.Uint32(p.body[4:]))
+	if s == nil {
+		return
+	}
+	b := p.body[8:]
+	for n := 0; n < maxNACK && len(b) >= 4; n++ {
+		pid, blp := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+		b = b[4:]
+		f.resend(t, k, s, pid)
+		for i := uint16(0); blp != 0; i, blp = i+1, blp>>1 {
+			if blp&1 != 0 {
+				f.resend(t, k, s, pid+i+1)
+			}
+		}
+	}
+}
+
+func (f *forwarder) takePayloadFeedback(p rtcp, t *transport) {
+	if len(p.body) < 8 {
+		return
+	}
+	switch p.format {
+	case formatPLI:
+		f.wantKey(t, binary.BigEndian.Uint32(p.body[4:]))
+	case formatFIR: // RFC 5104, Section 4.3.1: the SSRCs are in the entries
+		for b := p.body[8:]; len(b) >= 8; b = b[8:] {
+			f.wantKey(t, binary.BigEndian.Uint32(b))
+		}
+	}
+}
+
+// wantKey passes a receiver's wish on to who speaks in the slot; the throttle is at ask.
+func (f *forwarder) wantKey(t *transport, ssrc uint32) {
+	s := f.seat(t, ssrc)
+	if s == nil || !s.name.Kind.Video() || s.out.era == nil {
+		return
+	}
+	if in := s.out.speaker; in != nil && in.of != t && in.grant.Load() == s.out.era {
+		in.wantKey.Store(true)
+	}
+}
+
+// reportRoom sends every open leg of a room one compound: how its own streams arrive, how much video it may send, and
+// the sender reports of the slots.
+func (f *forwarder) reportRoom(r *Room) {
+	r.stage.reported = f.now
+	for _, t := range r.table.Load().receivers {
+		k := t.keys.Load()
+		if k == nil || !t.open.Load() {
+			continue
+		}
+		f.sendRTCP(t, k, f.appendReports(f.scratch[:0], r, t))
+	}
+	for _, s := range r.slots {
+		if in := s.out.speaker; in != nil {
+			in.report.fresh = false
+		}
+	}
+}
+
+func (f *forwarder) appendReports(b []byte, r *Room, t *transport) []byte {
+	b, at := beginRTCP(b, typeRR, slot.ServerSSRC)
+	n, worst := uint8(0), uint8(0)
+	for i := range t.in {
+		in := &t.in[i]
+		if in.ssrc == 0 || in.receipt.received == in.receipt.reported {
+			continue
+		}
+		share, lost := in.receipt.interval()
+		block := reportBlock{ssrc: in.ssrc, share: share, lost: lost, highest: uint32(in.receipt.highest), jitter: in.receipt.jitter >> 4}
+		if in.report.at != 0 {
+			block.lastSR = uint32(in.report.ntp >> 16)
+			block.delay = uint32((f.now - in.report.at) << 16 / time.Second)
+		}
+		b = block.append(b)
+		worst = max(worst, share)
+		n++
+	}
+	b = endRTCP(b, at, n)
+	if n > 0 {
+		t.meter.lossUp.Store(uint32(worst))
+	}
+	if in := &t.in[slot.Camera-1]; in.receipt.received > 0 {
+		b = appendREMB(b, in.ssrc, f.sfu.config.CameraRate)
+	}
+	if in := &t.in[slot.Screen-1]; in.receipt.received > 0 {
+		b = appendREMB(b, in.ssrc, f.sfu.config.ScreenRate)
+	}
+	noted := false
+	for _, s := range r.slots {
+		in := s.out.speaker
+		if in == nil || in.of == t || !in.report.fresh || in.grant.Load() != s.out.era || cap(b)-len(b) < 128 {
+			continue
+		}
+		b = appendSR(b, &s.out, &in.report)
+		if !noted { // one is enough to measure the round trip by
+			noted = true
+			t.meter.echoes[t.meter.echo%srMemory] = echo{middle: uint32(in.report.ntp >> 16), at: f.now}
+			t.meter.echo++
+		}
+	}
+	return b
+}

@@ -1,0 +1,480 @@
+package sfu
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"conclave/sfu/srtp"
+)
+
+const (
+	rtpHeader    = 12
+	receiveSlots = 512 // datagrams between two flushes at most
+	stageSize    = 512 // packets of one room between two flushes
+	pliInterval  = 400 * time.Millisecond
+	reportEvery  = time.Second
+)
+
+// stage is where a room's packets wait for the flush. The forwarder's.
+type stage struct {
+	audio, video []packet
+	mixed        bool // audio packets differ in size
+	staged       bool // in forwarder.rooms
+	reported     time.Duration
+}
+
+// forwarder owns the socket's receiving side and all media state. One goroutine runs it. All that is per server core
+// is in here: a second forwarder with its own socket could take a share of the rooms.
+type forwarder struct {
+	sfu     *SFU
+	sock    *socket
+	batch   *batch
+	buffers [][]byte
+	in      []datagram
+	rooms   []*Room // with packets staged
+	now     time.Duration
+	sleep   func(time.Duration)
+
+	gather  gatherer
+	sent    uint64 // RTP packets since the last flush's end
+	header  [rtpHeader]byte
+	resent  packet
+	scratch []byte // an RTCP packet in the making
+	nack    nackWriter
+	budget  int // retransmissions left in this second
+	second  time.Duration
+}
+
+func newForwarder(s *SFU) *forwarder {
+	f := &forwarder{
+		sfu:     s,
+		sock:    s.sock,
+		batch:   newBatch(s.sock, &s.stats),
+		buffers: make([][]byte, receiveSlots),
+		in:      make([]datagram, receiveSlots),
+		rooms:   make([]*Room, 0, 64),
+		scratch: make([]byte, 0, maxDatagram),
+		sleep:   time.Sleep,
+		gather:  gatherer{longest: s.config.MaxGather},
+	}
+	all := make([]byte, receiveSlots*maxDatagram)
+	for i := range f.buffers {
+		f.buffers[i] = all[i*maxDatagram : (i+1)*maxDatagram : (i+1)*maxDatagram]
+	}
+	return f
+}
+
+// run forwards until the socket is closed.
+func (f *forwarder) run() error {
+	for {
+		if err := f.turn(); err != nil {
+			return err
+		}
+	}
+}
+
+// turn waits for packets, gathers more if there is much to do, and forwards them all.
+func (f *forwarder) turn() error {
+	n, err := f.sock.receive(f.buffers, f.in, true)
+	if err != nil {
+		return err
+	}
+	f.now = f.sfu.now()
+	more := n == receiveBatch
+	// Packets wait in the socket's buffer. Those of a quiet moment do not wait at all: the last flush is long ago.
+	if wait := f.gather.wait(f.now); wait > 0 {
+		f.sleep(wait)
+		f.now, more = f.sfu.now(), true
+	}
+	for more && n < receiveSlots {
+		got, err := f.sock.receive(f.buffers[n:], f.in[n:], false)
+		if err != nil {
+			return err
+		}
+		n, more = n+got, got == receiveBatch
+	}
+	f.sfu.stats.received.Add(uint64(n))
+	addresses := *f.sfu.addresses.Load()
+	for i := range f.in[:n] {
+		f.take(&f.in[i], addresses)
+	}
+	f.flush()
+	return nil
+}
+
+// take sorts one datagram by its first byte (RFC 7983).
+func (f *forwarder) take(d *datagram, addresses map[addrKey]*transport) {
+	stats := &f.sfu.stats
+	if len(d.data) < rtpHeader {
+		stats.malformed.Add(1)
+		return
+	}
+	first := d.data[0]
+	if first < 4 {
+		if len(d.data) > maxSTUN {
+			stats.malformed.Add(1)
+			return
+		}
+		select {
+		case f.sfu.requests <- datagram{data: append([]byte(nil), d.data...), from: d.from, reply: d.reply}:
+		default:
+			stats.stunDropped.Add(1)
+		}
+		return
+	}
+	t := addresses[d.from]
+	if t == nil {
+		stats.stranger.Add(1)
+		return
+	}
+	switch {
+	case first >= 20 && first < 64:
+		t.push(d.data)
+	case first < 128 || first > 191:
+		stats.malformed.Add(1)
+	case d.data[1] >= 192 && d.data[1] <= 223: // RFC 5761, Section 4
+		f.takeRTCP(d.data, t)
+	default:
+		f.takeRTP(d.data, t)
+	}
+}
+
+// rtp is a parsed RTP header (RFC 3550, Section 5.1).
+type rtp struct {
+	size        int // of the header with everything that belongs to it
+	payloadType uint8
+	marker, pad bool
+	seq         uint16
+	ts, ssrc    uint32
+}
+
+func parseRTP(b []byte) (h rtp, ok bool) {
+	if len(b) < rtpHeader || b[0]>>6 != 2 {
+		return h, false
+	}
+	h = rtp{
+		size:        rtpHeader + 4*int(b[0]&15),
+		payloadType: b[1] & 127,
+		marker:      b[1]&128 != 0,
+		pad:         b[0]&32 != 0,
+		seq:         binary.BigEndian.Uint16(b[2:]),
+		ts:          binary.BigEndian.Uint32(b[4:]),
+		ssrc:        binary.BigEndian.Uint32(b[8:]),
+	}
+	if b[0]&16 != 0 { // an extension: never asked for, and not passed on
+		if len(b) < h.size+4 {
+			return h, false
+		}
+		h.size += 4 + 4*int(binary.BigEndian.Uint16(b[h.size+2:]))
+	}
+	return h, len(b) >= h.size+srtp.TagSize
+}
+
+func (t *transport) inbound(ssrc uint32) *inbound {
+	for i := range t.in {
+		if in := &t.in[i]; in.ssrc == ssrc && ssrc != 0 {
+			return in
+		}
+	}
+	return nil
+}
+
+// takeRTP opens a packet and stages it for its room.
+func (f *forwarder) takeRTP(b []byte, t *transport) {
+	stats := &f.sfu.stats
+	h, ok := parseRTP(b)
+	if !ok {
+		stats.malformed.Add(1)
+		return
+	}
+	k, in := t.keys.Load(), t.inbound(h.ssrc)
+	if k == nil || in == nil || h.payloadType != t.payloadType[in.kind-1] {
+		stats.stranger.Add(1)
+		return
+	}
+	before, started := in.window.Highest()
+	payload, index, err := k.opener.OpenRTP(b, h.size, h.ssrc, h.seq, &in.window)
+	if err != nil {
+		if err == srtp.ErrReplay {
+			stats.replayed.Add(1)
+		} else {
+			stats.forged.Add(1)
+		}
+		return
+	}
+	// Packets of a leg that is not open were opened, so that the rollover counter is right when it is; no more.
+	t.heard.Store(int64(f.now))
+	in.last.Store(int64(f.now))
+	t.meter.received.Add(1)
+	body := payload
+	if h.pad {
+		if n := len(body); n == 0 || body[n-1] == 0 || int(body[n-1]) > n {
+			stats.malformed.Add(1)
+			return
+		}
+		body = body[:len(body)-int(body[len(body)-1])]
+	}
+	if in.kind.Video() {
+		in.receipt.note(index, h.ts, videoClock, f.now)
+		if started {
+			in.gaps.note(index, before, f.now)
+		}
+	} else {
+		in.receipt.note(index, h.ts, audioClock, f.now)
+		if len(body) > 0 {
+			in.hear(body[len(body)-1])
+		}
+	}
+	if !t.open.Load() {
+		return
+	}
+	if in.kind.Video() {
+		f.ask(t, k, in, keyFrameStart(body))
+	}
+	f.stage(in, index, packet{owner: t, ts: h.ts, marker: h.marker, pad: h.pad, payload: payload}, body)
+}
+
+// ask sends what a video publisher is to be asked for: lost packets, and a key frame if somebody waits for one.
+func (f *forwarder) ask(t *transport, k *keys, in *inbound, isKey bool) {
+	if isKey {
+		in.wantKey.Store(false)
+	} else if in.wantKey.Load() && (in.asked == 0 || f.now-in.asked >= pliInterval) {
+		in.asked = f.now
+		in.wantKey.Store(false)
+		f.sendRTCP(t, k, appendPLI(f.scratch[:0], in.ssrc))
+	}
+	if in.gaps.n > 0 {
+		f.nack.reset()
+		in.gaps.due(f.now, f.nack.add)
+		if f.nack.n > 0 {
+			f.sendRTCP(t, k, f.nack.append(f.scratch[:0], in.ssrc))
+		}
+	}
+}
+
+// stage puts a packet into its room's stage, renumbered for its lane. body is its payload without padding.
+func (f *forwarder) stage(in *inbound, index uint64, p packet, body []byte) {
+	g := in.grant.Load()
+	if g == nil {
+		return
+	}
+	room, l := in.of.room, &g.seat.out
+	video := in.kind.Video()
+	if l.era != g {
+		if video && !keyFrameStart(body) {
+			in.wantKey.Store(true) // and still, until one comes
+			return
+		}
+		l.enter(g, in, index, p.ts, f.now)
+		p.marker = p.marker || !video // a talk spurt begins
+	}
+	if index < l.first {
+		return
+	}
+	p.seat, p.index, p.previous = g.seat, index+l.base, l.highest
+	p.ts += l.tsBase
+	if p.index > l.highest {
+		l.highest, l.at = p.index, f.now
+		if int32(p.ts-l.ts) > 0 || p.index == firstIndex {
+			l.ts = p.ts
+		}
+	}
+	l.packets++
+	l.octets += uint32(len(p.payload))
+	st := &room.stage
+	if !st.staged {
+		st.staged = true
+		f.rooms = append(f.rooms, room)
+	}
+	if video {
+		if l.ring == nil {
+			l.ring = new(ring)
+		}
+		l.ring.put(&p)
+		st.video = append(st.video, p)
+	} else {
+		st.mixed = st.mixed || len(st.audio) > 0 && len(st.audio[0].payload) != len(p.payload)
+		st.audio = append(st.audio, p)
+	}
+	if len(st.audio) == stageSize || len(st.video) == stageSize {
+		f.flushRoom(room)
+	}
+}
+
+// flush seals and sends all that is staged.
+func (f *forwarder) flush() {
+	for i, r := range f.rooms {
+		f.flushRoom(r)
+		if f.now-r.stage.reported >= reportEvery {
+			f.reportRoom(r)
+		}
+		r.stage.staged = false
+		f.rooms[i] = nil
+	}
+	f.rooms = f.rooms[:0]
+	f.batch.send()
+	f.gather.flushed(f.now, f.sent)
+	f.sent = 0
+}
+
+func (f *forwarder) flushRoom(r *Room) {
+	st := &r.stage
+	if st.mixed {
+		// Equal sizes side by side make fewer messages. Stable: one lane's packets keep their order.
+		slices.SortStableFunc(st.audio, bySize)
+	}
+	total := 0
+	for _, t := range r.table.Load().receivers {
+		p, k := t.path.Load(), t.keys.Load()
+		if p == nil || k == nil || !t.open.Load() {
+			continue
+		}
+		n := 0
+		for i := range st.audio {
+			n += f.forward(t, k, p, &st.audio[i])
+		}
+		for i := range st.video {
+			n += f.forward(t, k, p, &st.video[i])
+		}
+		total += n
+	}
+	f.sfu.stats.forwarded.Add(uint64(total))
+	f.sent += uint64(total)
+	// Payloads were read for the last time: the stage must not keep the buffers' later contents in mind.
+	st.audio, st.video, st.mixed = st.audio[:0], st.video[:0], false
+}
+
+func bySize(a, b packet) int { return cmp.Compare(len(a.payload), len(b.payload)) }
+
+// forward seals one packet for one receiver.
+func (f *forwarder) forward(t *transport, k *keys, to *path, p *packet) int {
+	if p.owner == t {
+		return 0
+	}
+	index, ok := t.streams[p.seat.number].next(p.index, p.previous)
+	if !ok {
+		return 0
+	}
+	f.seal(t, k, to, p, index)
+	return 1
+}
+
+func (f *forwarder) seal(t *transport, k *keys, to *path, p *packet, index uint64) {
+	b := f.batch
+	b.reserve()
+	h := &f.header
+	h[0] = 0x80
+	if p.pad {
+		h[0] |= 32
+	}
+	h[1] = t.payloadType[p.seat.name.Kind-1]
+	if p.marker {
+		h[1] |= 128
+	}
+	binary.BigEndian.PutUint16(h[2:], uint16(index))
+	binary.BigEndian.PutUint32(h[4:], p.ts)
+	ssrc := p.seat.out.ssrc
+	binary.BigEndian.PutUint32(h[8:], ssrc)
+	off := len(b.arena)
+	b.arena = k.sealer.SealRTP(b.arena, h[:], p.payload, ssrc, index)
+	b.added(to, off)
+}
+
+// sendRTCP seals an RTCP packet and puts it into the batch. packet may be f.scratch.
+func (f *forwarder) sendRTCP(t *transport, k *keys, packet []byte) {
+	to := t.path.Load()
+	if to == nil || len(packet) == 0 {
+		return
+	}
+	b := f.batch
+	b.reserve()
+	b.room = false
+	off := len(b.arena)
+	b.arena = k.sealer.SealRTCP(b.arena, packet)
+	if len(b.arena) > off {
+		b.added(to, off)
+		b.room = false
+	}
+}
+
+// resend seals again what a receiver says it has lost. The same index gets the same plaintext, so the same packet.
+func (f *forwarder) resend(t *transport, k *keys, s *seat, seq uint16) {
+	to := t.path.Load()
+	if s.out.ring == nil || to == nil {
+		return
+	}
+	st := &t.streams[s.number]
+	index, ok := st.back(seq)
+	if !ok || !s.out.ring.get(index, &f.resent) || f.resent.owner == t {
+		return
+	}
+	if second := f.now / time.Second; second != f.second {
+		f.second, f.budget = second, resendBudget
+	}
+	if f.budget == 0 {
+		return
+	}
+	f.budget--
+	f.resent.seat = s
+	f.seal(t, k, to, &f.resent, index+st.offset)
+	f.sfu.stats.retransmitted.Add(1)
+}
+
+// resendBudget bounds retransmissions of the whole server in a second: a peer may ask for anything.
+const resendBudget = 20_000
+
+// gatherer chooses how long packets are gathered before they are sent: not at all when there is little to do, longer the
+// more packets leave. What one packet costs falls to a fifth when ten go to one receiver together; what waiting costs is
+// heard. The measure is packets, not time used: it does not depend on what was chosen before.
+type gatherer struct {
+	longest time.Duration
+	tick    time.Duration // chosen
+	last    time.Duration // flush
+	began   time.Duration // of the window
+	packets uint64        // in the window
+}
+
+const (
+	gatherWindow = 200 * time.Millisecond
+	gatherSome   = 25_000 // packets a second from which 2 ms are gathered
+	gatherMuch   = 60_000 // from which 5 ms are
+)
+
+// wait returns how long to wait before the next flush.
+func (g *gatherer) wait(now time.Duration) time.Duration {
+	if g.tick == 0 {
+		return 0
+	}
+	return min(g.last+g.tick-now, g.tick)
+}
+
+// flushed notes what was sent and chooses anew now and then.
+func (g *gatherer) flushed(now time.Duration, packets uint64) {
+	g.last = now
+	g.packets += packets
+	elapsed := now - g.began
+	if elapsed < gatherWindow {
+		return
+	}
+	rate := g.packets * uint64(time.Second) / uint64(elapsed)
+	g.began, g.packets = now, 0
+	some, much := uint64(gatherSome), uint64(gatherMuch)
+	// Who gathers already goes on until there is clearly less.
+	if g.tick > 0 {
+		some = some * 2 / 3
+	}
+	if g.tick > 2*time.Millisecond {
+		much = much * 2 / 3
+	}
+	switch {
+	case rate >= much:
+		g.tick = 5 * time.Millisecond
+	case rate >= some:
+		g.tick = 2 * time.Millisecond
+	default:
+		g.tick = 0
+	}
+	g.tick = min(g.tick, g.longest)
+}
