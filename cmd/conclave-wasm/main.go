@@ -1,0 +1,27 @@
+//go:build js && wasm
+
+// Command conclave-wasm is the endpoint core for the browser. It runs in a worker of its own; the worker's script
+// (web/src/core/worker.ts) gives it what a browser has: the WebSocket, the device key, WebCrypto, and the page.
+//
+// The script sets the global conclaveHost before it starts the program; the program sets conclaveCore and then lives as
+// long as the worker.
+package main
+
+import "syscall/js"
+
+func main() {
+	c := &core{host: js.Global().Get("conclaveHost")}
+	js.Global().Set("conclaveCore", map[string]any{
+		"open":     c.command("open", c.open),
+		"join":     c.command("join", c.join),
+		"media":    c.command("media", c.media),
+		"state":    c.command("state", c.state),
+		"decide":   c.command("decide", c.decide),
+		"remove":   c.command("remove", c.remove),
+		"leave":    c.command("leave", c.leave),
+		"restart":  c.command("restart", c.restart),
+		"stranger": c.command("stranger", c.stranger),
+		"context":  js.FuncOf(c.context),
+	})
+	select {}
+}

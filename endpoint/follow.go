@@ -1,0 +1,396 @@
+package endpoint
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"conclave"
+	"conclave/mls"
+	"conclave/mls/member"
+	"conclave/pass"
+	"conclave/signal"
+)
+
+const (
+	// enterTries is how often an endpoint that lost the race into the group tries again.
+	enterTries = 5
+	// rankStep is what each member waits for the one before it to commit a removal.
+	rankStep = 300 * time.Millisecond
+	// Members renew their keys by themselves, at different times (design, decision "Keys").
+	refreshAfter  = 30 * time.Minute
+	refreshSpread = 30 * time.Minute
+)
+
+var (
+	errEpoch    = errors.New("endpoint: commit of another epoch")
+	errNotSelf  = errors.New("endpoint: the server acknowledges another leaf or epoch")
+	errNoGroup  = errors.New("endpoint: the server gives no group to try again from")
+	errAppeared = errors.New("endpoint: a leaf cannot be proven")
+)
+
+// enterGroup makes or joins the group and hands in what that takes. try counts lost races.
+func (s *session) enterGroup(from *signal.Group, try int) {
+	now := s.cfg.Now()
+	var m *membership
+	var enter *signal.Enter
+	var err error
+	if from == nil {
+		m, enter, err = s.found(now)
+	} else {
+		m, enter, err = s.joinGroup(from, now)
+	}
+	if err != nil {
+		s.abandon(problemOf(err, "alarm_group", "leave_and_report"), err)
+		return
+	}
+	// The old group, if any, is kept by nobody: its frames come over a media path that is gone.
+	s.replaceMember(m)
+	m.tries = try
+	s.send(enter)
+	s.after(dueAnswer, answerLimit)
+}
+
+func (s *session) replaceMember(m *membership) {
+	if s.member != nil {
+		for _, l := range s.member.live {
+			s.cfg.Media.Retire(l.epoch)
+		}
+		s.member.wipe()
+	}
+	s.forget(dueCommit)
+	s.member = m
+}
+
+// entered is the acknowledgement: this endpoint is a member.
+func (s *session) entered(m *signal.Entered) {
+	if s.member == nil || s.member.entered || s.wire == nil {
+		s.lost(errOutOfTurn)
+		return
+	}
+	if m.Epoch != uint64(s.member.group.Epoch()) || mls.LeafIndex(m.Leaf) != s.member.group.OwnLeaf() {
+		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "leave_and_report"}, errNotSelf)
+		return
+	}
+	s.member.entered = true
+	s.backIn()
+	s.newEpoch(nil)
+	s.refreshLater()
+}
+
+// backIn is what a leg does whenever it is in, for the first time or again.
+func (s *session) backIn() {
+	s.forget(dueAnswer)
+	s.failed = 0
+	s.lostAt = nil
+	if s.shown != nil {
+		s.send(s.shown)
+	}
+	s.enter(StateIn)
+	s.after(dueLook, settle)
+}
+
+// stale is a lost race. A joiner tries again from the state that it is given; a member waits for the winner's commit.
+func (s *session) stale(m *signal.Stale) {
+	if s.member == nil {
+		s.lost(errOutOfTurn)
+		return
+	}
+	if s.member.entered {
+		s.member.dropStaged()
+		s.planCommit()
+		return
+	}
+	if m.Group == nil {
+		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, errNoGroup)
+		return
+	}
+	try := s.member.tries + 1
+	if try > enterTries {
+		s.finish(StateRefused, &conclave.Problem{Code: "room_too_busy", Fix: "join_again"})
+		return
+	}
+	s.enterGroup(m.Group, try)
+}
+
+// resume brings the group up to date after a lost line.
+func (s *session) resume(m *signal.Admitted) {
+	if s.member == nil || !s.member.entered || s.place == nil || s.place.Leg != m.Leg {
+		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, errOutOfTurn)
+		return
+	}
+	for i := range m.Commits {
+		if s.commit(&m.Commits[i]); s.over || s.wire == nil {
+			return
+		}
+	}
+	for i := range m.Pending {
+		if s.proposal(&m.Pending[i]); s.over || s.wire == nil {
+			return
+		}
+	}
+	s.backIn()
+	s.showRoster()
+	s.planCommit()
+}
+
+// commit applies a commit that the server ordered. What breaks a rule is not followed: the endpoint keeps its epoch and
+// leaves.
+func (s *session) commit(m *signal.Commit) {
+	if s.member == nil || !s.member.entered {
+		return // ordered before this endpoint came in
+	}
+	if slices.Contains(s.member.recent, digest(m.Message)) {
+		return
+	}
+	group := s.member.group
+	if m.Epoch > uint64(group.Epoch()) {
+		s.lost(errEpoch) // something was missed: the resume brings it
+		return
+	}
+	if err := s.apply(m); err != nil {
+		s.abandon(problemOf(err, "alarm_commit", "leave_and_report"), err)
+	}
+}
+
+func (s *session) apply(m *signal.Commit) error {
+	group, now := s.member.group, s.cfg.Now()
+	if m.Epoch != uint64(group.Epoch()) {
+		return errEpoch
+	}
+	if own := s.member.staged; own != nil && slices.Equal(own.Message(), m.Message) {
+		s.member.staged = nil
+		if err := group.Merge(own); err != nil {
+			return err
+		}
+	} else {
+		public, err := readPublic(m.Message, mls.ContentCommit)
+		if err != nil {
+			return err
+		}
+		known := func(ref mls.ProposalRef) bool { _, ok := s.member.known[string(ref)]; return ok }
+		if err := checkCommit(public, group.Tree(), known); err != nil {
+			return err
+		}
+		processed, err := group.Process(m.Message, now)
+		if err != nil {
+			return err
+		}
+		if processed.Removed {
+			// The server's own word on why follows, or the line ends.
+			processed.Commit.Wipe()
+			return nil
+		}
+		if err := group.Merge(processed.Commit); err != nil {
+			return err
+		}
+		s.member.dropStaged()
+	}
+	s.member.remember(m.Message)
+	went := s.member.known
+	s.member.known = nil
+	s.newEpoch(went)
+	return nil
+}
+
+// newEpoch hands out the keys of the group's epoch and says what changed. removals are the proposals that led to it.
+func (s *session) newEpoch(removals map[string]removal) {
+	m, now := s.member, s.cfg.Now()
+	before := m.leaves
+	m.readLeaves(now)
+	m.since = now
+	if len(m.order) != m.group.Tree().MemberCount() {
+		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "leave_and_report"}, errAppeared)
+		return
+	}
+	keys, err := m.keys()
+	if err != nil {
+		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, err)
+		return
+	}
+	if s.place != nil {
+		s.place.Epoch = keys.Epoch
+	}
+	s.forget(dueCommit)
+	s.contexts.epoch()
+	if n := len(m.live); n > 0 {
+		m.live[n-1].until = now.Add(grace)
+	}
+	m.live = append(m.live, liveEpoch{epoch: keys.Epoch})
+	s.cfg.Media.Keys(keys)
+	for len(m.live) > maxLive {
+		s.cfg.Media.Retire(m.live[0].epoch)
+		m.live = m.live[1:]
+	}
+	s.retire()
+	s.showCode(before, removals)
+	s.showRoster()
+}
+
+// retire wipes old epochs whose grace is over, and comes back for the next.
+func (s *session) retire() {
+	if s.member == nil {
+		return
+	}
+	m, now := s.member, s.cfg.Now()
+	for len(m.live) > 1 && !m.live[0].until.After(now) {
+		s.cfg.Media.Retire(m.live[0].epoch)
+		m.live = m.live[1:]
+	}
+	if len(m.live) > 1 {
+		s.due[dueRetire] = m.live[0].until
+	}
+}
+
+// showCode tells the security code and why it changed.
+func (s *session) showCode(before map[mls.LeafIndex]*pass.Leaf, removals map[string]removal) {
+	m := s.member
+	e := &CodeEvent{Epoch: uint64(m.group.Epoch()), Since: m.since, Who: []string{}}
+	authenticator := m.group.EpochAuthenticator()
+	e.Groups = securityCode(suite, authenticator, m.group.GroupID())
+	clear(authenticator)
+	came, went := difference(before, m.leaves)
+	switch {
+	case before == nil && m.founder:
+		e.Why, e.Who = "began", []string{m.leaves[m.group.OwnLeaf()].Statement.Name}
+	case before == nil:
+		e.Why, e.Who = "came", []string{m.leaves[m.group.OwnLeaf()].Statement.Name}
+	case len(went) > 0:
+		e.Why, e.Who = s.whyWent(removals), went
+	case len(came) > 0:
+		e.Why, e.Who = "came", came
+	default:
+		e.Why = "renewed"
+	}
+	s.emit(Event{Code: e})
+}
+
+// whyWent tells going from being removed: by the own proposal, or by the server's for one whose line was lost, one went.
+func (s *session) whyWent(removals map[string]removal) string {
+	for _, r := range removals {
+		if r.own {
+			return "went"
+		}
+		if s.roster != nil {
+			for _, leg := range s.roster.Legs {
+				if mls.LeafIndex(leg.Leaf) == r.leaf && leg.Lost != nil {
+					return "went"
+				}
+			}
+		}
+	}
+	return "removed"
+}
+
+// proposal takes the server's removal, or a member's wish to go.
+func (s *session) proposal(m *signal.Proposal) {
+	if s.member == nil || !s.member.entered || m.Epoch < uint64(s.member.group.Epoch()) {
+		return // of an epoch that is over; the server proposes again where it still matters
+	}
+	group := s.member.group
+	if m.Epoch > uint64(group.Epoch()) {
+		s.lost(errEpoch)
+		return
+	}
+	public, err := readPublic(m.Message, mls.ContentProposal)
+	var removed mls.LeafIndex
+	if err == nil {
+		removed, err = checkProposal(public)
+	}
+	ref := ""
+	if err == nil {
+		ref = string(public.Authenticated().ProposalRef(suite))
+		if _, ok := s.member.known[ref]; ok || len(s.member.known) >= maxKnown {
+			return
+		}
+		_, err = group.Process(m.Message, s.cfg.Now())
+	}
+	if err != nil {
+		// It changes nothing unless somebody commits it, which would not be followed.
+		s.cfg.Log.Warn("proposal refused", "cause", err)
+		s.alarm(conclave.Problem{Code: "alarm_proposal", Fix: "leave_and_report"})
+		return
+	}
+	if s.member.known == nil {
+		s.member.known = make(map[string]removal)
+	}
+	s.member.known[ref] = removal{leaf: removed, own: public.Content.Sender.Type == mls.SenderMember}
+	s.planCommit()
+}
+
+// planCommit sets the moment at which it is this member's turn to commit what is pending: the member of the lowest leaf
+// that stays at once, each other a step after the one before it. Those whose line is lost are passed over.
+func (s *session) planCommit() {
+	if s.member == nil || len(s.member.known) == 0 || s.member.staged != nil {
+		return
+	}
+	going := make(map[mls.LeafIndex]bool)
+	for _, r := range s.member.known {
+		going[r.leaf] = true
+	}
+	if s.roster != nil {
+		for _, leg := range s.roster.Legs {
+			if leg.Lost != nil {
+				going[mls.LeafIndex(leg.Leaf)] = true
+			}
+		}
+	}
+	own, rank := s.member.group.OwnLeaf(), 0
+	for _, r := range s.member.known {
+		if r.leaf == own {
+			return // somebody else's to do
+		}
+	}
+	for _, at := range s.member.order {
+		if at == own {
+			break
+		}
+		if !going[at] {
+			rank++
+		}
+	}
+	s.after(dueCommit, time.Duration(rank)*rankStep)
+}
+
+// commitRemovals commits the pending proposals.
+func (s *session) commitRemovals() {
+	if s.member != nil && len(s.member.known) > 0 {
+		s.handIn()
+	}
+}
+
+// refresh renews the own keys, and brings the newest pass into the leaf.
+func (s *session) refresh() {
+	s.refreshLater()
+	s.handIn()
+}
+
+func (s *session) refreshLater() {
+	s.after(dueRefresh, refreshAfter+time.Duration(s.jitter()*float64(refreshSpread)))
+}
+
+// handIn commits whatever is pending, with new keys of one's own.
+func (s *session) handIn() {
+	if s.state != StateIn || s.member.staged != nil {
+		return
+	}
+	m, now := s.member, s.cfg.Now()
+	leaf := s.ownLeaf()
+	staged, err := m.group.Commit(member.CommitOptions{Leaf: &leaf}, now)
+	if err != nil {
+		s.cfg.Log.Warn("commit not made", "cause", err)
+		return
+	}
+	m.staged = staged
+	s.send(&signal.Commit{Epoch: uint64(m.group.Epoch()), Message: staged.Message(), GroupInfo: staged.GroupInfo()})
+}
+
+// proposeLeaving returns the own Remove proposal, or nothing where that fails: the server removes who has left.
+func (s *session) proposeLeaving() []byte {
+	p, err := s.member.group.Propose(&mls.Remove{Removed: s.member.group.OwnLeaf()}, s.cfg.Now())
+	if err != nil {
+		s.cfg.Log.Warn("leaving not proposed", "cause", err)
+		return nil
+	}
+	return p
+}

@@ -1,0 +1,228 @@
+package endpoint
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"conclave"
+	"conclave/mls"
+	"conclave/mls/member"
+	"conclave/pass"
+	"conclave/signal"
+)
+
+// membership is this endpoint's part in one group.
+type membership struct {
+	group   *member.Group
+	trust   *trust
+	entered bool
+	founder bool      // made the group
+	tries   int       // lost races
+	since   time.Time // of the epoch
+
+	staged *member.Staged // the own commit that the server has not ordered yet
+	// known are the proposals of this epoch that passed the room's rules, and whom they remove.
+	known map[string]removal
+	// recent are the last commits that were applied: after a reconnect the server may send one again.
+	recent [][32]byte
+
+	leaves map[mls.LeafIndex]*pass.Leaf // all leaves, verified
+	order  []mls.LeafIndex              // their indices, rising
+	live   []liveEpoch                  // whose keys the media owner has, the current one last
+}
+
+type removal struct {
+	leaf mls.LeafIndex
+	own  bool // proposed by the one who goes
+}
+
+type liveEpoch struct {
+	epoch uint64
+	until time.Time // zero for the current one
+}
+
+const (
+	// grace is how long frames of an old epoch may still be opened: those on the way when it changed.
+	grace = 10 * time.Second
+	// maxLive bounds the epochs that the media owner keeps: a key id tells 256 apart.
+	maxLive   = 64
+	maxRecent = 64
+	// maxGroups is a bound on waiting removals; a room has fewer members.
+	maxKnown = 1024
+	keyLabel = "SFrame 1.0 Base Key" // RFC 9605, Section 5.2
+	keySize  = 32
+)
+
+var (
+	errGroupInfo = errors.New("endpoint: group information is not for this room")
+	errGroupSize = errors.New("endpoint: group is too large")
+)
+
+// maxMembers bounds a room: the key id has 12 bits for a leaf.
+const maxMembers = 4096
+
+func (s *session) memberConfig() member.Config {
+	return member.Config{Suite: suite, Signer: s.cfg.Identity.Signer, Verifier: s.trust, Verify: s.cfg.Verify, Rand: s.cfg.Rand}
+}
+
+// ownLeaf is what stands in the own leaf: who, and the pass.
+func (s *session) ownLeaf() member.Leaf {
+	return member.Leaf{
+		Credential: mls.BasicCredential(s.cfg.Identity.Statement),
+		Capabilities: &mls.Capabilities{
+			Versions:     []mls.ProtocolVersion{mls.MLS10},
+			CipherSuites: []mls.CipherSuite{suite},
+			Extensions:   []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
+			Credentials:  []mls.CredentialType{mls.CredentialBasic},
+		},
+		Extensions: mls.Extensions{{Type: pass.ExtensionPass, Data: s.admitted.Pass}},
+	}
+}
+
+// found makes the room's group, of which this endpoint is the first member.
+func (s *session) found(now time.Time) (*membership, *signal.Enter, error) {
+	keys := s.trust.RemovalKeys(now)
+	if len(keys) == 0 {
+		return nil, nil, errNoRemoval
+	}
+	id := append(mls.GroupID(nil), s.trust.want.Meeting[:]...)
+	id = append(id, make([]byte, groupIDSize-len(id))...)
+	if _, err := io.ReadFull(s.cfg.Rand, id[len(s.trust.want.Meeting):]); err != nil {
+		return nil, nil, err
+	}
+	g, err := member.Create(s.memberConfig(), id, contextExtensions(&s.trust.want, keys[0]), s.ownLeaf(), now)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := g.GroupInfo(false, now)
+	if err != nil {
+		g.Wipe()
+		return nil, nil, err
+	}
+	m := &membership{group: g, trust: s.trust, founder: true}
+	return m, &signal.Enter{Epoch: uint64(g.Epoch()), GroupInfo: info, Tree: mls.Marshal(g.Tree())}, nil
+}
+
+// joinGroup makes the external commit by which this endpoint becomes a member of the room's group.
+func (s *session) joinGroup(from *signal.Group, now time.Time) (*membership, *signal.Enter, error) {
+	var msg mls.Message
+	if err := mls.Unmarshal(from.GroupInfo, &msg); err != nil {
+		return nil, nil, err
+	}
+	info := msg.GroupInfo
+	if info == nil || uint64(info.GroupContext.Epoch) != from.Epoch {
+		return nil, nil, errGroupInfo
+	}
+	if err := s.trust.checkContext(info.GroupContext, now); err != nil {
+		return nil, nil, err
+	}
+	tree, err := mls.ParseRatchetTree(suite, from.Tree)
+	if err != nil {
+		return nil, nil, err
+	}
+	if tree.MemberCount() >= maxMembers {
+		return nil, nil, errGroupSize
+	}
+	for _, p := range from.Passes {
+		if err := s.trust.renew(p.Pass, now); err != nil {
+			// One that has just run out may be sent along with a newer one; whether each leaf has a good one is seen below.
+			s.cfg.Log.Debug("renewed pass not taken", "cause", err)
+		}
+	}
+	s.trust.proveTree(tree, now)
+	_, back := tree.FindSignatureKey(s.cfg.Identity.Signer.Public())
+	g, commit, err := member.JoinExternal(s.memberConfig(), info, tree, s.ownLeaf(), member.ExternalOptions{Resync: back}, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := g.GroupInfo(false, now)
+	if err != nil {
+		g.Wipe()
+		return nil, nil, err
+	}
+	m := &membership{group: g, trust: s.trust}
+	return m, &signal.Enter{Epoch: from.Epoch, Commit: commit, GroupInfo: after}, nil
+}
+
+// readLeaves proves all leaves of the epoch. A member whose pass has run out since stays as last proven: that is look's
+// to tell.
+func (m *membership) readLeaves(now time.Time) {
+	leaves := make(map[mls.LeafIndex]*pass.Leaf)
+	m.order = m.order[:0]
+	for at, l := range m.group.Tree().Members() {
+		found, err := m.trust.leaf(l, now)
+		if err != nil {
+			old := m.leaves[at]
+			if old == nil || !bytes.Equal(old.Statement.LeafKey, l.SignatureKey) {
+				continue // cannot be: the group has verified it
+			}
+			found = old
+		}
+		leaves[at] = found
+		m.order = append(m.order, at)
+	}
+	slices.Sort(m.order)
+	m.leaves = leaves
+}
+
+// keys exports what frames of this epoch are sealed under.
+func (m *membership) keys() (EpochKeys, error) {
+	key, err := m.group.Export(keyLabel, nil, keySize)
+	if err != nil {
+		return EpochKeys{}, err
+	}
+	k := EpochKeys{Epoch: uint64(m.group.Epoch()), Leaf: uint32(m.group.OwnLeaf()), BaseKey: key}
+	for _, at := range m.order {
+		k.Members = append(k.Members, uint32(at))
+	}
+	return k, nil
+}
+
+// difference says who came and who went, by device.
+func difference(before, after map[mls.LeafIndex]*pass.Leaf) (came, went []string) {
+	devices := func(leaves map[mls.LeafIndex]*pass.Leaf) map[conclave.DeviceID]string {
+		out := make(map[conclave.DeviceID]string, len(leaves))
+		for _, l := range leaves {
+			out[l.Statement.Device()] = l.Statement.Name
+		}
+		return out
+	}
+	b, a := devices(before), devices(after)
+	for id, name := range a {
+		if _, ok := b[id]; !ok {
+			came = append(came, name)
+		}
+	}
+	for id, name := range b {
+		if _, ok := a[id]; !ok {
+			went = append(went, name)
+		}
+	}
+	slices.Sort(came)
+	slices.Sort(went)
+	return came, went
+}
+
+// dropStaged forgets the own commit: another was ordered in its place.
+func (m *membership) dropStaged() {
+	if m.staged != nil {
+		m.staged.Wipe()
+		m.staged = nil
+	}
+}
+
+// remember keeps a commit's digest.
+func (m *membership) remember(message []byte) {
+	if len(m.recent) >= maxRecent {
+		m.recent = m.recent[1:]
+	}
+	m.recent = append(m.recent, digest(message))
+}
+
+func (m *membership) wipe() {
+	m.dropStaged()
+	m.group.Wipe()
+}

@@ -1,0 +1,159 @@
+package endpoint
+
+import (
+	"time"
+
+	"conclave"
+	"conclave/mls"
+	"conclave/pass"
+	"conclave/signal"
+)
+
+const (
+	// settle is how long roster and tree may differ: the two come in different messages.
+	settle = 3 * time.Second
+	// lookEvery is how often passes are looked at; lapse is what a pass may be over without an alarm: its renewal may be
+	// on the way.
+	lookEvery = 15 * time.Second
+	lapse     = 20 * time.Second
+	// renewAtLeast keeps a server with odd clocks from having us ask without a pause.
+	renewAtLeast = 15 * time.Second
+)
+
+// showRoster tells the owner of the room: its members are the leaves of the group, whatever the server says.
+func (s *session) showRoster() {
+	if s.member == nil || !s.member.entered {
+		return
+	}
+	e := &RosterEvent{Members: []Member{}, Waiting: []Guest{}}
+	legs := make(map[mls.LeafIndex]*signal.RosterLeg)
+	if s.roster != nil {
+		for i := range s.roster.Legs {
+			legs[mls.LeafIndex(s.roster.Legs[i].Leaf)] = &s.roster.Legs[i]
+		}
+		s.showDoor(e)
+	}
+	for _, at := range s.member.order {
+		l := s.member.leaves[at]
+		m := Member{Leaf: uint32(at), Self: at == s.member.group.OwnLeaf(), Person: string(l.Statement.Person),
+			Name: l.Statement.Name, Unit: l.Statement.Unit, Device: l.Statement.Device(),
+			Assurance: l.Statement.Assurance, Grade: l.Pass.Grade}
+		if leg := legs[at]; leg != nil {
+			m.Leg, m.Role, m.Lost = leg.Leg, leg.Role, leg.Lost
+			m.Muted, m.Camera, m.Screen, m.Hand = leg.State.Muted, leg.State.Camera, leg.State.Screen, leg.State.Hand
+		}
+		e.Members = append(e.Members, m)
+	}
+	s.emit(Event{Roster: e})
+}
+
+// showDoor lists those who wait, as far as they are who the server says.
+func (s *session) showDoor(e *RosterEvent) {
+	now := s.cfg.Now()
+	for _, g := range s.roster.Waiting {
+		st, err := s.trust.Statement(g.Statement, now)
+		if err != nil {
+			s.alarm(conclave.Problem{Code: "alarm_door", Fix: "do_not_admit"})
+			continue
+		}
+		e.Waiting = append(e.Waiting, Guest{Leg: g.Leg, Name: st.Name, Unit: st.Unit, Assurance: st.Assurance,
+			Grade: g.Grade, Facts: g.Facts, Since: g.Since})
+	}
+}
+
+// look holds what the server says of the room against the group, and the members' passes against the clock.
+func (s *session) look() {
+	if s.state != StateIn {
+		return
+	}
+	s.after(dueLook, lookEvery)
+	now := s.cfg.Now()
+	if s.roster != nil {
+		said := make(map[mls.LeafIndex]bool, len(s.roster.Legs))
+		for _, leg := range s.roster.Legs {
+			said[mls.LeafIndex(leg.Leaf)] = true
+			if s.member.leaves[mls.LeafIndex(leg.Leaf)] == nil {
+				// The server sends it media, and it has no keys.
+				s.alarm(conclave.Problem{Code: "alarm_leg_without_keys", Fix: "leave_and_report"})
+			}
+		}
+		for _, at := range s.member.order {
+			if !said[at] && now.Sub(s.member.since) > settle {
+				s.alarm(conclave.Problem{Code: "alarm_hidden_member", Fix: "leave_and_report",
+					Args: map[string]string{"name": s.member.leaves[at].Statement.Name}})
+			}
+		}
+	}
+	for _, at := range s.member.order {
+		l := s.member.leaves[at]
+		if now.Sub(l.Pass.NotAfter) > lapse {
+			s.alarm(conclave.Problem{Code: "alarm_pass_lapsed", Fix: "remove_member",
+				Args: map[string]string{"name": l.Statement.Name}})
+		}
+	}
+}
+
+// passes takes renewed passes. One that is not good is an alarm, and changes nothing.
+func (s *session) passes(m *signal.Passes) {
+	if s.trust == nil || s.member == nil {
+		return
+	}
+	now := s.cfg.Now()
+	for _, p := range m.Passes {
+		if err := s.trust.renew(p.Pass, now); err != nil {
+			s.alarm(problemOf(err, "pass_policy", "join_again"))
+			continue
+		}
+		q, err := pass.ParsePass(p.Pass)
+		if err == nil && q.Device == conclave.DeviceOf(s.cfg.Identity.Signer.Public()) {
+			s.admitted.Pass = p.Pass
+			s.passTimes(p.Pass, now)
+		}
+	}
+	if s.member.entered {
+		s.member.readLeaves(now)
+		s.showRoster()
+	}
+}
+
+func (s *session) renew() {
+	if s.state != StateIn && s.state != StateEntering {
+		return
+	}
+	s.send(&signal.Renew{})
+	s.after(dueRenew, renewAtLeast) // unless the pass comes
+}
+
+func (s *session) slots(m *signal.Slots) {
+	if s.admitted == nil {
+		return
+	}
+	c := s.admitted.Slots
+	m.Audio, m.Camera, m.Screen = fit(m.Audio, c.Audio), fit(m.Camera, c.Camera), fit(m.Screen, c.Screen)
+	s.emit(Event{Slots: &SlotsEvent{Audio: m.Audio, Camera: m.Camera, Screen: m.Screen, Crowded: m.Crowded}})
+	s.cfg.Media.Slots(*m)
+}
+
+// fit returns exactly n slots: the owner has no more, and an absent one is empty.
+func fit(list []int, n int) []int {
+	out := make([]int, max(0, min(n, 256)))
+	for i := range out {
+		out[i] = -1
+		if i < len(list) && list[i] >= 0 {
+			out[i] = list[i]
+		}
+	}
+	return out
+}
+
+// stranger is a frame that an honest server never forwards.
+func (s *session) stranger(stream Stream, leaf int) {
+	p := conclave.Problem{Code: "alarm_stranger", Fix: "leave_and_report", Args: map[string]string{"stream": stream.String()}}
+	if s.member != nil && leaf >= 0 {
+		if l := s.member.leaves[mls.LeafIndex(leaf)]; l != nil {
+			p.Code = "alarm_wrong_stream"
+			p.Args["name"] = l.Statement.Name
+		}
+	}
+	s.alarm(p)
+}

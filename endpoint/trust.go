@@ -1,0 +1,256 @@
+package endpoint
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"conclave"
+	"conclave/mls"
+	"conclave/pass"
+)
+
+// trust is the authentication service of the group (RFC 9420, Section 5.3.1): it decides for this endpoint, by what the
+// device pinned when it enrolled, who may hold a leaf. It implements mls.Verifier. The server's word counts for nothing
+// here.
+type trust struct {
+	*pass.Trust
+	want    pass.MeetingContext // from the own pass, verified
+	verify  mls.BatchVerifier
+	renewed map[conclave.DeviceID][]byte // the newest pass of each device, verified
+	proven  map[[32]byte]struct{}        // signatures that hold: a leaf is looked at in every epoch
+}
+
+// Sizes of what trust remembers; past them it forgets all and verifies anew.
+const (
+	maxProven  = 4096
+	maxRenewed = 2048
+)
+
+var (
+	errCredential  = errors.New("endpoint: leaf has no basic credential")
+	errNoPass      = errors.New("endpoint: leaf carries no pass")
+	errSuccessor   = errors.New("endpoint: leaf of another device in place of a member's")
+	errAdded       = errors.New("endpoint: nobody is added to a room, one joins it")
+	errContext     = errors.New("endpoint: the group is for another meeting, or under other rules")
+	errExternal    = errors.New("endpoint: external sender is not the organisation's removal key")
+	errNoRemoval   = errors.New("endpoint: no removal key is granted")
+	errRenewedPass = errors.New("endpoint: renewed pass is for another meeting, level or policy")
+)
+
+// newTrust verifies grants against the pinned root, and the own pass by them.
+func newTrust(cfg *Config, old *trust, grants [][]byte, own []byte, now time.Time) (*trust, error) {
+	var base *pass.Trust
+	var err error
+	if old != nil {
+		base, err = old.With(grants, now)
+	} else {
+		base, err = pass.NewTrust(cfg.Organisation, cfg.Root, grants, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &trust{Trust: base, verify: cfg.Verify, renewed: make(map[conclave.DeviceID][]byte),
+		proven: make(map[[32]byte]struct{})}
+	p, err := base.Pass(own, now)
+	if err != nil {
+		return nil, err
+	}
+	t.want = pass.MeetingContext{Meeting: p.Meeting, Level: p.Level, PolicyHash: p.PolicyHash}
+	if p.Meeting != cfg.Meeting {
+		return nil, conclave.Problem{Code: "pass_meeting", Fix: "join_again"}
+	}
+	if _, err := base.Leaf(cfg.Identity.Statement, own, t.wantOf(cfg.Identity.Signer.Public()), now); err != nil {
+		return nil, err
+	}
+	if old != nil && old.want == t.want {
+		t.proven, t.renewed = old.proven, old.renewed
+	}
+	return t, nil
+}
+
+func (t *trust) wantOf(leafKey []byte) pass.Want {
+	return pass.Want{LeafKey: leafKey, Meeting: t.want.Meeting, Level: t.want.Level, PolicyHash: t.want.PolicyHash}
+}
+
+// leaf proves a leaf: statement and pass, the one in the leaf or a renewed one.
+func (t *trust) leaf(l *mls.LeafNode, now time.Time) (*pass.Leaf, error) {
+	found, checks, err := t.checks(l, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.prove(checks); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// checks applies all rules on a leaf but the signatures.
+func (t *trust) checks(l *mls.LeafNode, now time.Time) (*pass.Leaf, []pass.Check, error) {
+	if l.Credential.Type != mls.CredentialBasic {
+		return nil, nil, errCredential
+	}
+	inLeaf, ok := l.Extensions.Find(pass.ExtensionPass)
+	if !ok {
+		return nil, nil, errNoPass
+	}
+	want := t.wantOf(l.SignatureKey)
+	if renewed, ok := t.renewed[conclave.DeviceOf(l.SignatureKey)]; ok {
+		if found, checks, err := t.Checks(l.Credential.Identity, renewed, want, now); err == nil {
+			return found, checks, nil
+		}
+	}
+	return t.Checks(l.Credential.Identity, inLeaf, want, now)
+}
+
+// prove verifies those of checks that are not proven yet, in one batch.
+func (t *trust) prove(checks []pass.Check) error {
+	var batch []mls.SignatureCheck
+	var open []pass.Check
+	var names [][32]byte
+	for _, c := range checks {
+		name := checkName(c)
+		if _, ok := t.proven[name]; ok {
+			continue
+		}
+		open, names = append(open, c), append(names, name)
+		// Any suite that signs with Ed25519 says what the batch verifier must do.
+		batch = append(batch, mls.SignatureCheck{Suite: mls.X25519AES128SHA256Ed25519,
+			PublicKey: mls.SignatureKey(c.Key), Message: c.Message, Signature: c.Signature})
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := t.verify(batch); err != nil {
+		// Which one it was is worth knowing: the person is told.
+		for _, c := range open {
+			if err := c.Verify(); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	if len(t.proven)+len(names) > maxProven {
+		clear(t.proven)
+	}
+	for _, n := range names {
+		t.proven[n] = struct{}{}
+	}
+	return nil
+}
+
+func checkName(c pass.Check) [32]byte {
+	h := sha256.New()
+	h.Write(c.Key) // 32 bytes, as is a
+	h.Write(c.Signature)
+	h.Write(c.Message)
+	return [32]byte(h.Sum(nil))
+}
+
+// proveTree verifies the signatures of all leaves of a tree at once, before they are looked at one by one. What does not
+// hold is left for that.
+func (t *trust) proveTree(tree *mls.RatchetTree, now time.Time) {
+	var all []pass.Check
+	for _, l := range tree.Members() {
+		_, checks, err := t.checks(l, now)
+		if err != nil {
+			return
+		}
+		all = append(all, checks...)
+	}
+	_ = t.prove(all) // VerifyLeaf finds the same again and says so
+}
+
+// renew takes a renewed pass of a member's device. It fails for a pass that an honest server does not send.
+func (t *trust) renew(encoded []byte, now time.Time) error {
+	p, err := t.Pass(encoded, now)
+	if err != nil {
+		return err
+	}
+	if (pass.MeetingContext{Meeting: p.Meeting, Level: p.Level, PolicyHash: p.PolicyHash}) != t.want {
+		return errRenewedPass
+	}
+	if old, ok := t.renewed[p.Device]; ok {
+		if q, err := pass.ParsePass(old); err == nil && q.NotAfter.After(p.NotAfter) {
+			return nil
+		}
+	} else if len(t.renewed) >= maxRenewed {
+		clear(t.renewed)
+	}
+	t.renewed[p.Device] = bytes.Clone(encoded)
+	return nil
+}
+
+// VerifyLeaf implements mls.Verifier.
+func (t *trust) VerifyLeaf(c mls.LeafCheck) error {
+	if c.Occasion == mls.OccasionAdd || c.Occasion == mls.OccasionKeyPackage {
+		return errAdded
+	}
+	if c.Group != nil {
+		if err := t.checkContext(c.Group, c.Now); err != nil {
+			return err
+		}
+	}
+	if p := c.Predecessor; p != nil && !bytes.Equal(p.SignatureKey, c.Leaf.SignatureKey) {
+		return errSuccessor
+	}
+	_, err := t.leaf(c.Leaf, c.Now)
+	return err
+}
+
+// VerifyExternalSender implements mls.Verifier.
+func (t *trust) VerifyExternalSender(s *mls.ExternalSender, _ *mls.GroupContext, now time.Time) error {
+	if s.Credential.Type != mls.CredentialBasic || string(s.Credential.Identity) != pass.ExternalSenderIdentity {
+		return errExternal
+	}
+	for _, key := range t.RemovalKeys(now) {
+		if bytes.Equal(key, s.SignatureKey) {
+			return nil
+		}
+	}
+	return errExternal
+}
+
+// Client implements mls.Verifier: a device is in a room once.
+func (t *trust) Client(l *mls.LeafNode) string {
+	id := conclave.DeviceOf(l.SignatureKey)
+	return string(id[:])
+}
+
+// checkContext holds a group's context against what the own pass says the meeting is: the suite, the meeting, its level,
+// its policy, and who may propose removals from outside. Nothing more may stand there, and nothing less.
+func (t *trust) checkContext(c *mls.GroupContext, now time.Time) error {
+	if c.Version != mls.MLS10 || c.CipherSuite != suite || len(c.GroupID) != groupIDSize ||
+		!bytes.Equal(c.GroupID[:len(t.want.Meeting)], t.want.Meeting[:]) {
+		return errContext
+	}
+	for _, key := range t.RemovalKeys(now) {
+		if c.Extensions.Equal(contextExtensions(&t.want, key)) {
+			return nil
+		}
+	}
+	return errContext
+}
+
+// groupIDSize is the meeting's pointer and as many random bytes of the group's maker: a meeting may have several groups,
+// one after the other.
+const groupIDSize = 32
+
+// contextExtensions is what stands in the group context of a meeting, in this order.
+func contextExtensions(m *pass.MeetingContext, removal mls.SignatureKey) mls.Extensions {
+	data, err := m.MarshalBinary()
+	if err != nil {
+		panic("endpoint: meeting context: " + err.Error())
+	}
+	return mls.Extensions{
+		{Type: pass.ExtensionMeeting, Data: data},
+		mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{
+			Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
+		}),
+		mls.ExternalSendersExtension([]mls.ExternalSender{{
+			SignatureKey: removal,
+			Credential:   mls.BasicCredential([]byte(pass.ExternalSenderIdentity)),
+		}}),
+	}
+}
