@@ -31,6 +31,14 @@ func joinerSecret(suite mls.CipherSuite, initSecret, commitSecret, context []byt
 	return suite.ExpandWithLabel(pre, "joiner", context, suite.HashSize())
 }
 
+// welcomeSecret is the part of memberSecrets that a new member needs before it
+// knows the group context.
+func welcomeSecret(suite mls.CipherSuite, joiner, psk []byte) []byte {
+	pre := suite.Extract(joiner, psk)
+	defer wipe(pre)
+	return suite.DeriveSecret(pre, "welcome")
+}
+
 // memberSecrets goes from a joiner secret to the secrets of the epoch.
 // welcome encrypts the GroupInfo of a Welcome, encryption is the root of the
 // secret tree; both are the caller's to wipe.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"conclave/mls"
 )
@@ -159,19 +160,19 @@ func (p *pathSecrets) wipe() {
 	wipe(p.commit)
 }
 
-// createPath renews the path of a leaf in tree (which it changes) and returns
-// its keys (Section 7.5). sign completes the new leaf, whose encryption key,
-// source and parent hash are set. nodes of the UpdatePath carry no ciphertexts
-// yet: encryptPath adds them when the new group context is known.
-func createPath(suite mls.CipherSuite, rand io.Reader, tree *mls.RatchetTree, own mls.LeafIndex, leaf *mls.LeafNode,
-	sign func(*mls.LeafNode) error) (path *mls.UpdatePath, secrets *pathSecrets, leafKey keyPair, err error) {
+// createPath renews the path of the committer of g, whose proposals are applied
+// (Section 7.5): new keys for leaf and ancestors go into g's tree, path secrets
+// into the ciphertexts for the others. leaf is a template that is signed with
+// signer; it belongs to g afterwards.
+func createPath(g *mls.Staged, leaf *mls.LeafNode, signer mls.Signer, rand io.Reader) (secrets *pathSecrets, leafKey keyPair, err error) {
+	suite := g.Provisional.CipherSuite
 	first, err := newSecret(suite, rand)
 	if err != nil {
-		return nil, nil, keyPair{}, err
+		return nil, keyPair{}, err
 	}
-	nodes, _ := tree.FilteredDirectPath(own)
-	if secrets, err = derivePath(suite, nodes, first); err != nil {
-		return nil, nil, keyPair{}, err
+	g.PreparePath()
+	if secrets, err = derivePath(suite, g.PathNodes, first); err != nil {
+		return nil, keyPair{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -180,90 +181,58 @@ func createPath(suite mls.CipherSuite, rand io.Reader, tree *mls.RatchetTree, ow
 		}
 	}()
 	if leafKey, err = newKeyPair(suite, rand); err != nil {
-		return nil, nil, keyPair{}, err
+		return nil, keyPair{}, err
 	}
-	public := make([]mls.EncryptionKey, len(nodes))
-	for i := range nodes {
+	public := make([]mls.EncryptionKey, len(g.PathNodes))
+	for i := range public {
 		public[i] = secrets.keys[i].public
 	}
 	leaf.Source = mls.LeafFromCommit
 	leaf.Lifetime = mls.Lifetime{}
+	leaf.SignatureKey = signer.Public()
 	leaf.EncryptionKey = leafKey.public
-	if leaf.ParentHash, err = tree.SetPath(own, public); err != nil {
-		return nil, nil, keyPair{}, fmt.Errorf("member: %v", err)
+	if leaf.ParentHash, err = g.SetPath(public); err != nil {
+		return nil, keyPair{}, fmt.Errorf("member: %v", err)
 	}
-	if err = sign(leaf); err != nil {
-		return nil, nil, keyPair{}, err
+	if err = leaf.Sign(signer, g.Provisional.GroupID, g.Committer); err != nil {
+		return nil, keyPair{}, fmt.Errorf("member: %w", err)
 	}
-	tree.SetLeaf(own, leaf)
-	path = &mls.UpdatePath{LeafNode: leaf, Nodes: make([]mls.UpdatePathNode, len(nodes))}
-	for i := range nodes {
-		path.Nodes[i].EncryptionKey = public[i]
-	}
-	return path, secrets, leafKey, nil
-}
-
-// encryptPath encrypts each path secret to the members below the copath node,
-// less those that the same commit adds. context is the encoded provisional
-// group context.
-func encryptPath(suite mls.CipherSuite, tree *mls.RatchetTree, own mls.LeafIndex, path *mls.UpdatePath, secrets *pathSecrets,
-	added []mls.LeafIndex, context []byte) error {
-	_, copath := tree.FilteredDirectPath(own)
-	for i := range path.Nodes {
-		resolution := tree.ResolutionWithout(copath[i], added)
-		list := make([]mls.HPKECiphertext, len(resolution))
-		for j, n := range resolution {
-			c, err := suite.EncryptWithLabel(tree.EncryptionKey(n), pathLabel, context, secrets.secret[i])
-			if err != nil {
-				return fmt.Errorf("member: encrypt path secret: %v", err)
+	g.SetLeaf(leaf)
+	g.Path = &mls.UpdatePath{LeafNode: leaf, Nodes: make([]mls.UpdatePathNode, len(public))}
+	context := mls.Marshal(g.Provisional)
+	for i := range public {
+		list := make([]mls.HPKECiphertext, len(g.Copath[i]))
+		for j, n := range g.Copath[i] {
+			if list[j], err = suite.EncryptWithLabel(g.Tree.EncryptionKey(n), pathLabel, context, secrets.secret[i]); err != nil {
+				return nil, keyPair{}, fmt.Errorf("member: encrypt path secret: %v", err)
 			}
-			list[j] = c
 		}
-		path.Nodes[i].EncryptedPathSecret = list
+		g.Path.Nodes[i] = mls.UpdatePathNode{EncryptionKey: public[i], EncryptedPathSecret: list}
 	}
-	return nil
+	return secrets, leafKey, nil
 }
 
 var errPath = errors.New("member: update path does not fit the tree")
 
-// decryptPath opens the path secret meant for own and derives those above
-// (Section 7.5). tree has the path's public keys merged already; keys are the
-// member's of the epoch before.
-func decryptPath(suite mls.CipherSuite, tree *mls.RatchetTree, keys *privateTree, own, sender mls.LeafIndex, path *mls.UpdatePath,
-	added []mls.LeafIndex, context []byte) (*pathSecrets, error) {
-	nodes, copath := tree.FilteredDirectPath(sender)
-	if len(nodes) != len(path.Nodes) {
+// decryptPath opens the path secret of g's committer that is meant for own and
+// derives those above (Section 7.5). The path is merged into g; its context is
+// the provisional one. keys are those of own that stand in g's tree.
+func decryptPath(g *mls.Staged, keys *privateTree, own mls.LeafIndex) (*pathSecrets, error) {
+	suite, me := g.Provisional.CipherSuite, own.Node()
+	at := slices.IndexFunc(g.PathNodes, func(n mls.NodeIndex) bool { return n.IsAncestor(me) })
+	if at < 0 || len(g.Path.Nodes) != len(g.PathNodes) || len(g.Path.Nodes[at].EncryptedPathSecret) != len(g.Copath[at]) {
 		return nil, errPath
 	}
-	me := own.Node()
-	at := -1
-	for i, c := range copath {
-		if c == me || c.IsAncestor(me) {
-			at = i
-			break
-		}
-	}
-	if at < 0 {
-		return nil, errPath
-	}
-	resolution := tree.ResolutionWithout(copath[at], added)
-	ciphertexts := path.Nodes[at].EncryptedPathSecret
-	if len(resolution) != len(ciphertexts) {
-		return nil, errPath
-	}
-	for i, n := range resolution {
-		if n != me && !n.IsAncestor(me) {
-			continue
-		}
+	for i, n := range g.Copath[at] {
 		k, ok := keys.keys[n]
-		if !ok || !bytes.Equal(k.public, tree.EncryptionKey(n)) {
+		if !ok {
 			continue
 		}
-		first, err := k.decrypt(suite, pathLabel, context, ciphertexts[i])
+		first, err := k.decrypt(suite, pathLabel, mls.Marshal(g.Provisional), g.Path.Nodes[at].EncryptedPathSecret[i])
 		if err != nil {
 			return nil, fmt.Errorf("member: path secret: %v", err)
 		}
-		return derivePathTo(suite, tree, nodes[at:], first)
+		return derivePathTo(suite, g.Tree, g.PathNodes[at:], first)
 	}
 	return nil, errors.New("member: no private key for the update path")
 }

@@ -32,11 +32,16 @@ type treekemVector struct {
 	} `json:"update_paths"`
 }
 
-func (v *treekemVector) context(treeHash []byte) []byte {
-	return mls.Marshal(&mls.GroupContext{
-		Version: mls.MLS10, CipherSuite: v.CipherSuite, GroupID: mls.GroupID(v.GroupID), Epoch: v.Epoch,
-		TreeHash: treeHash, ConfirmedTranscriptHash: v.ConfirmedTranscriptHash,
-	})
+// staged returns a commit of a member over the vector's tree, without
+// proposals.
+func (v *treekemVector) staged(tree *mls.RatchetTree, committer mls.LeafIndex) *mls.Staged {
+	return &mls.Staged{
+		Tree: tree.Clone(), Committer: committer,
+		Provisional: &mls.GroupContext{
+			Version: mls.MLS10, CipherSuite: v.CipherSuite, GroupID: mls.GroupID(v.GroupID), Epoch: v.Epoch,
+			ConfirmedTranscriptHash: v.ConfirmedTranscriptHash,
+		},
+	}
 }
 
 func (v *treekemVector) tree(t *testing.T) *mls.RatchetTree {
@@ -80,22 +85,23 @@ func TestTreeKEMFollowsTheVectors(t *testing.T) {
 			if err := mls.Unmarshal(u.UpdatePath, &path); err != nil {
 				t.Fatal(err)
 			}
-			tree := before.Clone()
+			g := v.staged(before, u.Sender)
+			g.PreparePath()
 			keys := make([]mls.EncryptionKey, len(path.Nodes))
 			for i := range path.Nodes {
 				keys[i] = path.Nodes[i].EncryptionKey
 			}
-			if _, err := tree.SetPath(u.Sender, keys); err != nil {
+			if _, err := g.SetPath(keys); err != nil {
 				t.Fatal(err)
 			}
-			tree.SetLeaf(u.Sender, path.LeafNode)
-			wantBytes(t, "tree hash", tree.TreeHash(), u.TreeHashAfter)
-			ctx := v.context(tree.TreeHash())
+			g.SetLeaf(path.LeafNode)
+			g.Path = &path
+			wantBytes(t, "tree hash", g.Provisional.TreeHash, u.TreeHashAfter)
 			for own, keys := range private {
 				if own == u.Sender {
 					continue
 				}
-				p, err := decryptPath(v.CipherSuite, tree, keys, own, u.Sender, &path, nil, ctx)
+				p, err := decryptPath(g, keys.next(g.Tree), own)
 				if err != nil {
 					t.Fatalf("leaf %d opens the path of %d: %v", own, u.Sender, err)
 				}
@@ -114,30 +120,22 @@ func TestNewUpdatePathOpensForEveryMember(t *testing.T) {
 		before := v.tree(t)
 		private := v.private(t, before)
 		for _, l := range v.LeavesPrivate {
-			tree := before.Clone()
 			signer, err := mls.NewSigner(v.CipherSuite, l.SignaturePriv)
 			if err != nil {
 				t.Fatal(err)
 			}
-			leaf := *tree.Leaf(l.Index)
-			path, secrets, leafKey, err := createPath(v.CipherSuite, rand.Reader, tree, l.Index, &leaf, func(leaf *mls.LeafNode) error {
-				return leaf.Sign(signer, mls.GroupID(v.GroupID), l.Index)
-			})
+			g := v.staged(before, l.Index)
+			leaf := *before.Leaf(l.Index)
+			secrets, leafKey, err := createPath(g, &leaf, signer, rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(leafKey.private) == 0 {
-				t.Fatal("no leaf key")
-			}
-			ctx := v.context(tree.TreeHash())
-			if err := encryptPath(v.CipherSuite, tree, l.Index, path, secrets, nil, ctx); err != nil {
-				t.Fatal(err)
-			}
+			wantBytes(t, "leaf key", leafKey.public, g.Tree.Leaf(l.Index).EncryptionKey)
 			for own, keys := range private {
 				if own == l.Index {
 					continue
 				}
-				p, err := decryptPath(v.CipherSuite, tree, keys, own, l.Index, path, nil, ctx)
+				p, err := decryptPath(g, keys.next(g.Tree), own)
 				if err != nil {
 					t.Fatalf("leaf %d opens the path of %d: %v", own, l.Index, err)
 				}

@@ -10,13 +10,3 @@
 // A server must not link this package: "the server cannot decrypt" is then a
 // property of the binary.
 package member
-
-import "errors"
-
-// Errors that callers branch on.
-var (
-	// ErrOwnMessage means that a message is one's own: a commit must be
-	// merged from its Staged, a private message cannot be opened by its
-	// sender.
-	ErrOwnMessage = errors.New("member: own message")
-)

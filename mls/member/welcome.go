@@ -1,0 +1,259 @@
+package member
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"conclave/mls"
+)
+
+// welcomeLabel is the label under which group secrets are encrypted.
+const welcomeLabel = "Welcome"
+
+// KeyPackageSecrets is a key package with its private keys, by which its owner
+// opens one Welcome. It is used once and wiped.
+type KeyPackageSecrets struct {
+	_             [0]func()
+	Package       *mls.KeyPackage
+	InitKey       []byte // private
+	EncryptionKey []byte // private
+}
+
+// Wipe forgets the private keys.
+func (k *KeyPackageSecrets) Wipe() {
+	wipe(k.InitKey)
+	wipe(k.EncryptionKey)
+}
+
+// NewKeyPackage makes a key package to be added to groups with (RFC 9420,
+// Section 10). extensions are those of the groups it is meant for, so that the
+// leaf lists them among its capabilities.
+func NewKeyPackage(cfg Config, leaf Leaf, extensions []mls.Extension, now time.Time) (*KeyPackageSecrets, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	node, key, err := leaf.packaged(&cfg, extensions, now)
+	if err != nil {
+		return nil, err
+	}
+	out := &KeyPackageSecrets{EncryptionKey: key.private}
+	init, err := newKeyPair(cfg.Suite, cfg.Rand)
+	if err != nil {
+		out.Wipe()
+		return nil, err
+	}
+	out.InitKey = init.private
+	out.Package = &mls.KeyPackage{Version: mls.MLS10, CipherSuite: cfg.Suite, InitKey: init.public, LeafNode: node}
+	if err := out.Package.Sign(cfg.Signer); err != nil {
+		out.Wipe()
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	return out, nil
+}
+
+// welcomeKey derives the key that encrypts the GroupInfo of a Welcome.
+func welcomeKey(suite mls.CipherSuite, welcome []byte) (key, nonce []byte) {
+	return suite.ExpandWithLabel(welcome, "key", nil, suite.KeySize()),
+		suite.ExpandWithLabel(welcome, "nonce", nil, suite.NonceSize())
+}
+
+// makeWelcome invites the members that a commit adds, all in one message
+// (Section 12.4.3.1). added are the leaves of the Adds among proposals.
+func (s *sealed) makeWelcome(info *mls.GroupInfo, proposals []mls.CommittedProposal, added []mls.LeafIndex) (*mls.Welcome, error) {
+	suite := info.GroupContext.CipherSuite
+	key, nonce := welcomeKey(suite, s.welcome)
+	defer wipe(key)
+	sealedInfo, err := suite.Seal(key, nonce, nil, mls.Marshal(info))
+	if err != nil {
+		return nil, fmt.Errorf("member: welcome: %v", err)
+	}
+	var psks []mls.PreSharedKeyID
+	for i := range proposals {
+		if p, ok := proposals[i].Proposal.(*mls.PreSharedKey); ok {
+			psks = append(psks, p.PSK)
+		}
+	}
+	w := &mls.Welcome{CipherSuite: suite, EncryptedGroupInfo: sealedInfo}
+	next := 0
+	for i := range proposals {
+		add, ok := proposals[i].Proposal.(*mls.Add)
+		if !ok {
+			continue
+		}
+		secrets := mls.GroupSecrets{JoinerSecret: s.joiner, PSKs: psks}
+		if s.path != nil {
+			leaf := added[next].Node()
+			at := slices.IndexFunc(s.path.nodes, func(n mls.NodeIndex) bool { return n.IsAncestor(leaf) })
+			if at >= 0 {
+				secrets.PathSecret = s.path.secret[at]
+			}
+		}
+		next++
+		plaintext := mls.Marshal(&secrets)
+		c, err := suite.EncryptWithLabel(add.KeyPackage.InitKey, welcomeLabel, sealedInfo, plaintext)
+		wipe(plaintext)
+		if err != nil {
+			return nil, fmt.Errorf("member: welcome: %v", err)
+		}
+		w.Secrets = append(w.Secrets, mls.EncryptedGroupSecrets{NewMember: add.KeyPackage.Ref(), Secrets: c})
+	}
+	return w, nil
+}
+
+// WelcomeOptions is what a Welcome may ask for beside the key package.
+type WelcomeOptions struct {
+	PSKs        []PSK
+	Resumptions []Resumption
+}
+
+// JoinWelcome joins by an invitation. tree nil takes the ratchet tree that the
+// Welcome carries. kp is not wiped, so that a Welcome that fails can be tried
+// again.
+func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, opt WelcomeOptions, now time.Time) (*Group, error) {
+	g := &Group{cfg: cfg, rules: cfg.rules()}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	for i := range opt.PSKs {
+		g.psks.add(opt.PSKs[i].ID, opt.PSKs[i].Secret)
+	}
+	for i := range opt.Resumptions {
+		r := &opt.Resumptions[i]
+		g.psks.addResumption(r.GroupID, r.Epoch, r.Secret)
+	}
+	e, err := g.openWelcome(welcome, kp, tree, now)
+	if err != nil {
+		g.psks.wipe()
+		return nil, err
+	}
+	g.enter(e)
+	return g, nil
+}
+
+// groupSecrets finds and decrypts what a Welcome tells the owner of kp.
+func groupSecrets(cfg *Config, welcome *mls.Welcome, kp *KeyPackageSecrets) (*mls.GroupSecrets, error) {
+	suite := cfg.Suite
+	if welcome.CipherSuite != suite || kp.Package.CipherSuite != suite {
+		return nil, errors.New("member: welcome: another cipher suite")
+	}
+	ref := kp.Package.Ref()
+	at := slices.IndexFunc(welcome.Secrets, func(s mls.EncryptedGroupSecrets) bool { return bytes.Equal(s.NewMember, ref) })
+	if at < 0 {
+		return nil, errors.New("member: welcome: not for this key package")
+	}
+	init := keyPair{public: kp.Package.InitKey, private: kp.InitKey}
+	plaintext, err := init.decrypt(suite, welcomeLabel, welcome.EncryptedGroupInfo, welcome.Secrets[at].Secrets)
+	if err != nil {
+		return nil, fmt.Errorf("member: welcome: %v", err)
+	}
+	secrets := new(mls.GroupSecrets)
+	if err := mls.UnmarshalShared(plaintext, secrets); err != nil {
+		return nil, fmt.Errorf("member: welcome: %w", err)
+	}
+	if len(secrets.JoinerSecret) != suite.HashSize() {
+		return nil, errors.New("member: welcome: joiner secret has the wrong size")
+	}
+	for i := range secrets.PSKs {
+		if len(secrets.PSKs[i].Nonce) != suite.HashSize() {
+			return nil, errors.New("member: welcome: PSK nonce has the wrong size")
+		}
+	}
+	return secrets, nil
+}
+
+// openGroupInfo decrypts the GroupInfo of a Welcome. It is not validated.
+func openGroupInfo(suite mls.CipherSuite, welcome *mls.Welcome, joiner, psk []byte) (*mls.GroupInfo, error) {
+	secret := welcomeSecret(suite, joiner, psk)
+	key, nonce := welcomeKey(suite, secret)
+	wipe(secret)
+	defer wipe(key)
+	b, err := suite.Open(key, nonce, nil, welcome.EncryptedGroupInfo)
+	if err != nil {
+		return nil, errors.New("member: welcome: group info does not open")
+	}
+	info := new(mls.GroupInfo)
+	if err := mls.UnmarshalShared(b, info); err != nil {
+		return nil, fmt.Errorf("member: welcome: %w", err)
+	}
+	if info.GroupContext.CipherSuite != suite {
+		return nil, errors.New("member: welcome: group has another cipher suite")
+	}
+	return info, nil
+}
+
+func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, now time.Time) (*epoch, error) {
+	suite := g.cfg.Suite
+	told, err := groupSecrets(&g.cfg, welcome, kp)
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(told.JoinerSecret)
+	defer wipe(told.PathSecret)
+	psk, err := g.psks.secret(suite, told.PSKs)
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(psk)
+	info, err := openGroupInfo(suite, welcome, told.JoinerSecret, psk)
+	if err != nil {
+		return nil, err
+	}
+	if tree, err = joinTree(info, tree); err != nil {
+		return nil, err
+	}
+	if err := g.rules.CheckJoin(info, tree, now); err != nil {
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	own, err := findOwnLeaf(tree, kp.Package.LeafNode)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(g.cfg.Signer.Public(), kp.Package.LeafNode.SignatureKey) {
+		return nil, errors.New("member: welcome: signer is not the key package's")
+	}
+	secrets, _, encryption := memberSecrets(suite, told.JoinerSecret, psk, mls.Marshal(info.GroupContext))
+	if !secrets.confirms(info.GroupContext.ConfirmedTranscriptHash, info.ConfirmationTag) {
+		secrets.wipe()
+		return nil, errors.New("member: welcome: confirmation tag does not verify")
+	}
+	leaf := keyPair{public: kp.Package.LeafNode.EncryptionKey, private: bytes.Clone(kp.EncryptionKey)}
+	e := &epoch{
+		public: mls.NewState(info, tree), own: own, secrets: secrets,
+		keys:    &privateTree{keys: map[mls.NodeIndex]keyPair{own.Node(): leaf}},
+		private: newPrivateKeys(suite, secrets.senderData, encryption, tree.LeafCount()),
+	}
+	if told.PathSecret != nil {
+		path, err := welcomePath(suite, tree, own, info.Signer, bytes.Clone(told.PathSecret))
+		if err != nil {
+			e.wipe()
+			return nil, err
+		}
+		path.moveKeys(e.keys)
+		path.wipe()
+	}
+	return e, nil
+}
+
+// findOwnLeaf returns where leaf stands in tree.
+func findOwnLeaf(tree *mls.RatchetTree, leaf *mls.LeafNode) (mls.LeafIndex, error) {
+	own, ok := tree.FindSignatureKey(leaf.SignatureKey)
+	if !ok || !bytes.Equal(mls.Marshal(tree.Leaf(own)), mls.Marshal(leaf)) {
+		return 0, errors.New("member: welcome: own leaf is not in the ratchet tree")
+	}
+	return own, nil
+}
+
+// welcomePath derives the keys that a new member shares with the committer
+// from the path secret it was told.
+func welcomePath(suite mls.CipherSuite, tree *mls.RatchetTree, own, committer mls.LeafIndex, first []byte) (*pathSecrets, error) {
+	nodes, _ := tree.FilteredDirectPath(committer)
+	at := slices.IndexFunc(nodes, func(n mls.NodeIndex) bool { return n.IsAncestor(own.Node()) })
+	if at < 0 || own == committer {
+		wipe(first)
+		return nil, errPath
+	}
+	return derivePathTo(suite, tree, nodes[at:], first)
+}
