@@ -306,13 +306,15 @@ func TestAfterARestartEveryMemberIsLostAndKeepsItsPlace(t *testing.T) {
 	s.room.Join(leg('e', Admitted), at(1))
 	s.room.Lose(id('b'), at(2))
 	s.room.Remove(id('a'), id('c'), "other", at(3))
-	room, err := Restore(s.room.Snapshot(), func(Leaf, conclave.DeviceID) bool { return true }, at(400))
+	tree := map[Leaf]conclave.DeviceID{0: dev('a'), 1: dev('b'), 2: dev('c'), 3: dev('x')}
+	newLeg := func() conclave.LegID { return id('X') }
+	room, err := Restore(s.room.Snapshot(), tree, newLeg, at(400))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.room = room
-	s.standing("am- bm- cl") // door and admitted ask again
-	s.want(s.room.Tick(at(404)), "")
+	s.standing("am- bm- cl Xl") // door and admitted ask again; a leaf without a leg is put out
+	s.want(s.room.Tick(at(400)), "overdue c 3s; propose c 2; overdue X 6m40s; propose X 3")
 	if _, ok := s.room.Resume(id('b'), dev('b'), at(459)); !ok {
 		t.Error("the place was not kept over the restart")
 	}
@@ -320,12 +322,11 @@ func TestAfterARestartEveryMemberIsLostAndKeepsItsPlace(t *testing.T) {
 	if got.Why.Code != "removed_other" || got.Leaf != 2 {
 		t.Errorf("the removal was forgotten: %+v", got)
 	}
-	// A leg that the tree does not know is not restored.
-	room, _ = Restore(s.room.Snapshot(), func(l Leaf, d conclave.DeviceID) bool { return l != 0 && d == dev(byte('a'+l)) }, at(500))
-	if _, ok := room.Leg(id('a')); ok || room.Len() != 2 {
-		t.Error("a leg without a leaf was restored")
-	}
-	if _, err := Restore([]byte("{"), nil, at(0)); err == nil {
+	// A leg that the tree does not know, or knows as another device, is not restored.
+	room, _ = Restore(s.room.Snapshot(), map[Leaf]conclave.DeviceID{1: dev('b'), 2: dev('y')}, newLeg, at(500))
+	s.room = room
+	s.standing("bm- Xl")
+	if _, err := Restore([]byte("{"), nil, nil, at(0)); err == nil {
 		t.Error("restored from nonsense")
 	}
 }
@@ -340,12 +341,12 @@ func TestASnapshotHoldsEveryFieldOfALeg(t *testing.T) {
 		t.Fatalf("a leg has %d fields: this test must fill them all", v.NumField())
 	}
 	r.legs[want.ID] = &want
-	back, err := Restore(r.Snapshot(), func(Leaf, conclave.DeviceID) bool { return true }, at(10))
+	back, err := Restore(r.Snapshot(), map[Leaf]conclave.DeviceID{7: dev('a')}, nil, at(10))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, _ := back.Leg(want.ID)
-	want.Overdue = at(15) // times of the server start anew
+	want.Overdue = at(10) // due at once
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
 	}
