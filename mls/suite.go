@@ -419,8 +419,24 @@ func (s CipherSuite) DeriveKeyPair(ikm []byte) (hpke.PrivateKey, error) {
 	return k, nil
 }
 
-// ParsePrivateKey reads an HPKE private key, as written by its method Bytes.
+// ParsePrivateKey reads an HPKE private key, as written by its method Bytes. Leading zeros of a scalar of the NIST curves
+// may be missing, as in the official vectors.
 func (s CipherSuite) ParsePrivateKey(b []byte) (hpke.PrivateKey, error) {
+	var size int
+	switch s.must().kem {
+	case kemP256:
+		size = 32
+	case kemP384:
+		size = 48
+	case kemP521:
+		size = 66
+	}
+	if len(b) < size {
+		padded := make([]byte, size)
+		copy(padded[size-len(b):], b)
+		defer clear(padded)
+		b = padded
+	}
 	k, err := s.must().newKEM().NewPrivateKey(b)
 	if err != nil {
 		return nil, fmt.Errorf("mls: HPKE private key: %v", err)
