@@ -22,6 +22,11 @@ func main() {
 		"restart":  c.command("restart", c.restart),
 		"stranger": c.command("stranger", c.stranger),
 		"context":  js.FuncOf(c.context),
+
+		"der":          js.FuncOf(der),
+		"enrolContent": js.FuncOf(enrolContent),
+		"renewContent": js.FuncOf(renewContent),
+		"examine":      js.FuncOf(examine),
 	})
 	select {}
 }

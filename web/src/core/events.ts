@@ -162,5 +162,7 @@ export type Command =
   | { do: "decide"; leg: string; admit: boolean }
   | { do: "remove"; leg: string; reason: string }
   | { do: "leave" }
+  /** The media path broke: make a new one. */
+  | { do: "restart" }
   /** Transfers the MessagePort whose other end the frames worker holds. */
   | { do: "port" };
