@@ -445,9 +445,9 @@ func (g *Staged) State(confirmationTag []byte) *State {
 }
 
 // StageCommit validates a commit in the given state and applies all of it that is public (Section 12.4.2): frame,
-// signatures, proposals, path, tree. pending finds proposals of this epoch by reference; nil if there is none such. What
-// remains for a member is to decrypt the path secret, with Provisional, and to check the confirmation tag, with Context;
-// then State. The caller has checked the membership tag or decrypted the message, if it can.
+// signatures, proposals, path, tree. pending finds proposals of this epoch by reference and returns nil for others; it may
+// be nil itself. What remains for a member is to decrypt the path secret, with Provisional, and to check the confirmation
+// tag, with Context; then State. The caller has checked the membership tag or decrypted the message, if it can.
 func (r *Rules) StageCommit(s *State, msg *AuthenticatedContent, pending func(ProposalRef) *PendingProposal, now time.Time) (*Staged, error) {
 	c := &msg.Content
 	if c.ContentType != ContentCommit {
@@ -499,7 +499,10 @@ func resolve(c *FramedContent, pending func(ProposalRef) *PendingProposal) ([]Co
 			list[i] = CommittedProposal{Proposal: p.Proposal, Sender: c.Sender}
 			continue
 		}
-		known := pending(p.Ref)
+		var known *PendingProposal
+		if pending != nil {
+			known = pending(p.Ref)
+		}
 		if known == nil {
 			return nil, ErrUnknownProposal
 		}

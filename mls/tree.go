@@ -313,16 +313,6 @@ func (t *RatchetTree) touch(n NodeIndex) {
 	}
 }
 
-func (t *RatchetTree) setLeaf(i LeafIndex, leaf *LeafNode) {
-	t.leaves[i] = leaf
-	t.touch(i.Node())
-}
-
-func (t *RatchetTree) setParent(n NodeIndex, p *ParentNode) {
-	t.parents[n>>1] = p
-	t.touch(n)
-}
-
 // blankPath blanks the ancestors of the leaf.
 func (t *RatchetTree) blankPath(i LeafIndex) {
 	size := t.LeafCount()
@@ -387,7 +377,10 @@ func (t *RatchetTree) Remove(i LeafIndex) {
 }
 
 // SetLeaf replaces the leaf and nothing else; for a committer, after SetPath.
-func (t *RatchetTree) SetLeaf(i LeafIndex, leaf *LeafNode) { t.setLeaf(i, leaf) }
+func (t *RatchetTree) SetLeaf(i LeafIndex, leaf *LeafNode) {
+	t.leaves[i] = leaf
+	t.touch(i.Node())
+}
 
 // SetPath blanks the ancestors of leaf and gives those on its filtered direct path the new keys, one for each, from the
 // bottom, with their parent hashes. It returns the parent hash that the new leaf must carry: empty if the path is
