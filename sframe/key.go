@@ -17,7 +17,6 @@ import (
 // at a time may use it. It does not remember counters; who seals twice under one counter gives the plaintexts away.
 type Key struct {
 	_      [0]func() // secret: not comparable
-	suite  Suite
 	kid    uint64
 	tag    int
 	salt   [nonceSize]byte
@@ -62,7 +61,13 @@ func deriveKey(suite Suite, secret []byte, kid uint64) (*Key, error) {
 		return nil, fmt.Errorf("sframe: derive salt: %v", err)
 	}
 	defer clear(salt)
-	k := &Key{suite: suite, kid: kid, tag: p.tag, salt: [nonceSize]byte(salt), aad: make([]byte, 0, 64)}
+	return newCipher(p, key, [nonceSize]byte(salt), kid)
+}
+
+// newCipher sets up the ciphers of sframe_key.
+func newCipher(p parameters, key []byte, salt [nonceSize]byte, kid uint64) (*Key, error) {
+	k := &Key{kid: kid, tag: p.tag, salt: salt, aad: make([]byte, 0, 64)}
+	var err error
 	if k.block, err = aes.NewCipher(key[:p.aesKey]); err != nil {
 		return nil, fmt.Errorf("sframe: derive key: %v", err)
 	}
