@@ -155,9 +155,9 @@ type draft struct {
 
 // seal makes the commit and the epoch that it begins (RFC 9420, Section
 // 12.4.1).
-func (d *draft) seal() (s *sealed, err error) {
+func (d *draft) seal() (_ *sealed, err error) {
 	suite, g := d.before.Context.CipherSuite, d.staged
-	s = &sealed{}
+	s := &sealed{}
 	defer func() {
 		if err != nil {
 			s.wipe()

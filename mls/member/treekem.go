@@ -164,23 +164,25 @@ func (p *pathSecrets) wipe() {
 // (Section 7.5): new keys for leaf and ancestors go into g's tree, path secrets
 // into the ciphertexts for the others. leaf is a template that is signed with
 // signer; it belongs to g afterwards.
-func createPath(g *mls.Staged, leaf *mls.LeafNode, signer mls.Signer, rand io.Reader) (secrets *pathSecrets, leafKey keyPair, err error) {
+func createPath(g *mls.Staged, leaf *mls.LeafNode, signer mls.Signer, rand io.Reader) (_ *pathSecrets, _ keyPair, err error) {
 	suite := g.Provisional.CipherSuite
 	first, err := newSecret(suite, rand)
 	if err != nil {
 		return nil, keyPair{}, err
 	}
 	g.PreparePath()
-	if secrets, err = derivePath(suite, g.PathNodes, first); err != nil {
+	secrets, err := derivePath(suite, g.PathNodes, first)
+	if err != nil {
 		return nil, keyPair{}, err
 	}
+	leafKey, err := newKeyPair(suite, rand)
 	defer func() {
 		if err != nil {
 			secrets.wipe()
 			wipe(leafKey.private)
 		}
 	}()
-	if leafKey, err = newKeyPair(suite, rand); err != nil {
+	if err != nil {
 		return nil, keyPair{}, err
 	}
 	public := make([]mls.EncryptionKey, len(g.PathNodes))

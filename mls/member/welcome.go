@@ -107,6 +107,10 @@ func (s *sealed) makeWelcome(info *mls.GroupInfo, proposals []mls.CommittedPropo
 type WelcomeOptions struct {
 	PSKs        []PSK
 	Resumptions []Resumption
+	// From is the group that the new one continues, by reinitialization or
+	// as a branch; a Welcome of that kind is refused without it, and any
+	// other one with it.
+	From *Group
 }
 
 // JoinWelcome joins by an invitation. tree nil takes the ratchet tree that the
@@ -124,7 +128,7 @@ func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *
 		r := &opt.Resumptions[i]
 		g.psks.addResumption(r.GroupID, r.Epoch, r.Secret)
 	}
-	e, err := g.openWelcome(welcome, kp, tree, now)
+	e, err := g.openWelcome(welcome, kp, tree, opt.From, now)
 	if err != nil {
 		g.psks.wipe()
 		return nil, err
@@ -184,7 +188,7 @@ func openGroupInfo(suite mls.CipherSuite, welcome *mls.Welcome, joiner, psk []by
 	return info, nil
 }
 
-func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, now time.Time) (*epoch, error) {
+func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, from *Group, now time.Time) (*epoch, error) {
 	suite := g.cfg.Suite
 	told, err := groupSecrets(&g.cfg, welcome, kp)
 	if err != nil {
@@ -192,6 +196,15 @@ func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *m
 	}
 	defer wipe(told.JoinerSecret)
 	defer wipe(told.PathSecret)
+	continues, err := checkWelcomePSKs(told.PSKs, from)
+	if err != nil {
+		return nil, err
+	}
+	if continues != nil {
+		if err := from.psks.copyResumption(continues, &g.psks); err != nil {
+			return nil, err
+		}
+	}
 	psk, err := g.psks.secret(suite, told.PSKs)
 	if err != nil {
 		return nil, err
@@ -206,6 +219,11 @@ func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *m
 	}
 	if err := g.rules.CheckJoin(info, tree, now); err != nil {
 		return nil, fmt.Errorf("member: %w", err)
+	}
+	if continues != nil {
+		if err := checkContinues(continues, from, info, tree); err != nil {
+			return nil, err
+		}
 	}
 	own, err := findOwnLeaf(tree, kp.Package.LeafNode)
 	if err != nil {
