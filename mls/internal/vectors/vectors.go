@@ -24,6 +24,11 @@ func (h *Hex) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// MarshalJSON encodes.
+func (h Hex) MarshalJSON() ([]byte, error) {
+	return strconv.AppendQuote(nil, hex.EncodeToString(h)), nil
+}
+
 // Folder returns where the vectors of a kind ("mls", "sframe") lie, and skips the test if they are not there.
 func Folder(t testing.TB, kind string) string {
 	t.Helper()
