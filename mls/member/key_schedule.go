@@ -99,8 +99,7 @@ func (e *epochSecrets) wipe() {
 	if e == nil {
 		return
 	}
-	for _, s := range []*[]byte{&e.senderData, &e.exporter, &e.external, &e.confirmation,
-		&e.membership, &e.resumption, &e.authenticator, &e.init} {
+	for _, s := range e.list() {
 		wipe(*s)
 		*s = nil
 	}
