@@ -14,7 +14,7 @@ const (
 
 	maxOpaque = 1 << 20  // any byte string that is not a container of other structs, e.g. application data
 	maxSmall  = 64 << 10 // identifiers, keys, signatures, hashes, credentials' parts
-	maxCodes  = 1024     // entries of a list of 16-bit code points
+	maxCodes  = 256      // entries of a list of 16-bit code points, or of PSKs
 	maxList   = 1 << 16  // entries of a list of structs
 )
 

@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// maxPending bounds the proposals that a Follower keeps in one epoch; more are refused.
-const maxPending = 1024
+// What a Follower keeps of proposals in one epoch; more are refused. A commit empties it.
+const (
+	maxPending      = 1024
+	maxPendingBytes = 8 << 20 // of encoded proposals
+)
 
 // Follower follows a group from outside: it keeps the public state and accepts only handshake messages that every honest
 // member will accept, as far as that can be seen without the group's secrets. It cannot check membership tags and
@@ -20,6 +23,7 @@ type Follower struct {
 	rules   *Rules
 	state   *State
 	pending []*PendingProposal // in order of arrival
+	bytes   int                // of what brought pending
 }
 
 // NewFollower begins to follow a group at the epoch of info, having validated info and tree in full (Rules.CheckJoin). The
@@ -42,7 +46,7 @@ func (f *Follower) Clone() *Follower {
 	return &Follower{f.rules, &State{
 		Context: f.state.Context, Tree: f.state.Tree.Clone(), ConfirmationTag: f.state.ConfirmationTag,
 		InterimTranscriptHash: f.state.InterimTranscriptHash, ReInit: f.state.ReInit,
-	}, append([]*PendingProposal(nil), f.pending...)}
+	}, append([]*PendingProposal(nil), f.pending...), f.bytes}
 }
 
 // Epoch returns the epoch the group is in.
@@ -121,14 +125,14 @@ func (f *Follower) Process(message []byte, now time.Time) (*Change, error) {
 	}
 	switch m.Public.Content.ContentType {
 	case ContentProposal:
-		return f.processProposal(m.Public.Authenticated(), now)
+		return f.processProposal(m.Public.Authenticated(), len(message), now)
 	case ContentCommit:
 		return f.processCommit(m.Public.Authenticated(), now)
 	}
 	return nil, errors.New("mls: application data in a public message")
 }
 
-func (f *Follower) processProposal(msg *AuthenticatedContent, now time.Time) (*Change, error) {
+func (f *Follower) processProposal(msg *AuthenticatedContent, size int, now time.Time) (*Change, error) {
 	p, err := f.rules.CheckProposal(f.state, msg, now)
 	if err != nil {
 		return nil, err
@@ -138,10 +142,11 @@ func (f *Follower) processProposal(msg *AuthenticatedContent, now time.Time) (*C
 		change.Proposal = known
 		return change, nil
 	}
-	if len(f.pending) >= maxPending {
+	if len(f.pending) >= maxPending || f.bytes+size > maxPendingBytes {
 		return nil, errors.New("mls: too many proposals in one epoch")
 	}
 	f.pending = append(f.pending, p)
+	f.bytes += size
 	return change, nil
 }
 
@@ -163,7 +168,7 @@ func (f *Follower) processCommit(msg *AuthenticatedContent, now time.Time) (*Cha
 		return nil, err
 	}
 	f.state = g.State(bytes.Clone(msg.Auth.ConfirmationTag))
-	f.pending = nil
+	f.pending, f.bytes = nil, 0
 	return &Change{
 		Kind: ChangeCommit, Epoch: f.Epoch(), Sender: msg.Content.Sender, Committer: g.Committer, Joined: g.External,
 		Added: g.Added, Updated: g.Updated, Removed: g.Removed, Proposals: g.Proposals, Closed: g.ReInit != nil,
@@ -286,6 +291,7 @@ func RestoreFollower(snapshot []byte, rules *Rules) (*Follower, error) {
 	}
 	var pending []*PendingProposal
 	outer := r.Begin()
+	start := r.Offset()
 	for r.More() {
 		if len(pending) == maxPending {
 			r.Fail(errTooMany)
@@ -311,5 +317,5 @@ func RestoreFollower(snapshot []byte, rules *Rules) (*Follower, error) {
 	}
 	state := NewState(&GroupInfo{GroupContext: ctx, ConfirmationTag: tag}, tree)
 	state.ReInit = reinit
-	return &Follower{rules: rules, state: state, pending: pending}, nil
+	return &Follower{rules: rules, state: state, pending: pending, bytes: r.Offset() - start}, nil
 }

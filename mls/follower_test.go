@@ -328,3 +328,28 @@ func TestBatchVerifierSeesEverySignature(t *testing.T) {
 	count("update", 2, process(r.propose(MemberSender(0), r.members[0].signer, r.update(0, nil), nil)))
 	count("group info", 1, func() error { return f.CheckGroupInfo(r.currentInfo(0)) })
 }
+
+func TestFollowerBoundsWhatItKeeps(t *testing.T) {
+	r := newRoom(t, testSuite, "a", "b")
+	propose := func(extension []byte) []byte {
+		return r.propose(MemberSender(0), r.members[0].signer, &GroupContextExtensions{Extensions{{0xf000, extension}}}, nil)
+	}
+	for i := range maxPending {
+		r.pend(propose([]byte{byte(i), byte(i >> 8)}))
+	}
+	r.refuses("too many proposals", propose([]byte("one more")))
+	r.pend(propose([]byte{0, 0})) // known already
+	r.process(r.commit(draft{at: 0}))
+	for i := range maxPendingBytes >> 20 {
+		if i < maxPendingBytes>>20-1 {
+			r.pend(propose(bytes.Repeat([]byte{byte(i)}, 1<<20)))
+		}
+	}
+	big := propose(bytes.Repeat([]byte{99}, 1<<20))
+	r.refuses("too many proposals", big)
+	restored, err := RestoreFollower(r.Snapshot(), r.rules)
+	r.must(err)
+	r.Follower = restored
+	r.pend(propose([]byte("small")))
+	r.refuses("too many proposals", big)
+}

@@ -121,6 +121,9 @@ var errPathMissing = errors.New("mls: commit has no path where it needs one")
 
 // checkList applies Section 12.2 to the list as such.
 func (g *Staged) checkList(committer Sender) error {
+	if err := checkPSKs(g.Proposals); err != nil {
+		return err
+	}
 	if g.External {
 		return checkExternalList(g.Proposals)
 	}
@@ -137,15 +140,12 @@ func checkExternalList(list []CommittedProposal) error {
 		if list[i].Ref != nil {
 			return errors.New("mls: external commit has a proposal by reference")
 		}
-		switch p := list[i].Proposal.(type) {
+		switch list[i].Proposal.(type) {
 		case *ExternalInit:
 			inits++
 		case *Remove:
 			removes++
 		case *PreSharedKey:
-			if duplicatePSK(list[:i], p) {
-				return errors.New("mls: commit has one PSK twice")
-			}
 		default:
 			return errors.New("mls: external commit has a proposal of a kind that is not permitted in it")
 		}
@@ -159,14 +159,21 @@ func checkExternalList(list []CommittedProposal) error {
 	return nil
 }
 
-// duplicatePSK tells whether list has a proposal for the very PSK identifier of p.
-func duplicatePSK(list []CommittedProposal, p *PreSharedKey) bool {
+// checkPSKs makes sure that no two proposals name the very same PSK identifier, nonce included.
+func checkPSKs(list []CommittedProposal) error {
+	seen := make(map[string]struct{})
 	for i := range list {
-		if q, ok := list[i].Proposal.(*PreSharedKey); ok && q.PSK.SameKey(&p.PSK) && string(q.PSK.Nonce) == string(p.PSK.Nonce) {
-			return true
+		p, ok := list[i].Proposal.(*PreSharedKey)
+		if !ok {
+			continue
 		}
+		id := string(Marshal(p.PSK))
+		if _, twice := seen[id]; twice {
+			return errors.New("mls: commit has one PSK twice")
+		}
+		seen[id] = struct{}{}
 	}
-	return false
+	return nil
 }
 
 // checkMemberList applies Section 12.2 to the list of a member's commit, less what is left for checkChanged.
@@ -195,10 +202,6 @@ func checkMemberList(list []CommittedProposal, committer LeafIndex) error {
 			}
 			if err := touch(p.Removed); err != nil {
 				return err
-			}
-		case *PreSharedKey:
-			if duplicatePSK(list[:i], p) {
-				return errors.New("mls: commit has one PSK twice")
 			}
 		case *GroupContextExtensions:
 			if extensions {
