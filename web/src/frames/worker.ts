@@ -1,0 +1,52 @@
+// The frames worker: hands the browser's encoded frames to Frames. The page makes it once and keeps it over connections.
+
+import type { FromFrames as ToCore, ToFrames as FromCore } from "../core/port";
+import { Frames, type Frame, type Pipe } from "./frames";
+import type { ToFrames as FromPage, TransformOptions } from "./messages";
+
+declare const self: DedicatedWorkerGlobalScope;
+
+let core: MessagePort | undefined;
+// What was said to the core before the page joined the two.
+let unsaid: ToCore[] = [];
+
+const frames = new Frames({
+  now: () => performance.now(),
+  toPage: (message) => self.postMessage(message),
+  toCore: (message) => {
+    if (core) core.postMessage(message);
+    else if (unsaid.length < 64) unsaid.push(message);
+  },
+});
+
+setInterval(() => frames.tick(), 1000);
+
+self.onmessage = ({ data, ports }: MessageEvent<FromPage>) => {
+  if (data.do === "loudness") frames.loudness = data.loudness;
+  else if (ports[0]) join(ports[0]);
+};
+
+function join(port: MessagePort): void {
+  core?.close();
+  core = port;
+  port.onmessage = ({ data }: MessageEvent<FromCore>) => void frames.follow(data);
+  for (const message of unsaid.splice(0)) port.postMessage(message);
+}
+
+self.onrtctransform = ({ transformer }: RTCTransformEvent) => {
+  const { direction, kind, slot } = transformer.options as TransformOptions;
+  const refresh = () => void transformer.sendKeyFrameRequest().catch(() => {});
+  run(transformer, direction === "send" ? frames.send(kind) : frames.receive(kind, slot, refresh));
+};
+
+/** Passes frames until the stream is over. If the code fails, the stream ends: nothing passes any more. */
+function run(transformer: RTCRtpScriptTransformer, pipe: Pipe): void {
+  const stream = new TransformStream<Frame, Frame>({
+    transform: (frame, sink) => pipe.pass(frame, sink),
+  });
+  void transformer.readable
+    .pipeThrough(stream)
+    .pipeTo(transformer.writable)
+    .catch(() => {})
+    .finally(() => pipe.end());
+}
