@@ -27,14 +27,15 @@ bench: need ## what must be fast, compared within one run
 need:
 	@scripts/need go node npm
 
-wasm: need
-	@scripts/build wasm
+wasm: bin/conclave.wasm
 
 web/node_modules/.package-lock.json: web/package-lock.json web/package.json
 	@cd web && ../scripts/say npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-bin/conclave.wasm: wasm
+# Always asked, but the file is touched only when it comes out different.
+bin/conclave.wasm: need
+	@scripts/build wasm
 
 web/dist/.built: $(WEB_INPUTS) web/node_modules/.package-lock.json bin/conclave.wasm
 	@cd web && ../scripts/say npm run build --silent
