@@ -1,0 +1,170 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/identity"
+)
+
+// adminRoutes are for the administrator's socket.
+func (s *Server) adminRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /organisation", s.serveOrganisation)
+	mux.HandleFunc("POST /people", s.addPerson)
+	mux.HandleFunc("POST /links", s.issueLink)
+	mux.HandleFunc("POST /meetings", s.openMeeting)
+	mux.HandleFunc("GET /meetings/{pointer}", s.showMeeting)
+	mux.HandleFunc("POST /meetings/{pointer}/end", s.endMeeting)
+	mux.HandleFunc("POST /devices/{device}/revoke", s.revokeDevice)
+	mux.HandleFunc("GET /records", s.showRecords)
+	mux.HandleFunc("/", s.notFound)
+	return mux
+}
+
+func (s *Server) addPerson(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		ID   conclave.PersonID `json:"id"`
+		Name string            `json:"name"`
+		Unit string            `json:"unit"`
+	}
+	err := readJSON(w, r, &m)
+	if err == nil {
+		err = s.directory.AddPerson(r.Context(), identity.Person{ID: m.ID, Name: m.Name, Unit: m.Unit}, s.now())
+	}
+	if err != nil {
+		s.fail(w, "add person", err)
+		return
+	}
+	s.answer(w, http.StatusOK, m)
+}
+
+func (s *Server) issueLink(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		Person conclave.PersonID `json:"person"`
+	}
+	if err := readJSON(w, r, &m); err != nil {
+		s.fail(w, "issue link", err)
+		return
+	}
+	token, err := s.directory.IssueToken(r.Context(), m.Person, s.cfg.Rand, s.now())
+	if err != nil {
+		s.fail(w, "issue link", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Token    string `json:"token"`
+		RootHash string `json:"root_hash"`
+	}{token.Text(), s.cfg.Organisation.RootHash()})
+}
+
+func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		Title  string              `json:"title"`
+		Level  string              `json:"level"` // by name
+		Chair  conclave.PersonID   `json:"chair"`
+		People []conclave.PersonID `json:"people"`
+		Door   identity.Door       `json:"door"`
+	}
+	if err := readJSON(w, r, &m); err != nil {
+		s.fail(w, "open meeting", err)
+		return
+	}
+	level, ok := s.cfg.Policy.Levels().Find(m.Level)
+	if !ok {
+		s.answer(w, http.StatusForbidden, conclave.Problem{Code: "level_unknown", Fix: "choose_level"})
+		return
+	}
+	meeting, err := s.directory.OpenMeeting(r.Context(), identity.Meeting{Title: m.Title, Level: level, Chair: m.Chair, People: m.People, Door: m.Door}, s.cfg.Rand, s.now())
+	if err != nil {
+		s.fail(w, "open meeting", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Pointer conclave.MeetingID `json:"pointer"`
+	}{meeting.ID})
+}
+
+func (s *Server) showMeeting(w http.ResponseWriter, r *http.Request) {
+	meeting, err := s.namedMeeting(r)
+	if err != nil {
+		s.fail(w, "show meeting", err)
+		return
+	}
+	m := struct {
+		identity.Meeting
+		LevelName string `json:"level_name"`
+		Room      any    `json:"room"` // null: not running
+	}{Meeting: meeting, LevelName: s.cfg.Policy.Levels().Name(meeting.Level)}
+	if room := s.find(meeting.ID); room != nil {
+		room.ask(func() { m.Room = room.status() })
+	}
+	s.answer(w, http.StatusOK, m)
+}
+
+func (s *Server) namedMeeting(r *http.Request) (identity.Meeting, error) {
+	id, err := conclave.ParseMeetingID(r.PathValue("pointer"))
+	if err != nil {
+		return identity.Meeting{}, conclave.Problem{Code: "meeting_unknown", Fix: "check_link"}
+	}
+	return s.directory.Meeting(r.Context(), id)
+}
+
+func (s *Server) endMeeting(w http.ResponseWriter, r *http.Request) {
+	meeting, err := s.namedMeeting(r)
+	if err == nil {
+		err = s.directory.EndMeeting(r.Context(), meeting.ID, s.now())
+	}
+	if err != nil {
+		s.fail(w, "end meeting", err)
+		return
+	}
+	if room := s.find(meeting.ID); room != nil {
+		room.ask(room.end)
+	}
+	s.answer(w, http.StatusOK, struct{}{})
+}
+
+func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
+	var id conclave.DeviceID
+	err := error(conclave.Problem{Code: "device_unknown", Fix: "enrol_again"})
+	if id.UnmarshalText([]byte(r.PathValue("device"))) == nil {
+		err = s.directory.RevokeDevice(r.Context(), id, s.now())
+	}
+	if err != nil {
+		s.fail(w, "revoke device", err)
+		return
+	}
+	s.mu.Lock()
+	var rooms []*room
+	for _, room := range s.rooms {
+		rooms = append(rooms, room)
+	}
+	s.mu.Unlock()
+	for _, room := range rooms {
+		room.ask(func() { room.recheck(id) })
+	}
+	s.answer(w, http.StatusOK, struct{}{})
+}
+
+// maxRecords bounds one answer with records.
+const maxRecords = 1000
+
+func (s *Server) showRecords(w http.ResponseWriter, r *http.Request) {
+	from, err := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
+	if err != nil {
+		from = 1
+	}
+	entries, err := s.audit.Read(r.Context(), audit.Index(from), maxRecords)
+	if err != nil {
+		s.fail(w, "show records", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		At      time.Time     `json:"at"`
+		Records []audit.Entry `json:"records"`
+	}{s.now(), entries})
+}

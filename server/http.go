@@ -1,0 +1,258 @@
+package server
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"conclave"
+	"conclave/identity"
+	"conclave/pass"
+)
+
+// maxBody bounds the body of every request but signalling.
+const maxBody = 16 << 10
+
+// publicRoutes are what everybody can reach. None of them knows a meeting: whether one exists is told over signalling
+// alone, after a ruling.
+func (s *Server) publicRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/signal", s.serveSignal)
+	mux.HandleFunc("GET /v1/organisation", s.serveOrganisation)
+	mux.HandleFunc("POST /v1/nonce", s.serveNonce)
+	mux.HandleFunc("POST /v1/enrol", s.serveEnrol)
+	mux.HandleFunc("POST /v1/renew", s.serveRenew)
+	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { s.answer(w, http.StatusOK, struct{}{}) })
+	mux.HandleFunc("/v1/", s.notFound)
+	if s.cfg.Client != nil {
+		mux.Handle("GET /", newClientFiles(s.cfg.Client))
+	}
+	// Pages of other origins get nothing done here, whatever a browser would let them send.
+	return s.secured(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// secured sets what a browser shall know of every answer.
+func (s *Server) secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self), geolocation=(), usb=(), serial=(), bluetooth=()")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		if s.cfg.Secure {
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
+			s.answer(w, http.StatusMethodNotAllowed, problemRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// contentPolicy lets the page load its own files and nothing else; 'wasm-unsafe-eval' is for the endpoint core, which is
+// WebAssembly. The page needs no inline script or style.
+const contentPolicy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
+	"img-src 'self' data: blob:; font-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self'; manifest-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// answer writes v as JSON; a conclave.Problem goes into {"problem":…}.
+func (s *Server) answer(w http.ResponseWriter, code int, v any) {
+	if p, ok := v.(conclave.Problem); ok {
+		v = struct {
+			Problem conclave.Problem `json:"problem"`
+		}{p}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("server: answer: " + err.Error())
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	w.Write(append(b, '\n'))
+}
+
+// fail answers an error: the problem that it holds, else that we have trouble.
+func (s *Server) fail(w http.ResponseWriter, what string, err error) {
+	var p conclave.Problem
+	if errors.As(err, &p) {
+		s.answer(w, http.StatusForbidden, p)
+		return
+	}
+	s.cfg.Log.Error("request failed", "request", what, "cause", err)
+	s.answer(w, http.StatusInternalServerError, problemTrouble)
+}
+
+func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {
+	s.answer(w, http.StatusNotFound, problemRequest)
+}
+
+// readJSON reads a request's body into v: one value, no unknown fields, at most maxBody bytes.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return problemRequest
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return problemRequest
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return problemRequest
+	}
+	return nil
+}
+
+// organisation is what everybody may know of it, and a client pins.
+type organisation struct {
+	ID       conclave.OrganisationID `json:"id"`
+	Name     string                  `json:"name"`
+	Root     []byte                  `json:"root"`
+	RootHash string                  `json:"root_hash"`
+}
+
+func (s *Server) organisation() organisation {
+	o := s.cfg.Organisation
+	return organisation{o.ID, o.Name, o.Root, o.RootHash()}
+}
+
+func (s *Server) serveOrganisation(w http.ResponseWriter, _ *http.Request) {
+	s.answer(w, http.StatusOK, s.organisation())
+}
+
+// enrolled answers an enrolment or a renewal.
+type enrolled struct {
+	Statement    []byte       `json:"statement"`
+	Organisation organisation `json:"organisation"`
+	Root         []byte       `json:"root"`
+	Grants       [][]byte     `json:"grants"`
+}
+
+func (s *Server) enrolled(statement []byte) enrolled {
+	return enrolled{statement, s.organisation(), s.cfg.Organisation.Root, s.cfg.Organisation.Grants}
+}
+
+func (s *Server) serveEnrol(w http.ResponseWriter, r *http.Request) {
+	if !s.limits.request(s.clientAddress(r), s.now()) {
+		s.answer(w, http.StatusTooManyRequests, problemTooMany)
+		return
+	}
+	var m struct {
+		Token      string `json:"token"`
+		LeafKey    []byte `json:"leaf_key"`
+		Proof      []byte `json:"proof"`
+		DeviceName string `json:"device_name"`
+	}
+	if err := readJSON(w, r, &m); err != nil {
+		s.fail(w, "enrol", err)
+		return
+	}
+	token, err := identity.ParseToken(m.Token)
+	if err != nil {
+		s.fail(w, "enrol", err)
+		return
+	}
+	statement, device, err := s.directory.Enrol(r.Context(), identity.Enrolment{Token: token, LeafKey: m.LeafKey, Proof: m.Proof, DeviceName: m.DeviceName}, s.now())
+	if err != nil {
+		s.fail(w, "enrol", err)
+		return
+	}
+	s.cfg.Log.Info("device enrolled", "device", device.ID, "person", device.Person)
+	s.answer(w, http.StatusOK, s.enrolled(statement))
+}
+
+// nonces are handed out for renewals without keeping them: time, chance, and a code over both. One may be used again
+// within its life, by who can sign with the device's key: that gains nothing.
+type nonces struct{ key [32]byte }
+
+const (
+	nonceSize = 8 + 8 + 16
+	nonceLife = 2 * time.Minute
+)
+
+func (n *nonces) make(rand io.Reader, now time.Time) ([]byte, error) {
+	nonce := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
+	nonce = append(nonce, make([]byte, 8)...)
+	if _, err := io.ReadFull(rand, nonce[8:]); err != nil {
+		return nil, err
+	}
+	return append(nonce, n.code(nonce)...), nil
+}
+
+func (n *nonces) code(head []byte) []byte {
+	h := hmac.New(sha256.New, n.key[:])
+	h.Write(head)
+	return h.Sum(nil)[:16]
+}
+
+func (n *nonces) good(nonce []byte, now time.Time) bool {
+	if len(nonce) != nonceSize || !hmac.Equal(nonce[16:], n.code(nonce[:16])) {
+		return false
+	}
+	age := now.Sub(time.Unix(int64(binary.BigEndian.Uint64(nonce)), 0))
+	return age >= -time.Second && age < nonceLife
+}
+
+func (s *Server) serveNonce(w http.ResponseWriter, r *http.Request) {
+	if !s.limits.request(s.clientAddress(r), s.now()) {
+		s.answer(w, http.StatusTooManyRequests, problemTooMany)
+		return
+	}
+	nonce, err := s.nonces.make(s.cfg.Rand, s.now())
+	if err != nil {
+		s.fail(w, "nonce", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Nonce []byte `json:"nonce"`
+	}{nonce})
+}
+
+func (s *Server) serveRenew(w http.ResponseWriter, r *http.Request) {
+	if !s.limits.request(s.clientAddress(r), s.now()) {
+		s.answer(w, http.StatusTooManyRequests, problemTooMany)
+		return
+	}
+	var m struct {
+		Statement []byte `json:"statement"`
+		Nonce     []byte `json:"nonce"`
+		Signature []byte `json:"signature"`
+	}
+	if err := readJSON(w, r, &m); err != nil {
+		s.fail(w, "renew", err)
+		return
+	}
+	if len(m.Statement) > pass.MaxSize || !s.nonces.good(m.Nonce, s.now()) {
+		s.fail(w, "renew", problemRequest)
+		return
+	}
+	statement, err := s.renewStatement(r, m.Statement, m.Nonce, m.Signature)
+	if err != nil {
+		s.fail(w, "renew", err)
+		return
+	}
+	s.answer(w, http.StatusOK, s.enrolled(statement))
+}
+
+func (s *Server) renewStatement(r *http.Request, statement, nonce, signature []byte) ([]byte, error) {
+	var renewed []byte
+	err := error(problemRequest)
+	s.anyHost(r.Host, func(host string) bool {
+		renewed, _, err = s.directory.Renew(r.Context(), identity.Renewal{Statement: statement, Nonce: nonce, Host: host, Signature: signature}, s.now())
+		// A wrong signature may be one for another of our names; everything else is the answer.
+		return err == nil || problemOf(err, problemTrouble).Code != "renewal_proof"
+	})
+	return renewed, err
+}

@@ -1,0 +1,227 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/admission"
+	"conclave/audit"
+	"conclave/identity"
+	"conclave/line"
+	"conclave/pass"
+	"conclave/signal"
+)
+
+// The problems that the server itself tells of.
+var (
+	problemTooMany   = conclave.Problem{Code: "too_many", Fix: "wait_a_minute"}
+	problemTrouble   = conclave.Problem{Code: "server_trouble", Fix: "try_again"}
+	problemHello     = conclave.Problem{Code: "hello_signature", Fix: "use_own_link"}
+	problemTurn      = conclave.Problem{Code: "out_of_turn", Fix: "join_again"}
+	problemFull      = conclave.Problem{Code: "room_full", Fix: "ask_chair"}
+	problemCommit    = conclave.Problem{Code: "commit_refused", Fix: "join_again"}
+	problemMedia     = conclave.Problem{Code: "media_refused", Fix: "join_again"}
+	problemMediaLost = conclave.Problem{Code: "media_lost", Fix: "check_network"}
+	problemOver      = conclave.Problem{Code: "meeting_over", Fix: "ask_chair_for_meeting"}
+	problemRequest   = conclave.Problem{Code: "request_malformed", Fix: "update_client"}
+)
+
+// passLife is how long a pass lives: what the members accept at most.
+const passLife = pass.MaxPassLife
+
+// asker is who asks on a connection, as far as it has proven it.
+type asker struct {
+	address   netip.Addr
+	encoded   []byte          // the statement, as it came
+	statement *pass.Statement // what it says; believed only where found is StatementValid
+	device    conclave.DeviceID
+	claimed   []conclave.Fact
+}
+
+// judgement is what was found out about an asker and a meeting.
+type judgement struct {
+	request    admission.Request
+	assessment line.Assessment
+	meeting    identity.Meeting // zero if there is none
+}
+
+// judge looks everything up anew: statement, directory, meeting, line. letIn says that the chair has let this leg in.
+func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, letIn bool) (judgement, error) {
+	now := s.now()
+	var j judgement
+	_, err := s.cfg.Organisation.Trust.Statement(a.encoded, now)
+	j.request.Statement = admission.StatementOf(err)
+	j.request.LetIn = letIn
+
+	// A device that was never enrolled here, or no longer, has a statement that says otherwise: it counts for nothing.
+	device, err := s.directory.Device(ctx, a.device)
+	switch known, err := found(err); {
+	case err != nil:
+		return j, err
+	case !known || device.Person != a.statement.Person:
+		j.request.Statement = admission.StatementInvalid
+	}
+	person, err := s.directory.Person(ctx, a.statement.Person)
+	known, err := found(err)
+	if err != nil {
+		return j, err
+	}
+	j.request.Person = admission.Person{ID: a.statement.Person, Known: known, Unit: person.Unit}
+	j.request.Assurance = device.Assurance
+
+	j.meeting, err = s.directory.Meeting(ctx, id)
+	known, err = found(err)
+	if err != nil {
+		return j, err
+	}
+	// Who has proven nothing is told nothing, not even by the reasons that are absent.
+	if j.request.Statement == admission.StatementInvalid {
+		j.request.Person, j.meeting, known = admission.Person{}, identity.Meeting{}, false
+	}
+	if known {
+		m := &j.meeting
+		j.request.Meeting = admission.Meeting{ID: id, Level: m.Level, Door: admission.Door(m.Door), Ended: m.Ended != nil}
+		j.request.Invited, j.request.Chair = m.Invited(person.ID), m.Chair == person.ID && person.ID != ""
+	}
+	j.assessment = line.Assess(line.Input{
+		Kind:     line.KindEndpoint,
+		Enrolled: j.request.Statement == admission.StatementValid,
+		Address:  a.address,
+		Proven:   []conclave.Fact{{Name: "transport", Value: s.transport(), Proven: true}},
+		Claimed:  a.claimed,
+	}, s.cfg.Networks)
+	j.request.Grade, j.request.Facts = j.assessment.Grade, j.assessment.Facts
+	return j, nil
+}
+
+// found tells a directory's "no" from its failure.
+func found(err error) (bool, error) {
+	var p conclave.Problem
+	if err != nil && !errors.As(err, &p) {
+		return false, err
+	}
+	return err == nil, nil
+}
+
+func (s *Server) transport() string {
+	if s.cfg.Secure {
+		return "tls"
+	}
+	return "this machine"
+}
+
+// rule decides and records the ruling, before anybody learns of it.
+func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, error) {
+	ruling := s.cfg.Policy.Rule(j.request, s.now())
+	hash := s.cfg.Policy.Hash()
+	_, err := s.audit.Record(ctx, audit.Record{
+		Kind: audit.KindRuling, Time: s.now(), Meeting: id, Leg: leg, Device: device, Outcome: outcomeWord(ruling.Outcome),
+		Grade: &ruling.Grade, Level: &j.request.Meeting.Level, Codes: audit.Codes(ruling.Reasons), Facts: provenOnly(j.request.Facts),
+		Policy: hash[:],
+	})
+	return ruling, err
+}
+
+func outcomeWord(o conclave.Outcome) string {
+	switch o {
+	case conclave.Admit:
+		return "admit"
+	case conclave.Wait:
+		return "wait"
+	}
+	return "refuse"
+}
+
+// provenOnly drops what was claimed: labels of devices and the like can be personal, and prove nothing.
+func provenOnly(facts []conclave.Fact) []conclave.Fact {
+	return slices.DeleteFunc(slices.Clone(facts), func(f conclave.Fact) bool { return !f.Proven })
+}
+
+// askAgain lists the reasons that may be gone a moment later; for all others the connection is of no more use.
+var askAgain = []string{"line_too_weak", "meeting_early", "device_too_weak", "statement_expired"}
+
+func mayAskAgain(reasons []conclave.Problem) bool {
+	return !slices.ContainsFunc(reasons, func(p conclave.Problem) bool { return !slices.Contains(askAgain, p.Code) })
+}
+
+// checkHello verifies what a hello proves: that the one who sent it holds the key of the statement, and meant this server.
+// host is how the request names us; behind a proxy that may be another name than the client's.
+func (s *Server) checkHello(m *signal.Hello, nonce []byte, host string) (*pass.Statement, *conclave.Problem) {
+	statement, err := pass.ParseStatement(m.Statement)
+	if err != nil {
+		return nil, &conclave.Problem{Code: "statement_malformed", Fix: "enrol_again"}
+	}
+	if s.anyHost(host, func(h string) bool {
+		return verifyLeaf(statement.LeafKey, signal.HelloContent(nonce, m.Meeting, h), m.Signature)
+	}) {
+		return statement, nil
+	}
+	return nil, &problemHello
+}
+
+// anyHost tries the names under which clients know this server, the one in the request first if it is one of them.
+func (s *Server) anyHost(host string, try func(string) bool) bool {
+	if s.hosts[canonicalHost(host)] && try(host) {
+		return true
+	}
+	for _, h := range s.cfg.Hosts {
+		if h != host && try(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// verifyLeaf verifies a signature of a leaf key: ECDSA P-256 with SHA-256, DER.
+func verifyLeaf(point, content, signature []byte) bool {
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		return false
+	}
+	sum := sha256.Sum256(content)
+	return ecdsa.VerifyASN1(key, sum[:], signature)
+}
+
+// signPass records and signs a pass from now on.
+func (s *Server) signPass(ctx context.Context, m pass.MeetingContext, leg conclave.LegID, device conclave.DeviceID, grade conclave.Grade, life time.Duration) ([]byte, time.Time, error) {
+	now := s.now()
+	until := now.Add(life).Truncate(time.Second)
+	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindPass, Time: now, Meeting: m.Meeting, Leg: leg, Device: device, Grade: &grade, Level: &m.Level}); err != nil {
+		return nil, until, err
+	}
+	b, err := s.cfg.Organisation.SignPass(&pass.Pass{
+		Meeting: m.Meeting, Device: device, Level: m.Level, Grade: grade, PolicyHash: m.PolicyHash, NotBefore: now, NotAfter: until,
+	})
+	return b, until, err
+}
+
+// clientAddress returns where a request comes from, proxies that we trust taken off.
+func (s *Server) clientAddress(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	address := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && s.trustsProxy(address); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		address = hop.Unmap()
+	}
+	return address
+}
+
+func (s *Server) trustsProxy(a netip.Addr) bool {
+	return slices.ContainsFunc(s.cfg.Proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}

@@ -1,0 +1,251 @@
+// Package server joins the floors: it takes HTTP and signalling, asks identity, line and admission about whoever comes,
+// runs one goroutine for each room (roster, MLS delivery, media), and carries out what they decide. Nothing is decided
+// here; what is decided is recorded before it has effect.
+//
+// It never holds a key that opens media: it links neither mls/member nor sframe nor endpoint, and a test at the root of
+// the module holds that.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"conclave"
+	"conclave/admission"
+	"conclave/audit"
+	"conclave/identity"
+	"conclave/line"
+	"conclave/sfu"
+	"conclave/sfu/slot"
+	"conclave/store"
+)
+
+// Config is what a Server needs. The zero value of a field without a comment on it is not allowed.
+type Config struct {
+	Organisation *identity.Organisation
+	Store        store.Store
+	Policy       *admission.Policy
+	Media        *sfu.SFU // the Server runs and closes it
+	// Hosts are the host:port under which clients know this server, as in their URLs; ports 80 and 443 may be left
+	// out. A hello that was signed for another is refused: somebody stands between.
+	Hosts    []string
+	Networks line.Networks  // approved networks; may be empty
+	Proxies  []netip.Prefix // whose X-Forwarded-For is believed; may be empty
+	Secure   bool           // clients come over TLS, ours or a trusted proxy's
+	Slots    slot.Plan      // zero: slot.Default
+	Client   fs.FS          // the web client's files; nil: none
+	Limits   Limits         // zero: DefaultLimits
+
+	Log  *slog.Logger
+	Now  func() time.Time // nil: time.Now
+	Rand io.Reader        // nil: crypto/rand
+}
+
+// Server is a conference server. New, then Run; its handlers may be served as soon as New has returned.
+type Server struct {
+	cfg       Config
+	directory *identity.Directory
+	audit     *audit.Log
+	limits    *limiter
+	hosts     map[string]bool
+	nonces    nonces
+
+	// ctx is the life of all connections and rooms: it ends when Run shall.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wait   sync.WaitGroup // connections and rooms
+
+	mu     sync.Mutex
+	rooms  map[conclave.MeetingID]*room // guarded by mu
+	closed bool                         // guarded by mu: nothing new is started
+}
+
+// New checks cfg and brings back the rooms that had members when the server last stopped.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Organisation == nil || cfg.Store == nil || cfg.Policy == nil || cfg.Media == nil || cfg.Log == nil || len(cfg.Hosts) == 0 {
+		return nil, errors.New("server: incomplete configuration")
+	}
+	if cfg.Slots == (slot.Plan{}) {
+		cfg.Slots = slot.Default
+	}
+	if cfg.Limits == (Limits{}) {
+		cfg.Limits = DefaultLimits()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	s := &Server{
+		cfg:    cfg,
+		audit:  audit.NewLog(cfg.Store),
+		limits: newLimiter(cfg.Limits),
+		hosts:  map[string]bool{},
+		rooms:  map[conclave.MeetingID]*room{},
+	}
+	for _, h := range cfg.Hosts {
+		s.hosts[canonicalHost(h)] = true
+	}
+	s.directory = identity.NewDirectory(cfg.Store, cfg.Organisation, s.audit)
+	if _, err := io.ReadFull(cfg.Rand, s.nonces.key[:]); err != nil {
+		return nil, fmt.Errorf("server: draw a key: %w", err)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now()}); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if err := s.restore(ctx); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run serves media and waits. When ctx is done it ends all connections, keeping the places of their legs for the next
+// start, and returns once all goroutines have ended. Whoever serves the handlers stops that first.
+func (s *Server) Run(ctx context.Context) error {
+	var media error
+	done := make(chan struct{})
+	mediaCtx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		media = s.cfg.Media.Run(mediaCtx)
+	}()
+	select {
+	case <-ctx.Done():
+	case <-done: // the port broke: there is no server without media
+	}
+	s.stop()
+	cancel()
+	<-done
+	if media != nil {
+		return fmt.Errorf("server: %w", media)
+	}
+	return nil
+}
+
+// stop ends connections and rooms and waits for them.
+func (s *Server) stop() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.wait.Wait()
+}
+
+// begin counts a connection in, or says that the server ends.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wait.Add(1)
+	return true
+}
+
+func (s *Server) now() time.Time { return s.cfg.Now().UTC() }
+
+// Directory returns the organisation's directory.
+func (s *Server) Directory() *identity.Directory { return s.directory }
+
+// Audit returns the log of records.
+func (s *Server) Audit() *audit.Log { return s.audit }
+
+// restore opens every room that has members in the store, so that their places end in time even if nobody comes back.
+func (s *Server) restore(ctx context.Context) error {
+	entries, err := s.cfg.Store.List(ctx, roomPrefix)
+	if err != nil {
+		return fmt.Errorf("server: restore: %w", err)
+	}
+	for _, e := range entries {
+		id, err := conclave.ParseMeetingID(strings.TrimPrefix(string(e.Key), roomPrefix+"."))
+		if err != nil {
+			return fmt.Errorf("server: restore: a room has no meeting's name")
+		}
+		r, err := s.attach(ctx, id)
+		if err != nil {
+			return fmt.Errorf("server: restore: %w", err)
+		}
+		s.detach(r)
+	}
+	return nil
+}
+
+// attach returns a meeting's room, opened if it is not, and keeps it open until detach.
+func (s *Server) attach(ctx context.Context, id conclave.MeetingID) (*room, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosing
+	}
+	r := s.rooms[id]
+	if r == nil {
+		var err error
+		// Under the mutex: of two who come first, one opens the room. It takes a few milliseconds.
+		if r, err = s.openRoom(ctx, id); err != nil {
+			return nil, err
+		}
+		s.rooms[id] = r
+		s.wait.Add(1)
+		go func() {
+			defer s.wait.Done()
+			r.run()
+		}()
+	}
+	r.users++
+	return r, nil
+}
+
+func (s *Server) detach(r *room) {
+	s.mu.Lock()
+	r.users--
+	s.mu.Unlock()
+	r.post(func() {}) // the room looks whether it is still needed
+}
+
+// retire takes a room off the list if nobody uses it, and says whether it did. The room's goroutine then ends.
+func (s *Server) retire(r *room, broken bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.users > 0 && !broken {
+		return false
+	}
+	if s.rooms[r.meeting.ID] == r {
+		delete(s.rooms, r.meeting.ID)
+	}
+	return true
+}
+
+// find returns an open room, nil if it is not open.
+func (s *Server) find(id conclave.MeetingID) *room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rooms[id]
+}
+
+var errClosing = errors.New("server: closing")
+
+// canonicalHost writes a host with its port, in small letters; a host without one is that of a default port, and has none.
+func canonicalHost(h string) string {
+	h = strings.ToLower(h)
+	h = strings.TrimSuffix(h, ":443")
+	return strings.TrimSuffix(h, ":80")
+}
+
+// Handler returns the public side: signalling, enrolment, the web client.
+func (s *Server) Handler() http.Handler { return s.publicRoutes() }
+
+// AdminHandler returns the administrator's side. Serve it on a socket that only the administrator can reach.
+func (s *Server) AdminHandler() http.Handler { return s.adminRoutes() }

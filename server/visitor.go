@@ -1,0 +1,200 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"conclave"
+	"conclave/signal"
+)
+
+const (
+	// helloDue is how long a connection may be silent on what it wants.
+	helloDue = 10 * time.Second
+	// joinsPerMinute bounds how often one connection may ask: each request is ruled and recorded.
+	joinsPerMinute = 20
+)
+
+// visitor is what a connection goes through before it is a leg in a room: hello, line, join. It belongs to the goroutine
+// that serves the connection.
+type visitor struct {
+	*Server
+	conn    *conn
+	host    string // as the client wrote it
+	nonce   [32]byte
+	meeting conclave.MeetingID
+	asker   *asker // nil before a good hello
+	joins   bucket
+	room    *room // nil before the door
+	leg     conclave.LegID
+}
+
+func newVisitor(s *Server, c *conn, host string) *visitor {
+	return &visitor{Server: s, conn: c, host: host}
+}
+
+// serve reads messages until the connection ends.
+func (v *visitor) serve() {
+	defer v.depart()
+	if _, err := io.ReadFull(v.cfg.Rand, v.nonce[:]); err != nil {
+		return
+	}
+	hello := time.AfterFunc(helloDue, v.conn.kill)
+	defer hello.Stop()
+	v.conn.send(&signal.Challenge{Nonce: v.nonce[:], Time: v.now()})
+	for {
+		m, err := v.conn.read()
+		if errors.Is(err, signal.ErrFrame) {
+			// A client that speaks another language is not worth guessing at.
+			v.conn.log.Info("malformed signalling frame", "cause", err)
+			v.conn.end(problemRequest)
+			return
+		}
+		if err != nil {
+			return
+		}
+		ctx := v.conn.ctx
+		switch m := m.(type) {
+		case *signal.Hello:
+			hello.Stop()
+			err = v.hello(ctx, m)
+		case *signal.Join:
+			err = v.join(ctx, m)
+		default:
+			if v.room == nil {
+				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
+				continue
+			}
+			room, leg := v.room, v.leg
+			if !room.post(func() { room.receive(leg, v.conn, m) }) {
+				return
+			}
+		}
+		if err != nil {
+			v.cfg.Log.Error("signalling failed", "message", m.Type(), "cause", err)
+			v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTrouble})
+		}
+	}
+}
+
+// depart is what the end of the connection means for the leg.
+func (v *visitor) depart() {
+	if v.room == nil {
+		return
+	}
+	room, leg := v.room, v.leg
+	room.post(func() { room.disconnected(leg, v.conn) })
+	v.detach(room)
+}
+
+// refuse ends a request.
+func (v *visitor) refuse(reasons []conclave.Problem) {
+	again := mayAskAgain(reasons)
+	v.conn.send(&signal.Refused{Reasons: reasons, Again: again})
+	if !again {
+		v.conn.finish()
+	}
+}
+
+func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
+	if v.asker != nil {
+		v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
+		return nil
+	}
+	statement, problem := v.checkHello(m, v.nonce[:], v.host)
+	if problem != nil {
+		v.refuse([]conclave.Problem{*problem})
+		return nil
+	}
+	v.meeting = m.Meeting
+	v.asker = &asker{address: v.conn.address, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts}
+	j, err := v.judge(ctx, v.asker, v.meeting, m.Resume != nil)
+	if err != nil {
+		return err
+	}
+	if m.Resume != nil {
+		back, err := v.resume(ctx, &j, m.Resume)
+		if back || err != nil {
+			return err
+		}
+	}
+	// What would be ruled now, without LetIn. This is advice: it is recorded once it is a request.
+	j.request.LetIn = false
+	ruling := v.cfg.Policy.Rule(j.request, v.now())
+	line := &signal.Line{Grade: j.assessment.Grade, Facts: j.assessment.Facts, Findings: j.assessment.Findings, Enough: ruling.Outcome != conclave.Refuse}
+	if !line.Enough {
+		line.Findings = append(ruling.Reasons, line.Findings...)
+	}
+	v.conn.send(line)
+	return nil
+}
+
+// resume brings the leg back to its place, if it is kept and the ruling still admits it.
+func (v *visitor) resume(ctx context.Context, j *judgement, m *signal.Resume) (bool, error) {
+	room := v.find(v.meeting)
+	if room == nil {
+		return false, nil
+	}
+	ruling, err := v.rule(ctx, j, v.meeting, m.Leg, v.asker.device)
+	if err != nil || ruling.Outcome != conclave.Admit {
+		return false, err
+	}
+	if room, err = v.attach(ctx, v.meeting); err != nil {
+		return false, err
+	}
+	var back bool
+	asked := *v.asker
+	if !room.ask(func() { back = room.resume(m, &seat{conn: v.conn, asker: asked, grade: ruling.Grade}) }) || !back {
+		v.detach(room)
+		return false, nil
+	}
+	v.room, v.leg = room, m.Leg
+	return true, nil
+}
+
+func (v *visitor) join(ctx context.Context, m *signal.Join) error {
+	if v.asker == nil || v.room != nil {
+		v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
+		return nil
+	}
+	if !v.joins.take(joinsPerMinute/60.0, joinsPerMinute, v.now()) {
+		v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTooMany})
+		return nil
+	}
+	if len(m.Facts) > 0 {
+		v.asker.claimed = m.Facts
+	}
+	j, err := v.judge(ctx, v.asker, v.meeting, false)
+	if err != nil {
+		return err
+	}
+	leg, err := conclave.NewLegID(v.cfg.Rand)
+	if err != nil {
+		return err
+	}
+	ruling, err := v.rule(ctx, &j, v.meeting, leg, v.asker.device)
+	if err != nil {
+		return err
+	}
+	if ruling.Outcome == conclave.Refuse {
+		v.refuse(ruling.Reasons)
+		return nil
+	}
+	room, err := v.attach(ctx, v.meeting)
+	if err != nil {
+		return err
+	}
+	s := &seat{conn: v.conn, asker: *v.asker, grade: ruling.Grade}
+	var joined bool
+	if !room.ask(func() { joined = room.join(leg, s, &j, ruling.Outcome == conclave.Wait) }) {
+		err = errClosing
+	}
+	if !joined {
+		v.detach(room)
+		return err
+	}
+	v.room, v.leg = room, leg
+	return nil
+}
