@@ -1,0 +1,131 @@
+// The scenes: what the core would have told by then. Each is a list of events, and what the frames worker opened.
+
+import type { CoreEvent, Guest, Identity, LineEvent, Member, Problem, StateEvent } from "../../src/core/events";
+
+export interface Scene {
+  link: { meeting?: string; token?: string; root?: string };
+  events: CoreEvent[];
+  /** Leaves by audio and camera slot; a screen by its leaf. */
+  audio?: number[];
+  camera?: number[];
+  screen?: number;
+  /** The slot that speaks. */
+  speaks?: number;
+  /** Presses these test ids one after the other. */
+  press?: string[];
+  weak?: boolean;
+  muted?: boolean;
+  devices?: "none" | "refused";
+}
+
+const ago = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString();
+const pointer = "AAAAAAAAAAAAAAAAAAAAAA";
+const link = { meeting: pointer };
+const identity: Identity = { organisation: "Example Ministry", name: "Anna Weber", unit: "Interior", until: new Date(Date.now() + 6 * 86_400_000).toISOString() };
+const enrolled: CoreEvent = { event: "identity", identity };
+const state = (s: StateEvent): CoreEvent => ({ event: "state", state: s });
+
+const line = (more: Partial<LineEvent> = {}): CoreEvent => ({
+  event: "line",
+  line: {
+    organisation: "Example Ministry",
+    person: "Anna Weber",
+    unit: "Interior",
+    grade: "sealed",
+    facts: [
+      { name: "kind", value: "endpoint", proven: true },
+      { name: "enrolled", value: "yes", proven: true },
+      { name: "network", value: "unlisted", proven: true },
+    ],
+    findings: [],
+    enough: true,
+    ...more,
+  },
+});
+
+const member = (leaf: number, name: string, unit: string, more: Partial<Member> = {}): Member => ({
+  leaf,
+  self: false,
+  person: name.toLowerCase().replace(" ", "."),
+  name,
+  unit,
+  device: "9f3a1c77d0e24b6188aa0c1d2e3f4a5b",
+  assurance: 1,
+  grade: "sealed",
+  leg: `00000000000000${leaf.toString(16).padStart(2, "0")}`,
+  role: "member",
+  muted: false,
+  camera: true,
+  screen: false,
+  hand: false,
+  ...more,
+});
+
+const anna = member(0, "Anna Weber", "Interior", { self: true, role: "chair", grade: "guarded" });
+const marta = member(1, "Marta Rossi", "Foreign Affairs");
+const jan = member(2, "Jan Novák", "Transport");
+const karin = member(3, "Karin Lindqvist", "Guest of Anna Weber", { assurance: 0 });
+const guests: Guest[] = [
+  { leg: "00000000000000f1", name: "Daniel Okafor", unit: "Border Agency", assurance: 2, grade: "guarded", facts: [{ name: "network", value: "headquarters", proven: true }], since: ago(40) },
+  { leg: "00000000000000f2", name: "Zofia Król", unit: "Transport", assurance: 1, grade: "sealed", facts: [{ name: "alone", value: "yes", proven: false }], since: ago(12) },
+];
+
+const meeting: CoreEvent = { event: "meeting", meeting: { title: "Border liaison, weekly", level: 2, level_name: "RESTRICTED", since: ago(42 * 60 + 5), role: "chair" } };
+const media: CoreEvent[] = [
+  { event: "media_wanted", media: { slots: { audio: 4, camera: 3, screen: 1 }, server: { ufrag: "abcd", password: "p".repeat(22), fingerprint: "", candidates: [] } } },
+  { event: "media_ready" },
+];
+const code: CoreEvent = { event: "code", code: { groups: ["48213", "90617", "35520", "71846", "20993", "66104"], epoch: 4, since: ago(600), why: "came", who: ["Karin Lindqvist"] } };
+const roster = (members: Member[], waiting: Guest[] = []): CoreEvent => ({ event: "roster", roster: { members, waiting } });
+const into = (members: Member[], waiting: Guest[] = []): CoreEvent[] => [
+  enrolled,
+  line(),
+  state({ state: "checked" }),
+  meeting,
+  ...media,
+  state({ state: "in" }),
+  code,
+  roster(members, waiting),
+];
+const problem = (code: string, fix: string, args?: Record<string, string>): Problem => ({ code, fix, ...(args && { args }) });
+const crowd = Array.from({ length: 20 }, (_, i) => member(4 + i, `${["Ada", "Boris", "Chloé", "Dmitri", "Eva"][i % 5]} ${["Moreau", "Keller", "Santos", "Ionescu"][i % 4]}`, "Finance", { camera: i < 2, muted: i % 2 === 0 }));
+const room = { link, audio: [1, 2, 3], camera: [1, 2, 3], speaks: 0 };
+
+export const scenes: Record<string, Scene> = {
+  home: { link: {}, events: [{ event: "identity", identity: null }] },
+  enrol: { link: { meeting: pointer, token: "t", root: "r" }, events: [{ event: "identity", identity: null }] },
+  "enrol-failed": { link: { meeting: pointer, token: "t", root: "r" }, events: [{ event: "identity", identity: null }, { event: "enrol_failed", problem: problem("link_used", "ask_link") }] },
+  stranger: { link, events: [{ event: "identity", identity: null }] },
+  check: { link, events: [enrolled, line(), state({ state: "checked" })] },
+  "check-testing": { link, events: [enrolled] },
+  "check-radio": { link, events: [enrolled, line({ findings: [problem("headset_radio", "use_wired_headset")] }), state({ state: "checked" })] },
+  "check-bad": { link, events: [enrolled, line({ grade: "open", enough: false, findings: [problem("line_too_weak", "use_enrolled_device"), problem("not_invited", "ask_chair_for_invitation")] }), state({ state: "checked" })], devices: "refused" },
+  waiting: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40) })] },
+  entering: { link, events: [enrolled, line(), state({ state: "entering" })] },
+  refused: { link, events: [enrolled, state({ state: "refused", again: true, reasons: [problem("line_too_weak", "use_enrolled_device"), problem("not_alone", "be_alone")] })] },
+  declined: { link, events: [enrolled, state({ state: "refused", again: true, reasons: [problem("door_declined", "call_chair")] })] },
+  room: { ...room, events: into([anna, marta, jan, karin], guests) },
+  "room-member": { ...room, events: into([{ ...anna, role: "member" }, { ...marta, role: "chair" }, jan, karin]) },
+  "room-two": { link, audio: [1], camera: [1], speaks: 0, events: into([{ ...anna, role: "member" }, marta]) },
+  "room-alone": { link, events: into([anna]) },
+  "room-lost": { ...room, events: [...into([anna, marta, jan, karin]), roster([anna, marta, { ...jan, lost: ago(4) }, { ...karin, camera: false, muted: true, hand: true }])], camera: [1, 2] },
+  "room-gateway": { ...room, events: into([anna, marta, jan, member(7, "+49 30 ••• 471", "Says: Peter Brandt", { grade: "hop", assurance: 0, camera: false })]) },
+  "room-screen": { ...room, screen: 2, events: into([anna, marta, { ...jan, screen: true }, karin]) },
+  "room-crowd": { ...room, events: into([anna, marta, jan, karin, ...crowd]) },
+  "room-weak": { ...room, weak: true, events: into([anna, marta, jan, karin]) },
+  "room-alarm": { ...room, events: [...into([anna, marta, jan, karin]), { event: "alarm", alarm: { problem: problem("slot_owner", "leave_now") } }] },
+  "room-failed": { ...room, events: [...into([anna, marta, jan, karin]), { event: "failed", failed: { of: "remove", reason: problem("leg_unknown", "look_again") } }] },
+  "room-people": { ...room, events: into([anna, marta, { ...jan, lost: ago(4) }, karin], guests), press: ["people"] },
+  reconnecting: { ...room, events: [...into([anna, marta, jan, karin]), state({ state: "reconnecting", since: ago(14) })] },
+  back: { ...room, events: [...into([anna, marta, jan, karin]), state({ state: "reconnecting", since: ago(26) }), state({ state: "in" })] },
+  member: { ...room, events: into([anna, marta, jan, karin]), press: ["options:1"] },
+  remove: { ...room, events: into([anna, marta, jan, karin]), press: ["options:1", "remove"] },
+  removed: { ...room, events: into([anna, marta, jan, karin]), press: ["options:1", "remove", "remove-now"] },
+  leave: { ...room, events: into([anna, marta, jan, karin]), press: ["leave"] },
+  keys: { ...room, events: into([anna, marta, jan, karin]), press: ["keys"] },
+  code: { ...room, events: into([anna, marta, jan, karin]), press: ["code-how"] },
+  ended: { link, events: [enrolled, state({ state: "ended", reasons: [problem("left", "join_again")] })] },
+  "ended-removed": { link, events: [enrolled, state({ state: "ended", reasons: [problem("removed_wrong_meeting", "call_chair")] })] },
+  "ended-replaced": { link, events: [enrolled, state({ state: "ended", reasons: [problem("leg_replaced", "go_on_there")] })] },
+  "ended-over": { link, events: [enrolled, state({ state: "ended", reasons: [problem("meeting_over", "ask_chair_for_meeting")] })] },
+};

@@ -1,0 +1,187 @@
+// The session's media in a browser: devices, the media path of the moment, the frames worker, and what is heard.
+
+import { signal } from "@preact/signals";
+import type { MediaOffer, MediaWanted } from "../core/events";
+import type { FromFrames, ToFrames } from "../frames/messages";
+import type { Media } from "../room/core";
+import { Devices } from "./devices";
+import { Levels, loudnessByte } from "./levels";
+import { Path, type Streams } from "./path";
+import { Watchdog, type Totals } from "./watchdog";
+
+const none: Streams = { audio: [], camera: [], screen: [] };
+
+export class BrowserMedia implements Media {
+  readonly devices = new Devices();
+  /** The receiving slots of the path of the moment. */
+  readonly streams = signal<Streams>(none);
+  /** The own shared screen, for showing. */
+  readonly screenPicture = signal<MediaStream | undefined>(undefined);
+  readonly connected = signal(false);
+
+  onscreenend: Media["onscreenend"] = () => {};
+  onopened: Media["onopened"] = () => {};
+  onbroken: Media["onbroken"] = () => {};
+  onclear: Media["onclear"] = () => {};
+  onlevels: Media["onlevels"] = () => {};
+  onsample: Media["onsample"] = () => {};
+
+  readonly #frames: Worker;
+  #path: Path | undefined;
+  #watchdog: Watchdog | undefined;
+  #sealed: Totals = { microphone: 0, camera: 0, screen: 0 };
+  #screen: MediaStreamTrack | undefined;
+  #levels: Levels | undefined;
+  #timers: ReturnType<typeof setInterval>[] = [];
+  #muted = false;
+  #crowded = false;
+  #measuring = false;
+
+  /** frames is the worker that seals and opens; its port to the core has been handed over. */
+  constructor(frames: Worker) {
+    this.#frames = frames;
+    frames.addEventListener("message", ({ data }: MessageEvent<FromFrames>) => this.#fromFrames(data));
+    this.devices.onmicrophone = (track) => void this.#path?.replace("microphone", track);
+    this.devices.oncamera = (track) => void this.#path?.replace("camera", track);
+  }
+
+  async open(wanted: MediaWanted): Promise<MediaOffer> {
+    this.#drop();
+    const path = new Path(this.#frames, wanted.slots, {
+      microphone: this.devices.microphoneTrack,
+      camera: this.devices.cameraTrack,
+      screen: this.#screen ?? null,
+    });
+    this.#path = path;
+    this.#watchdog = new Watchdog(this.#sealed);
+    path.onbroken = () => {
+      if (this.#path !== path) return;
+      this.connected.value = false;
+      this.onbroken();
+    };
+    path.onconnected = () => {
+      if (this.#path === path) this.connected.value = true;
+    };
+    this.streams.value = path.streams;
+    this.#levels = new Levels(this.devices.context, path.streams.audio);
+    this.#timers = [setInterval(() => this.#hear(), 100), setInterval(() => void this.#measure(), 1000)];
+    return path.connect(wanted);
+  }
+
+  ready(): void {
+    // The browser has been asking the server's address since the answer was set; nothing is left to do.
+  }
+
+  close(): void {
+    this.#drop();
+    this.#screen?.stop();
+    this.#screen = undefined;
+    this.screenPicture.value = undefined;
+    this.devices.stop();
+  }
+
+  setMuted(muted: boolean): void {
+    this.#muted = muted;
+    this.devices.setMuted(muted);
+  }
+
+  setCamera(on: boolean): Promise<boolean> {
+    return this.devices.setCamera(on);
+  }
+
+  async setScreen(on: boolean): Promise<boolean> {
+    if (!on) {
+      this.#useScreen(undefined);
+      return false;
+    }
+    try {
+      const stream = await navigator.mediaDevices.getDisplayMedia({
+        video: { frameRate: { ideal: 10, max: 10 }, width: { max: 1920 }, height: { max: 1080 } },
+        audio: false,
+      });
+      this.#useScreen(stream.getVideoTracks()[0]);
+    } catch {
+      // The person thought better of it: what was, stays.
+    }
+    return this.#screen !== undefined;
+  }
+
+  setCrowded(crowded: boolean): void {
+    if (this.#crowded && !crowded) this.#toFrames({ do: "loudness", loudness: 0 });
+    this.#crowded = crowded;
+  }
+
+  #useScreen(track: MediaStreamTrack | undefined): void {
+    const old = this.#screen;
+    this.#screen = track;
+    if (track) {
+      track.contentHint = "detail";
+      track.onended = () => {
+        if (this.#screen !== track) return;
+        this.#useScreen(undefined);
+        this.onscreenend();
+      };
+    }
+    this.screenPicture.value = track && new MediaStream([track]);
+    void this.#path?.replace("screen", track ?? null);
+    old?.stop();
+  }
+
+  #drop(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#timers = [];
+    this.#levels?.close();
+    this.#levels = undefined;
+    this.#path?.close();
+    this.#path = undefined;
+    this.#watchdog = undefined;
+    this.connected.value = false;
+    this.streams.value = none;
+  }
+
+  #hear(): void {
+    const own = this.devices.level.value;
+    this.onlevels(this.#levels?.measure() ?? [], own);
+    if (this.#crowded) this.#toFrames({ do: "loudness", loudness: loudnessByte(this.#muted ? 0 : own) });
+  }
+
+  async #measure(): Promise<void> {
+    const path = this.#path;
+    if (!path || this.#measuring) return;
+    this.#measuring = true;
+    try {
+      const { sent, sample } = await path.measure();
+      if (this.#path !== path) return;
+      this.onsample(sample);
+      if (this.#watchdog?.sent(sent, performance.now())) this.#stop();
+    } catch {
+      // A path that closes while it is measured has nothing to tell.
+    } finally {
+      this.#measuring = false;
+    }
+  }
+
+  #fromFrames(message: FromFrames): void {
+    switch (message.event) {
+      case "sealed":
+        this.#sealed = message.sealed;
+        if (this.#watchdog?.sealed(message.sealed)) this.#stop();
+        return;
+      case "opened":
+        this.onopened(message.opened.kind, message.opened.slot, message.opened.leaf);
+        return;
+      case "failed":
+        this.onbroken();
+    }
+  }
+
+  /** Something left unsealed: nothing goes out any more, whatever it was. */
+  #stop(): void {
+    this.#drop();
+    this.onclear();
+  }
+
+  #toFrames(message: ToFrames): void {
+    this.#frames.postMessage(message);
+  }
+}

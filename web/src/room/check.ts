@@ -1,0 +1,161 @@
+// The line check: what is known of each station between a person and the room becomes a mark, what it means, and the one
+// fix. Pure: the screens word it.
+
+import type { Identity, LineEvent, Problem, StateEvent } from "../core/events";
+
+export type StationID = "person" | "device" | "browser" | "network" | "sound" | "door";
+export type Mark = "good" | "better" | "bad" | "testing" | "ask" | "waiting";
+
+/** A sentence of the catalogue (check.means) with its arguments, and the fix that goes with it (check.fixes). */
+export interface Finding {
+  code: string;
+  args?: Record<string, string>;
+  fix?: string;
+}
+
+export interface Station {
+  id: StationID;
+  mark: Mark;
+  means: Finding;
+  /** What the server found for this station, worst first; its words stand among the problems. */
+  problems: Problem[];
+}
+
+/** What this browser can do, found out by trying. */
+export interface Abilities {
+  safeAddress: boolean;
+  transform: boolean;
+  keys: boolean;
+}
+
+export type MicrophoneState = "asking" | "on" | "refused" | "missing" | "busy";
+
+export interface Sound {
+  microphone: MicrophoneState;
+  /** Something was heard since the microphone was opened. */
+  heard: boolean;
+  /** Seconds since the microphone was opened. */
+  open: number;
+  microphoneLabel: string;
+  speakerLabel: string;
+}
+
+export interface Known {
+  identity: Identity | null | undefined;
+  abilities: Abilities | undefined;
+  state: StateEvent;
+  line: LineEvent | undefined;
+  assurance: number | undefined;
+  sound: Sound;
+  /** Ms that the last question to the server took, undefined before. */
+  delay: number | undefined;
+  host: string;
+  /** Formats the statement's end. */
+  day: (time: Date) => string;
+}
+
+/** To which station a finding of the server belongs; all others stand at the door. */
+function stationOf(code: string): StationID {
+  if (/^(statement|enrol|person|identity|root|grant|organisation)/.test(code)) return "person";
+  if (/^(device|assurance|assertion)/.test(code)) return "device";
+  if (/^(line|network|address|country|transport|tls|not_alone|place)/.test(code)) return "network";
+  if (/^(headset|sound|microphone|speaker|bluetooth)/.test(code)) return "sound";
+  if (/^(browser|client)/.test(code)) return "browser";
+  return "door";
+}
+
+const wireless = /bluetooth|airpods|buds|hands-free|handsfree/i;
+
+/** Whether a sound device's label says that it is wireless. */
+export const isWireless = (label: string): boolean => wireless.test(label);
+
+/** The six stations, in the order from the person to the door. */
+export function stations(known: Known): Station[] {
+  const found = (id: StationID) => (known.line?.findings ?? []).filter((p) => stationOf(p.code) === id);
+  const make = (id: StationID, mark: Mark, means: Finding): Station => {
+    const problems = found(id);
+    const worse: Mark = known.line && !known.line.enough ? "bad" : "better";
+    return { id, means, problems, mark: problems.length > 0 && (mark === "good" || mark === "better") ? worse : mark };
+  };
+  const before = [
+    person(known, make),
+    make("device", known.line ? "good" : "testing", { code: known.line ? "device_good" : "device_testing" }),
+    browser(known, make),
+    network(known, make),
+    sound(known, make),
+  ];
+  return [...before, door(known, before, found("door"))];
+}
+
+type Make = (id: StationID, mark: Mark, means: Finding) => Station;
+
+function person({ identity, day, line }: Known, make: Make): Station {
+  if (!identity) return make("person", "testing", { code: "person_testing" });
+  const args = {
+    name: line?.person || identity.name,
+    unit: line?.unit || identity.unit,
+    organisation: identity.organisation,
+    until: identity.until ? day(new Date(identity.until)) : "…",
+  };
+  return make("person", "good", { code: "person_good", args });
+}
+
+function browser({ abilities }: Known, make: Make): Station {
+  if (!abilities) return make("browser", "testing", { code: "browser_testing" });
+  const bad = !abilities.safeAddress ? "browser_unsafe_address" : !abilities.transform ? "browser_no_transform" : !abilities.keys ? "browser_no_keys" : undefined;
+  return bad ? make("browser", "bad", { code: bad, fix: bad }) : make("browser", "good", { code: "browser_good" });
+}
+
+function network({ state, line, delay, host }: Known, make: Make): Station {
+  if (state.state === "reconnecting" || (state.state === "refused" && !line)) {
+    return make("network", "bad", { code: "network_unreachable", fix: "network_unreachable", args: { host } });
+  }
+  if (!line) return make("network", "testing", { code: "network_testing" });
+  if (delay !== undefined && delay > 400) {
+    return make("network", "better", { code: "network_slow", fix: "network_slow", args: { ms: String(Math.round(delay)) } });
+  }
+  return make("network", "good", { code: "network_good" });
+}
+
+function sound({ sound: s }: Known, make: Make): Station {
+  const problem = (mark: Mark, code: string, args?: Record<string, string>) => make("sound", mark, { code, fix: code, ...(args && { args }) });
+  switch (s.microphone) {
+    case "asking":
+      return make("sound", "testing", { code: "sound_testing" });
+    case "refused":
+    case "missing":
+    case "busy":
+      return problem("better", `sound_${s.microphone}`);
+  }
+  const radio = [s.microphoneLabel, s.speakerLabel].find(isWireless);
+  if (radio) return problem("better", "sound_bluetooth", { device: radio });
+  // A person who waits in silence is not at fault; only after a while may something be wrong.
+  if (!s.heard && s.open > 8) return problem("better", "sound_silent");
+  return s.speakerLabel
+    ? make("sound", "good", { code: "sound_good", args: { speaker: s.speakerLabel } })
+    : make("sound", "good", { code: "sound_good_default" });
+}
+
+function door({ state, line }: Known, before: readonly Station[], problems: Problem[]): Station {
+  const station = (mark: Mark, code: string): Station => ({ id: "door", mark, means: { code }, problems });
+  if (state.state === "waiting" || state.state === "asking") return station("waiting", "door_waiting");
+  if (!line) return station("testing", "door_testing");
+  if (!line.enough || problems.length > 0) return station(line.enough ? "better" : "bad", line.enough ? "door_ask" : "door_bad");
+  if (before.some((s) => s.mark === "bad")) return station("testing", "door_testing");
+  return station("ask", "door_ask");
+}
+
+/** What the sentence above the rail says. */
+export function summary(list: readonly Station[]): { code: "testing" | "good" | "better" | "bad" | "waiting"; n: number } {
+  const of = (mark: Mark) => list.filter((s) => s.mark === mark).length;
+  if (of("waiting") > 0) return { code: "waiting", n: 0 };
+  if (of("bad") > 0) return { code: "bad", n: of("bad") };
+  if (list.some((s) => s.id !== "sound" && s.mark === "testing")) return { code: "testing", n: 0 };
+  if (of("better") > 0) return { code: "better", n: of("better") };
+  return { code: "good", n: 0 };
+}
+
+/** Whether the person may ask: everything but sound has been found good enough. */
+export function mayAsk(list: readonly Station[], state: StateEvent): boolean {
+  return state.state === "checked" && list.every((s) => s.id === "sound" || (s.mark !== "bad" && s.mark !== "testing"));
+}

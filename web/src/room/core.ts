@@ -1,0 +1,42 @@
+// The page's view of the core worker and of the media path: interfaces at our own edge, so that the session's logic runs
+// without a browser.
+
+import type { Command, CoreEvent, MediaOffer, MediaWanted, StreamKind } from "../core/events";
+import type { Sample } from "./ownline";
+
+export interface Core {
+  /** Hands a command to the core. */
+  send(command: Command): void;
+  /** Called for each event; set once. */
+  onevent: (event: CoreEvent) => void;
+}
+
+/** The session's media, behind src/media. */
+export interface Media {
+  /** Makes a new media path in place of an earlier one. */
+  open(wanted: MediaWanted): Promise<MediaOffer>;
+  /** The server knows this end now. */
+  ready(): void;
+  /** Ends the path: nothing is sent or heard any longer. */
+  close(): void;
+  /** A muted microphone goes on sending: sealed silence, at the same rate. */
+  setMuted(muted: boolean): void;
+  /** Resolves to whether the camera is on now. */
+  setCamera(on: boolean): Promise<boolean>;
+  /** Resolves to whether a screen is shared now; asks the person which. */
+  setScreen(on: boolean): Promise<boolean>;
+  /** Whether the room has more microphones than slots: then loudness is told. */
+  setCrowded(crowded: boolean): void;
+  /** Called when the person ends sharing from the browser's own bar. */
+  onscreenend: () => void;
+  /** Whose key opens the frames of a slot. */
+  onopened: (kind: StreamKind, slot: number, leaf: number) => void;
+  /** The path broke, while the core may think all is well: a new one is needed. */
+  onbroken: () => void;
+  /** How loud each audio slot is (0 to 1, root mean square), ten times a second while the path stands. */
+  onlevels: (levels: readonly number[], own: number) => void;
+  /** How the last second of the path was. */
+  onsample: (sample: Sample) => void;
+  /** Frames left this browser that were not sealed, or not all of them: sending has been stopped. */
+  onclear: () => void;
+}

@@ -1,0 +1,29 @@
+// What a link says. The fragment holds the one-time token and the pin of the organisation's root key; it never reaches a
+// server, and it leaves the address bar before anything else happens.
+
+export interface Link {
+  /** The meeting's pointer, 22 characters of base64url; undefined on the bare page. */
+  meeting?: string;
+  /** One-time enrolment token, base64url. */
+  token?: string;
+  /** First 16 bytes of SHA-256 of the root key, base64url. */
+  root?: string;
+}
+
+const pointer = /^\/m\/([A-Za-z0-9_-]{22})$/;
+const base64url = /^[A-Za-z0-9_-]{1,128}$/;
+
+/** Reads path and fragment; whatever is malformed counts as absent. */
+export function readLink(path: string, fragment: string): Link {
+  const link: Link = {};
+  const meeting = pointer.exec(path)?.[1];
+  if (meeting) link.meeting = meeting;
+  const parts = new URLSearchParams(fragment.replace(/^#/, ""));
+  const token = parts.get("e");
+  const root = parts.get("r");
+  if (token && root && base64url.test(token) && base64url.test(root)) {
+    link.token = token;
+    link.root = root;
+  }
+  return link;
+}

@@ -1,0 +1,58 @@
+// The room as the core verified it, and what changed from one roster to the next: for announcements, and for telling when
+// a removal is truly done.
+
+import type { Grade, Guest, Member } from "../core/events";
+
+export type Change =
+  | { what: "came" | "went" | "lost" | "returned" | "hand" | "shares" | "shares_end"; name: string; leg: string }
+  | { what: "at_door"; name: string; leg: string };
+
+/** What a screen reader and the strip below the stage tell, in the order of importance to a person in the room. */
+export function changes(before: readonly Member[], after: readonly Member[]): Change[] {
+  const out: Change[] = [];
+  const old = new Map(before.map((m) => [m.leg, m]));
+  const now = new Map(after.map((m) => [m.leg, m]));
+  for (const m of before) {
+    if (!m.self && !now.has(m.leg)) out.push({ what: "went", name: m.name, leg: m.leg });
+  }
+  for (const m of after) {
+    if (m.self) continue;
+    const was = old.get(m.leg);
+    const tell = (what: "came" | "lost" | "returned" | "hand" | "shares" | "shares_end") => out.push({ what, name: m.name, leg: m.leg });
+    if (!was) {
+      tell("came");
+      continue;
+    }
+    if (m.lost && !was.lost) tell("lost");
+    if (!m.lost && was.lost) tell("returned");
+    if (m.hand && !was.hand) tell("hand");
+    if (m.screen && !was.screen) tell("shares");
+    if (!m.screen && was.screen) tell("shares_end");
+  }
+  return out;
+}
+
+export function arrivals(before: readonly Guest[], after: readonly Guest[]): Change[] {
+  const old = new Set(before.map((g) => g.leg));
+  return after.filter((g) => !old.has(g.leg)).map((g) => ({ what: "at_door", name: g.name, leg: g.leg }));
+}
+
+/** The chair first, then oneself, then those with a hand up in the order of leaves, then all others by name. */
+export function ordered(members: readonly Member[]): Member[] {
+  const rank = (m: Member) => (m.role === "chair" ? 0 : m.self ? 1 : m.hand ? 2 : 3);
+  return [...members].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name) || a.leaf - b.leaf);
+}
+
+/** Lines that are not encrypted to their end: the header's sentence must name them. */
+export function openAtGateway(members: readonly Member[]): Member[] {
+  const open: readonly Grade[] = ["open", "hop"];
+  return members.filter((m) => open.includes(m.grade));
+}
+
+/** Two letters to stand for a person without a picture. */
+export function initials(name: string): string {
+  const parts = name.trim().split(/\s+/);
+  const first = parts[0]?.[0] ?? "";
+  const last = parts.length > 1 ? (parts[parts.length - 1]?.[0] ?? "") : "";
+  return (first + last).toLocaleUpperCase();
+}

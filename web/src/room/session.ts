@@ -1,0 +1,431 @@
+// One visit to one meeting: what the core tells, what the person wants, and what the media path truly does, as signals
+// that the screens read. No DOM, no browser: time, core and media are given.
+
+import { batch, computed, signal } from "@preact/signals";
+import type { CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, Problem, SlotsEvent, StateEvent, StreamKind } from "../core/events";
+import type { Core, Media } from "./core";
+import type { Link } from "./link";
+import { arrivals, changes, openAtGateway, type Change } from "./roster";
+import { OwnLine } from "./ownline";
+import { Speakers, speakingLevel } from "./speakers";
+import { Truth } from "./truth";
+
+/** Something to say once, in the strip below the stage and to a screen reader. */
+export type Note =
+  | { what: Change["what"]; name: string; leg: string }
+  | { what: "removed"; name: string }
+  | { what: "back"; missed: number; newCode: boolean }
+  | { what: "failed"; problem: Problem };
+
+/** Notes that end by themselves, in ms; those not named stay until they are dismissed or no longer true. */
+const noteFor = 8000;
+
+export interface Clock {
+  now(): number;
+  /** Calls back once after ms; returns a function that prevents it. */
+  after(ms: number, call: () => void): () => void;
+}
+
+export interface Surroundings {
+  core: Core;
+  media: Media;
+  clock: Clock;
+  link: Link;
+  /** Where the core finds the server: the WebSocket's address. */
+  url: string;
+}
+
+/** The alarm of this page's own making: what left the browser was not all sealed. */
+export const clearAlarm: Problem = { code: "frames_clear", fix: "leave_now" };
+
+export class Session {
+  /** undefined: not known yet; null: this browser is not enrolled. */
+  readonly identity = signal<Identity | null | undefined>(undefined);
+  readonly enrolling = signal(false);
+  readonly enrolProblem = signal<Problem | undefined>(undefined);
+  readonly state = signal<StateEvent>({ state: "connecting" });
+  readonly line = signal<LineEvent | undefined>(undefined);
+  readonly meeting = signal<MeetingEvent | undefined>(undefined);
+  readonly members = signal<readonly Member[]>([]);
+  readonly guests = signal<readonly Guest[]>([]);
+  readonly code = signal<CodeEvent | undefined>(undefined);
+  readonly slots = signal<SlotsEvent | undefined>(undefined);
+  readonly alarms = signal<readonly Problem[]>([]);
+  readonly notes = signal<readonly Note[]>([]);
+  /** Legs whose removal was asked for and is not confirmed by the roster yet. */
+  readonly removing = signal<ReadonlyMap<string, string>>(new Map());
+  /** Legs at the door that were decided on, until the roster says so. */
+  readonly decided = signal<ReadonlySet<string>>(new Set());
+  /** Bumped whenever `truth` changed. */
+  readonly truthVersion = signal(0);
+  readonly truth = new Truth();
+  /** Sealed sound flows: the media path stands. */
+  readonly mediaUp = signal(false);
+  /** Sending was stopped because something left unsealed. */
+  readonly stopped = signal(false);
+
+  /** Leaves that speak now. */
+  readonly speaking = signal<ReadonlySet<number>>(new Set());
+  /** The leaf that the stage shows, -1 for none. */
+  readonly stage = signal(-1);
+  /** The own line has been weak for some seconds. */
+  readonly weak = signal(false);
+  /** The person speaks while muted. */
+  readonly mutedSpeech = signal(false);
+
+  readonly muted = signal(false);
+  readonly camera = signal(false);
+  readonly screen = signal(false);
+  readonly hand = signal(false);
+
+  /** The person has been in the room in this visit: a lost line then shows the room behind it. */
+  readonly wasIn = signal(false);
+
+  readonly self = computed(() => this.members.value.find((m) => m.self));
+  readonly isChair = computed(() => this.self.value?.role === "chair" || (!this.self.value && this.meeting.value?.role === "chair"));
+  readonly gateways = computed(() => openAtGateway(this.members.value));
+
+  readonly #core: Core;
+  readonly #media: Media;
+  readonly #clock: Clock;
+  readonly #link: Link;
+  readonly #url: string;
+  readonly #speakers = new Speakers();
+  readonly #ownLine = new OwnLine();
+  #mutedSpeech = 0;
+  #wanted: MediaWanted | undefined;
+  #retries = 0;
+  #lostAt = 0;
+  #codeAtLoss = "";
+  #rosterSeen = false;
+  #withdrawn = false;
+
+  constructor(around: Surroundings) {
+    this.#core = around.core;
+    this.#media = around.media;
+    this.#clock = around.clock;
+    this.#link = around.link;
+    this.#url = around.url;
+    this.#core.onevent = (event) => batch(() => this.#follow(event));
+    this.#media.onopened = (kind, slot, leaf) => this.#opened(kind, slot, leaf);
+    this.#media.onscreenend = () => this.#setScreen(false);
+    this.#media.onbroken = () => this.#broken();
+    this.#media.onclear = () => this.#clear();
+    this.#media.onlevels = (levels, own) => batch(() => this.#levels(levels, own));
+    this.#media.onsample = (sample) => {
+      this.weak.value = this.#ownLine.feed(sample, this.#clock.now());
+    };
+  }
+
+  get link(): Link {
+    return this.#link;
+  }
+
+  start(): void {
+    this.#core.send({ do: "identify" });
+  }
+
+  enrol(deviceName: string): void {
+    const { token, root } = this.#link;
+    if (!token || !root || this.enrolling.value) return;
+    this.enrolling.value = true;
+    this.enrolProblem.value = undefined;
+    this.#core.send({ do: "enrol", token, root, deviceName });
+  }
+
+  /** Connects and has the line looked at; also "Test again" and "Join again". */
+  open(): void {
+    const { meeting } = this.#link;
+    if (!meeting) return;
+    batch(() => {
+      this.state.value = { state: "connecting" };
+      this.line.value = undefined;
+      this.#forget();
+    });
+    this.#core.send({ do: "open", meeting, url: this.#url });
+  }
+
+  /** Asks to be let in, with what this browser says of its own line. */
+  join(facts: readonly Omit<Fact, "proven">[]): void {
+    if (this.state.value.state !== "checked" && this.state.value.state !== "refused") return;
+    this.state.value = { state: "asking" };
+    this.#core.send({ do: "join", facts: facts.map(({ name, value }) => ({ name, value: value.slice(0, 120), proven: false })) });
+  }
+
+  leave(): void {
+    this.#media.close();
+    this.#core.send({ do: "leave" });
+  }
+
+  /** Takes the request to join back, and has the line looked at again. */
+  withdraw(): void {
+    this.#core.send({ do: "leave" });
+    this.#withdrawn = true;
+  }
+
+  decide(leg: string, admit: boolean): void {
+    this.decided.value = new Set([...this.decided.value, leg]);
+    this.#core.send({ do: "decide", leg, admit });
+  }
+
+  remove(member: Member, reason: string): void {
+    this.removing.value = new Map([...this.removing.value, [member.leg, member.name]]);
+    this.#core.send({ do: "remove", leg: member.leg, reason });
+  }
+
+  setMuted(muted: boolean): void {
+    this.muted.value = muted;
+    this.#media.setMuted(muted);
+    this.#tell();
+  }
+
+  async setCamera(on: boolean): Promise<void> {
+    const is = await this.#media.setCamera(on);
+    if (is === this.camera.value) return;
+    this.camera.value = is;
+    this.#tell();
+  }
+
+  async setScreen(on: boolean): Promise<void> {
+    this.#setScreen(await this.#media.setScreen(on));
+  }
+
+  setHand(up: boolean): void {
+    this.hand.value = up;
+    this.#tell();
+  }
+
+  dismiss(note: Note): void {
+    this.notes.value = this.notes.value.filter((n) => n !== note);
+  }
+
+  acknowledge(alarm: Problem): void {
+    this.alarms.value = this.alarms.value.filter((a) => a !== alarm);
+  }
+
+  /** To be called about once a second while in the room. */
+  tick(): void {
+    for (const { kind } of this.truth.check(this.#clock.now())) this.#alarm({ code: "slot_owner", args: { stream: kind }, fix: "leave_now" });
+  }
+
+  #setScreen(on: boolean): void {
+    if (on === this.screen.value) return;
+    this.screen.value = on;
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (this.state.value.state !== "in") return;
+    this.#core.send({ do: "state", muted: this.muted.value, camera: this.camera.value, screen: this.screen.value, hand: this.hand.value });
+  }
+
+  #follow(event: CoreEvent): void {
+    switch (event.event) {
+      case "identity":
+        this.identity.value = event.identity;
+        if (event.identity && this.#link.meeting) this.open();
+        return;
+      case "enrolled":
+        this.enrolling.value = false;
+        this.#core.send({ do: "identify" });
+        return;
+      case "enrol_failed":
+        this.enrolling.value = false;
+        this.enrolProblem.value = event.problem;
+        return;
+      case "state":
+        return this.#stateChanged(event.state);
+      case "line":
+        this.line.value = event.line;
+        return;
+      case "meeting":
+        this.meeting.value = event.meeting;
+        return;
+      case "roster":
+        return this.#rosterChanged(event.roster.members ?? [], event.roster.waiting ?? []);
+      case "code":
+        this.code.value = event.code;
+        return;
+      case "slots":
+        this.slots.value = event.slots;
+        this.truth.told(event.slots);
+        this.#media.setCrowded(event.slots.crowded);
+        return;
+      case "alarm":
+        return this.#alarm(event.alarm.problem);
+      case "failed":
+        return this.#failed(event.failed.of, event.failed.reason);
+      case "media_wanted":
+        this.#retries = 0;
+        void this.#openMedia(event.media);
+        return;
+      case "media_ready":
+        this.mediaUp.value = true;
+        this.#media.ready();
+        return;
+      case "opened":
+        return this.#opened(event.opened.kind, event.opened.slot, event.opened.leaf);
+    }
+  }
+
+  #stateChanged(next: StateEvent): void {
+    const was = this.state.value.state;
+    this.state.value = next;
+    switch (next.state) {
+      case "in":
+        this.wasIn.value = true;
+        if (this.#lostAt > 0) {
+          const missed = Math.max(1, Math.round((this.#clock.now() - this.#lostAt) / 1000));
+          this.#note({ what: "back", missed, newCode: this.#codeText() !== this.#codeAtLoss });
+          this.#lostAt = 0;
+        }
+        this.#tell();
+        return;
+      case "reconnecting":
+        if (was === "in") {
+          this.#lostAt = next.since ? Date.parse(next.since) : this.#clock.now();
+          this.#codeAtLoss = this.#codeText();
+          this.mediaUp.value = false;
+        }
+        return;
+      case "refused":
+      case "ended":
+        if (this.#withdrawn && next.state === "ended") {
+          this.#withdrawn = false;
+          this.open();
+          return;
+        }
+        this.#media.close();
+        this.mediaUp.value = false;
+        if (next.state === "ended") this.screen.value = this.hand.value = false;
+        return;
+    }
+  }
+
+  #rosterChanged(members: readonly Member[], guests: readonly Guest[]): void {
+    const before = this.members.value;
+    const waiting = this.guests.value;
+    this.members.value = members;
+    this.guests.value = guests;
+    this.#speakers.keep(new Set(members.map((m) => m.leaf)));
+    this.stage.value = this.#speakers.stage;
+    const here = new Set(members.map((m) => m.leg));
+    const told = new Set<string>();
+    for (const [leg, name] of this.removing.value) {
+      if (here.has(leg)) continue;
+      told.add(leg);
+      this.#note({ what: "removed", name });
+    }
+    if (told.size > 0) this.removing.value = new Map([...this.removing.value].filter(([leg]) => !told.has(leg)));
+    const atDoor = new Set(guests.map((g) => g.leg));
+    this.decided.value = new Set([...this.decided.value].filter((leg) => atDoor.has(leg)));
+    if (this.#rosterSeen) {
+      for (const change of changes(before, members)) if (!told.has(change.leg)) this.#note(change);
+    }
+    for (const change of arrivals(waiting, guests)) this.#note(change);
+    this.#rosterSeen = true;
+    // What is no longer true need not be read any longer.
+    this.notes.value = this.notes.value.filter(
+      (n) => !(n.what === "lost" && !members.some((m) => m.leg === n.leg && m.lost)) && !(n.what === "at_door" && !atDoor.has(n.leg)),
+    );
+  }
+
+  #note(note: Note): void {
+    this.notes.value = [...this.notes.value.slice(-7), note];
+    if (note.what !== "lost" && note.what !== "failed") this.#clock.after(noteFor, () => this.dismiss(note));
+  }
+
+  #alarm(problem: Problem): void {
+    if (this.alarms.value.some((a) => a.code === problem.code)) return;
+    this.alarms.value = [...this.alarms.value, problem];
+  }
+
+  #failed(of: string, problem: Problem): void {
+    if (of === "remove") this.removing.value = new Map();
+    if (of === "decide") this.decided.value = new Set();
+    this.#note({ what: "failed", problem });
+  }
+
+  #opened(kind: StreamKind, slot: number, leaf: number): void {
+    this.truth.opened(kind, slot, leaf);
+    this.truthVersion.value++;
+  }
+
+  #levels(levels: readonly number[], own: number): void {
+    const now = this.#clock.now();
+    const self = this.self.value?.leaf ?? -1;
+    const byLeaf = new Map<number, number>();
+    levels.forEach((level, slot) => {
+      const leaf = this.truth.in("microphone", slot);
+      if (leaf >= 0) byLeaf.set(leaf, level);
+    });
+    this.#speakers.feed(byLeaf, now);
+    const speaking = new Set([...byLeaf.keys()].filter((leaf) => this.#speakers.speaks(leaf, now)));
+    if (self >= 0 && !this.muted.value && own > speakingLevel) speaking.add(self);
+    const was = this.speaking.value;
+    if (speaking.size !== was.size || [...speaking].some((leaf) => !was.has(leaf))) this.speaking.value = speaking;
+    this.stage.value = this.#speakers.stage;
+    // Half a second of it, within two: a cough is not speech.
+    this.#mutedSpeech = this.muted.value ? Math.max(0, this.#mutedSpeech + (own > 2 * speakingLevel ? 3 : -1)) : 0;
+    this.mutedSpeech.value = this.#mutedSpeech > 15;
+    if (this.#mutedSpeech > 40) this.#mutedSpeech = 40;
+  }
+
+  async #openMedia(wanted: MediaWanted): Promise<void> {
+    this.#wanted = wanted;
+    this.truth.clear();
+    this.truthVersion.value++;
+    try {
+      const media = await this.#media.open(wanted);
+      if (this.#wanted === wanted && !this.stopped.value) this.#core.send({ do: "media", media });
+    } catch {
+      this.#note({ what: "failed", problem: { code: "media_path", fix: "reload_page" } });
+    }
+  }
+
+  /** The path broke under a core that thinks all is well: make another, less and less often. */
+  #broken(): void {
+    this.mediaUp.value = false;
+    const wanted = this.#wanted;
+    if (!wanted || this.state.value.state !== "in" || this.stopped.value) return;
+    this.#clock.after(Math.min(8000, 500 * 2 ** this.#retries++), () => {
+      if (this.#wanted === wanted && this.state.value.state === "in") void this.#openMedia(wanted);
+    });
+  }
+
+  #clear(): void {
+    batch(() => {
+      this.stopped.value = true;
+      this.mediaUp.value = false;
+      this.#alarm(clearAlarm);
+    });
+  }
+
+  #codeText(): string {
+    return this.code.value?.groups.join(" ") ?? "";
+  }
+
+  #forget(): void {
+    this.members.value = [];
+    this.guests.value = [];
+    this.meeting.value = undefined;
+    this.code.value = undefined;
+    this.slots.value = undefined;
+    this.alarms.value = [];
+    this.notes.value = [];
+    this.removing.value = new Map();
+    this.decided.value = new Set();
+    this.stopped.value = false;
+    this.mediaUp.value = false;
+    this.wasIn.value = false;
+    this.screen.value = this.hand.value = false;
+    this.truth.clear();
+    this.#ownLine.reset();
+    this.weak.value = this.mutedSpeech.value = false;
+    this.speaking.value = new Set();
+    this.stage.value = -1;
+    this.#wanted = undefined;
+    this.#lostAt = 0;
+    this.#rosterSeen = false;
+  }
+}

@@ -1,0 +1,86 @@
+// The pages after a request that was refused, and after a meeting.
+
+import type { App } from "../app";
+import { Icon, Page } from "../parts/parts";
+import type { IconName } from "../parts/icons";
+import { fixText, problemText, words } from "../words/words";
+
+export function Refused({ app }: { app: App }) {
+  const w = words.value;
+  const { session } = app;
+  const { reasons = [], again } = session.state.value;
+  const declined = reasons.some((r) => r.code === "declined");
+  return (
+    <Page organisation={session.identity.value?.organisation ?? app.organisation.value}>
+      <div class="say" data-testid="screen-refused">
+        <h1>{declined ? w.refused.declined : w.refused.title}</h1>
+        <div class="reasons" role="alert">
+          {reasons.map((reason) => (
+            <div class="fix" data-testid="reason" data-code={reason.code} data-fix={reason.fix}>
+              <p>{problemText(reason)}</p>
+              <p>
+                <b>{w.toFix}</b> {fixText(reason)}
+              </p>
+            </div>
+          ))}
+        </div>
+        <div class="acts">
+          <button class="btn primary" type="button" onClick={() => app.test()} data-testid="back-to-check">
+            {again ? w.refused.again : w.refused.back}
+          </button>
+        </div>
+      </div>
+    </Page>
+  );
+}
+
+/** Which words an ending has: the code of its reason decides. */
+function ending(code: string): { title: "left" | "removed" | "replaced" | "over" | "other"; icon: IconName } {
+  if (code === "left" || code === "") return { title: "left", icon: "log-out" };
+  if (/removed/.test(code)) return { title: "removed", icon: "user-x" };
+  if (/replaced/.test(code)) return { title: "replaced", icon: "copy" };
+  if (/(over|meeting_ended|meeting_closed)/.test(code)) return { title: "over", icon: "check" };
+  return { title: "other", icon: "log-out" };
+}
+
+export function Ended({ app }: { app: App }) {
+  const w = words.value;
+  const { session } = app;
+  const reason = session.state.value.reasons?.[0];
+  const { title, icon } = ending(reason?.code ?? "");
+  return (
+    <Page organisation={session.identity.value?.organisation ?? app.organisation.value}>
+      <div class="say" data-testid="screen-ended" data-ending={title} data-code={reason?.code ?? ""}>
+        <h1>{w.ended[title]}</h1>
+        {reason && title !== "left" && title !== "replaced" && (
+          <div class="reasons">
+            <div class="fix">
+              <p>{problemText(reason)}</p>
+              <p>
+                <b>{w.toFix}</b> {fixText(reason)}
+              </p>
+            </div>
+          </div>
+        )}
+        {title === "replaced" && <p>{w.ended.replacedText}</p>}
+        <ul class="points">
+          <li>
+            <Icon name="key" />
+            <span>{title === "left" ? w.ended.leftText : w.ended.wiped}</span>
+          </li>
+          <li>
+            <Icon name={icon} />
+            <span>{w.ended.closeTab}</span>
+          </li>
+        </ul>
+        <div class="acts">
+          {title !== "over" && (
+            <button class="btn" type="button" onClick={() => app.test()} data-testid="join-again">
+              {title === "left" || title === "replaced" ? w.ended.again : w.ended.check}
+            </button>
+          )}
+        </div>
+      </div>
+    </Page>
+  );
+}

@@ -1,0 +1,126 @@
+// The pages before the line check: the bare page, setting up this browser, and one who is not known.
+
+import { useSignal } from "@preact/signals";
+import type { App } from "../app";
+import { Icon, Page } from "../parts/parts";
+import { fill, fixText, problemText, words } from "../words/words";
+
+export function Home({ app }: { app: App }) {
+  const w = words.value;
+  const identity = app.session.identity.value;
+  return (
+    <Page organisation={identity?.organisation ?? app.organisation.value}>
+      <div class="say" data-testid="screen-home">
+        <h1>{w.home.title}</h1>
+        <p>{w.home.text}</p>
+        {identity && <p>{fill(w.home.enrolled, { name: identity.name })}</p>}
+      </div>
+    </Page>
+  );
+}
+
+/** A name that people know their machine by, from what the browser says of itself. */
+function guessDevice(): string {
+  const agent = navigator.userAgent;
+  const system = ["Android", "iPhone", "iPad", "Windows", "Macintosh", "CrOS", "Linux"].find((name) => agent.includes(name)) ?? "";
+  const browser = [
+    ["Edg/", "Edge"],
+    ["Firefox/", "Firefox"],
+    ["Chrome/", "Chrome"],
+    ["Safari/", "Safari"],
+  ].find(([mark]) => agent.includes(mark ?? ""))?.[1];
+  return [browser, system === "Macintosh" ? "Mac" : system].filter(Boolean).join(", ");
+}
+
+export function Enrol({ app }: { app: App }) {
+  const w = words.value;
+  const { session } = app;
+  const name = useSignal(guessDevice());
+  const organisation = app.organisation.value || w.product;
+  const problem = session.enrolProblem.value;
+  const busy = session.enrolling.value;
+  const ability = app.abilities.value;
+  const unable = ability && (!ability.safeAddress ? "browser_unsafe_address" : !ability.transform ? "browser_no_transform" : !ability.keys ? "browser_no_keys" : undefined);
+  return (
+    <Page organisation={app.organisation.value}>
+      <form
+        class="say"
+        data-testid="screen-enrol"
+        onSubmit={(e) => {
+          e.preventDefault();
+          session.enrol(name.value.trim().slice(0, 64) || guessDevice());
+        }}
+      >
+        <h1>{w.enrol.title}</h1>
+        <p>
+          {fill(w.enrol.welcome, { organisation })} {w.enrol.text}
+        </p>
+        <ul class="points">
+          {w.enrol.points.map((point, i) => (
+            <li>
+              <Icon name={(["key", "check", "x"] as const)[i] ?? "check"} />
+              <span>{fill(point, { organisation })}</span>
+            </li>
+          ))}
+        </ul>
+        <label class="field">
+          <span>{w.enrol.device}</span>
+          <input value={name.value} maxLength={64} autocomplete="off" onInput={(e) => (name.value = e.currentTarget.value)} data-testid="device-name" />
+          <small>{w.enrol.deviceHint}</small>
+        </label>
+        {problem && (
+          <div class="fix reasons" role="alert" data-testid="enrol-problem" data-code={problem.code}>
+            <p>
+              <b>{w.enrol.failed}.</b> {problemText(problem)}
+            </p>
+            <p>
+              <b>{w.toFix}</b> {fixText(problem)}
+            </p>
+          </div>
+        )}
+        {unable && (
+          <div class="fix reasons" role="alert" data-testid="enrol-unable">
+            <p>{w.check.means[unable]}</p>
+            <p>
+              <b>{w.toFix}</b> {w.check.fixes[unable]}
+            </p>
+          </div>
+        )}
+        <div class="acts">
+          <button class="btn primary" type="submit" disabled={busy || !!unable} data-testid="enrol">
+            {busy ? w.enrol.busy : problem ? w.enrol.again : w.enrol.button}
+          </button>
+        </div>
+        <p class="small">{w.enrol.shared}</p>
+      </form>
+    </Page>
+  );
+}
+
+export function Stranger({ app }: { app: App }) {
+  const w = words.value;
+  const organisation = app.organisation.value || w.product;
+  return (
+    <Page organisation={app.organisation.value}>
+      <div class="say" data-testid="screen-stranger">
+        <h1>{w.stranger.title}</h1>
+        <p>{w.stranger.text}</p>
+        <div class="fix reasons">
+          <p>
+            <b>{w.toFix}</b> {fill(w.stranger.fix, { organisation })}
+          </p>
+          <p>{w.stranger.firefox}</p>
+        </div>
+      </div>
+    </Page>
+  );
+}
+
+/** Shown for the moment in which the core looks for a key. */
+export function Opening({ app }: { app: App }) {
+  return (
+    <Page organisation={app.organisation.value}>
+      <div class="say" data-testid="screen-opening" aria-busy="true" />
+    </Page>
+  );
+}

@@ -1,0 +1,155 @@
+// The room: level above and below, the truth on encryption in the header, the stage, the controls, the people.
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { App } from "../app";
+import { Icon, LanguageSwitch, LineDrawing, Marking } from "../parts/parts";
+import { now, secondsSince } from "../parts/time";
+import { fill, fixText, list, problemText, span, words } from "../words/words";
+import { Controls } from "./controls";
+import { CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
+import { Live, Strip } from "./notes";
+import { People } from "./people";
+import { Sinks } from "./sinks";
+import { Stage } from "./stage";
+import { useKeys } from "./keys";
+
+/** What lies over the room; at most one thing at a time. */
+export type Over = { what: "leave" } | { what: "keys" } | { what: "code" } | { what: "member"; leg: string } | { what: "remove"; leg: string } | undefined;
+
+const small = matchMedia("(max-width: 900px)");
+
+export function Room({ app }: { app: App }) {
+  const w = words.value;
+  const { session } = app;
+  const over = useSignal<Over>(undefined);
+  const people = useSignal(!small.matches);
+  const meeting = session.meeting.value;
+  const state = session.state.value;
+
+  useEffect(() => {
+    const root = document.documentElement;
+    root.classList.add("room");
+    const resized = () => (people.value = !small.matches);
+    small.addEventListener("change", resized);
+    // Closing the window by mistake would put one back to the door.
+    const asked = (e: BeforeUnloadEvent) => e.preventDefault();
+    addEventListener("beforeunload", asked);
+    return () => {
+      root.classList.remove("room");
+      small.removeEventListener("change", resized);
+      removeEventListener("beforeunload", asked);
+    };
+  }, []);
+  useKeys(app, { over, people });
+
+  const lost = state.state === "reconnecting" || state.state === "connecting" || state.state === "entering";
+  const minutes = meeting ? Math.floor(Math.max(0, now.value - Date.parse(meeting.since)) / 60_000) : 0;
+  const show = (next: Over) => (over.value = next);
+  const member = (leg: string) => session.members.value.find((m) => m.leg === leg);
+  const open = over.value;
+  const about = open && "leg" in open ? member(open.leg) : undefined;
+
+  return (
+    <div class={`rooms ${people.value ? "with-people" : ""}`} data-testid="screen-room" data-state={state.state} data-media={String(session.mediaUp.value && app.media.connected.value)}>
+      <Marking level={meeting?.level ?? 0} name={meeting?.level_name ?? "…"} place="top" />
+      <div class="shell">
+        <header class="head">
+          <h1 data-testid="title">{meeting?.title ?? w.aMeeting}</h1>
+          <p class="num" data-testid="minutes">
+            {fill(w.room.minutes, { n: minutes })}
+          </p>
+          <span class="sep" />
+          <TruthSentence app={app} />
+          <LanguageSwitch />
+        </header>
+        <Alarms app={app} />
+        <main class="stage" aria-label={w.room.stage}>
+          <Stage app={app} onPeople={() => (people.value = true)} />
+          {lost && <Reconnecting app={app} />}
+        </main>
+        <footer class="foot">
+          <Strip app={app} />
+          <Controls app={app} people={people} onLeave={() => show({ what: "leave" })} onKeys={() => show({ what: "keys" })} />
+        </footer>
+        {people.value && (
+          <People app={app} onClose={() => (people.value = false)} onMember={(leg) => show({ what: "member", leg })} onCode={() => show({ what: "code" })} />
+        )}
+      </div>
+      <Marking level={meeting?.level ?? 0} name={meeting?.level_name ?? "…"} place="bottom" />
+      <Sinks app={app} />
+      <Live app={app} />
+      {open?.what === "leave" && <LeaveDialog app={app} onClose={() => show(undefined)} />}
+      {open?.what === "keys" && <KeysDialog onClose={() => show(undefined)} />}
+      {open?.what === "code" && <CodeDialog app={app} onClose={() => show(undefined)} />}
+      {open?.what === "member" && about && <MemberDialog app={app} member={about} onClose={() => show(undefined)} onRemove={() => show({ what: "remove", leg: about.leg })} />}
+      {open?.what === "remove" && about && <RemoveDialog app={app} member={about} onClose={() => show(undefined)} />}
+    </div>
+  );
+}
+
+/** One sentence on encryption that is true as it stands, at every moment. */
+function TruthSentence({ app }: { app: App }) {
+  const w = words.value;
+  const { session, media } = app;
+  const gateways = session.gateways.value;
+  const [kind, first, rest] = session.stopped.value
+    ? (["stopped", w.room.truthStopped, w.room.truthStoppedRest] as const)
+    : !session.mediaUp.value || !media.connected.value
+      ? (["joining", w.room.truthJoining, w.room.truthJoiningRest] as const)
+      : gateways.length > 0
+        ? (["gateway", w.room.truthGateway, fill(w.room.truthGatewayRest, { names: list(gateways.map((m) => m.name)) })] as const)
+        : (["sealed", w.room.truth, w.room.truthRest] as const);
+  return (
+    <p class={`truth ${kind}`} data-testid="truth" data-truth={kind}>
+      <Icon name={kind === "sealed" ? "lock" : kind === "gateway" ? "lock-open" : kind === "stopped" ? "shield-alert" : "ellipsis"} size={18} />
+      <span>
+        <b>{first}</b> <span class="rest">{rest}</span>
+      </span>
+    </p>
+  );
+}
+
+function Alarms({ app }: { app: App }) {
+  const w = words.value;
+  const { session } = app;
+  if (session.alarms.value.length === 0) return null;
+  return (
+    <div class="alarms" role="alert">
+      {session.alarms.value.map((alarm) => (
+        <section class="alarm" key={alarm.code} aria-label={w.alarm.title} data-testid="alarm" data-code={alarm.code}>
+          <Icon name="shield-alert" size={26} />
+          <p>
+            <b>{w.alarm.title}.</b> {problemText(alarm)} {fixText(alarm)}
+          </p>
+          <div class="acts">
+            <button class="btn sm primary" type="button" onClick={() => session.leave()} data-testid="alarm-leave">
+              {w.alarm.leave}
+            </button>
+            <button class="btn sm" type="button" onClick={() => session.acknowledge(alarm)} data-testid="alarm-read">
+              {w.alarm.understood}
+            </button>
+          </div>
+        </section>
+      ))}
+    </div>
+  );
+}
+
+function Reconnecting({ app }: { app: App }) {
+  const w = words.value;
+  const seconds = secondsSince(app.session.state.value.since);
+  return (
+    <section class="reconnecting" role="alert" data-testid="reconnecting">
+      <div>
+        <LineDrawing state="lost" width={120} />
+        <h2>{w.reconnecting.title}</h2>
+        <p class="num" aria-hidden="true">
+          {fill(seconds > 60 ? w.reconnecting.sinceLong : w.reconnecting.since, { clock: span(seconds) })}
+        </p>
+        <p>{w.reconnecting.text}</p>
+        {seconds > 8 && <p>{w.reconnecting.fix}</p>}
+      </div>
+    </section>
+  );
+}

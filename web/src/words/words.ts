@@ -1,0 +1,99 @@
+// The language that the page speaks: one of the catalogues, chosen from the browser's languages, changed by the switch in
+// every header. Components read `words.value`, so that a change redraws them.
+
+import { computed, signal } from "@preact/signals";
+import type { Problem } from "../core/events";
+import { de } from "./de";
+import { en, type Messages, type Plural } from "./en";
+import { fr } from "./fr";
+
+const catalogues = { en, de, fr } satisfies Record<string, Messages>;
+
+export type Language = keyof typeof catalogues;
+
+export const languages = Object.keys(catalogues) as Language[];
+
+/** The name of a language in itself. */
+export const languageName = (language: Language): string => catalogues[language].language;
+
+/** The first of the wanted languages (BCP 47 tags) that there is a catalogue for, else English. */
+export function pickLanguage(wanted: readonly string[]): Language {
+  for (const tag of wanted) {
+    const primary = tag.toLowerCase().split("-")[0] as Language;
+    if (languages.includes(primary)) return primary;
+  }
+  return "en";
+}
+
+export const language = signal<Language>("en");
+
+export const words = computed<Messages>(() => catalogues[language.value]);
+
+export type Args = Readonly<Record<string, string | number>>;
+
+/** Puts arguments in the place of {name}; what has no argument stays as it is, so that a slip is seen. */
+export function fill(text: string, args: Args = {}): string {
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in args ? String(args[name]) : whole));
+}
+
+/** Chooses between one and other by the rules of the language; {n} is the number. */
+export function count(text: Plural, n: number, args: Args = {}): string {
+  const category = new Intl.PluralRules(language.value).select(n);
+  return fill(category === "one" ? text.one : text.other, { n, ...args });
+}
+
+/** Names as a list: "Anna, Jan and Marta". */
+export function list(names: readonly string[]): string {
+  return new Intl.ListFormat(language.value, { type: "conjunction" }).format(names);
+}
+
+/** A point in time as hours and minutes, in the person's own zone. */
+export function clockTime(time: Date): string {
+  return new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit" }).format(time);
+}
+
+export function day(time: Date): string {
+  return new Intl.DateTimeFormat(language.value, { day: "numeric", month: "long", year: "numeric" }).format(time);
+}
+
+/** A span of seconds, short: "26 s", "1:05 min". */
+export function span(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;
+}
+
+/** A waiting clock: "0:40". */
+export function stopwatch(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** Arguments of a problem that are themselves codes, worded. */
+function wordedArgs(problem: Problem): Args {
+  const w = words.value;
+  const args: Record<string, string> = { ...problem.args };
+  const reason = args["reason"];
+  if (reason && reason in w.remove.reasons) args["reason"] = w.remove.reasons[reason as keyof typeof w.remove.reasons];
+  for (const [name, value] of Object.entries(args)) {
+    if (value in w.grades) args[name] = w.grades[value as keyof typeof w.grades].name;
+  }
+  return args;
+}
+
+/** What a problem means. A code that no catalogue knows (a newer server) gets a sentence that is true of any problem. */
+export function problemText(problem: Problem): string {
+  const texts: Readonly<Record<string, string>> = words.value.problems;
+  return fill(texts[problem.code] ?? texts["unknown"] ?? "", { code: problem.code, ...wordedArgs(problem) });
+}
+
+/** The one thing to do about a problem. */
+export function fixText(problem: Problem): string {
+  const texts: Readonly<Record<string, string>> = words.value.fixes;
+  return fill(texts[problem.fix] ?? texts["unknown"] ?? "", { code: problem.fix, ...wordedArgs(problem) });
+}
+
+/** A fact's name and value in words; what has no words is shown as it came. */
+export function factText(fact: { name: string; value: string }): { name: string; value: string } {
+  const { names, values } = words.value.facts as { names: Record<string, string>; values: Record<string, string> };
+  return { name: names[fact.name] ?? fact.name, value: values[fact.value] ?? fact.value };
+}
