@@ -174,6 +174,9 @@ func (d *draft) seal() (_ *sealed, err error) {
 	}
 	commitSecret := make([]byte, suite.HashSize())
 	if d.leaf != nil {
+		if err := checkLeaf(g, d.leaf); err != nil {
+			return nil, err
+		}
 		var leafKey keyPair
 		if s.path, leafKey, err = createPath(g, d.leaf, d.leafSigner, d.rand); err != nil {
 			return nil, err
@@ -206,6 +209,22 @@ func (d *draft) seal() (_ *sealed, err error) {
 		private: newPrivateKeys(suite, secrets.senderData, encryption, g.Tree.LeafCount()),
 	}
 	return s, nil
+}
+
+// checkLeaf makes sure that the others will not refuse the own new leaf for
+// what it cannot do.
+func checkLeaf(g *mls.Staged, leaf *mls.LeafNode) error {
+	required, err := g.Provisional.Extensions.RequiredCapabilities()
+	if err == nil {
+		err = leaf.CheckCapabilities(g.Provisional.CipherSuite)
+	}
+	if err == nil {
+		err = leaf.CheckGroupExtensions(g.Provisional.Extensions, required)
+	}
+	if err != nil {
+		return fmt.Errorf("member: own leaf: %w", err)
+	}
+	return nil
 }
 
 // Commit makes a commit that covers every valid pending proposal and those of

@@ -11,9 +11,10 @@ import (
 // this member was not given.
 var ErrUnknownPSK = errors.New("member: unknown pre-shared key")
 
-// maxResumption bounds the resumption PSKs of past epochs of its own group
-// that a member keeps: each is a secret of an epoch that is otherwise wiped.
-const maxResumption = 8
+// maxResumption bounds the resumption PSKs that a member keeps, its own group's
+// past epochs' among them. Such a secret decrypts nothing of its epoch; it only
+// proves that one was there.
+const maxResumption = 32
 
 // PSK is an external pre-shared key: a name agreed on outside of MLS and the
 // secret. A Group copies what it is given and wipes its copy.

@@ -1,0 +1,181 @@
+package member
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"conclave/mls"
+)
+
+// history plays random steps in a room; everybody and the follower must agree
+// after each.
+type history struct {
+	*room
+	rng   *rand.Rand
+	names int
+}
+
+func (h *history) pick() *Group { return h.members[h.rng.IntN(len(h.members))] }
+
+func (h *history) newName() string {
+	h.names++
+	return fmt.Sprint("client ", h.names)
+}
+
+// steps are what may happen, each with the number of members it needs.
+var steps = []struct {
+	name string
+	need int
+	do   func(*history)
+}{
+	{"join", 1, func(h *history) { h.join(h.newName()) }},
+	{"come back", 2, func(h *history) {
+		g := h.pick()
+		name := string(g.Tree().Leaf(g.OwnLeaf()).Credential.Identity[len("ok "):])
+		h.joinWith(g.cfg, name, ExternalOptions{Resync: true})
+	}},
+	{"renew", 1, func(h *history) { h.commit(h.pick(), CommitOptions{}) }},
+	{"server removes", 2, func(h *history) {
+		committer, gone := h.two()
+		h.propose(must(h.follower.ExternalRemove(h.server, 0, gone.OwnLeaf()))(h.t), nil)
+		h.commit(committer, CommitOptions{})
+	}},
+	{"leave", 2, func(h *history) {
+		committer, gone := h.two()
+		h.propose(must(gone.Propose(&mls.Remove{Removed: gone.OwnLeaf()}, h.now))(h.t), gone)
+		h.commit(committer, CommitOptions{})
+	}},
+	{"remove by value", 2, func(h *history) {
+		committer, gone := h.two()
+		h.commit(committer, CommitOptions{Proposals: []mls.Proposal{&mls.Remove{Removed: gone.OwnLeaf()}}})
+	}},
+	{"invite", 1, func(h *history) { h.invite(1+h.rng.IntN(4), h.rng.IntN(2) == 0) }},
+	{"many proposals", 3, (*history).proposeMany},
+	{"pre-shared key", 1, func(h *history) {
+		for _, g := range h.members {
+			g.SetPSK([]byte("psk"), []byte("of the room"))
+		}
+		g := h.pick()
+		h.commit(g, CommitOptions{Proposals: []mls.Proposal{must(g.NewPSK([]byte("psk")))(h.t)}, SkipPath: h.rng.IntN(2) == 0})
+	}},
+	{"extensions", 1, func(h *history) {
+		e := h.follower.Context().Extensions.With(mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{
+			Credentials: []mls.CredentialType{mls.CredentialBasic},
+		}))
+		if h.rng.IntN(2) == 0 {
+			e = e.Without(mls.ExtensionRequiredCapabilities)
+		}
+		h.commit(h.pick(), CommitOptions{Proposals: []mls.Proposal{&mls.GroupContextExtensions{Extensions: e}}})
+	}},
+	{"lost race", 2, func(h *history) {
+		a, b := h.two()
+		lost, err := a.Commit(CommitOptions{}, h.now)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.commit(b, CommitOptions{})
+		lost.Wipe()
+	}},
+	{"restore", 1, func(h *history) {
+		i := h.rng.IntN(len(h.members))
+		var s Snapshot
+		if err := h.members[i].Save(&s); err != nil {
+			h.t.Fatal(err)
+		}
+		h.members[i] = must(Restore(h.members[i].cfg, s.Bytes()))(h.t)
+	}},
+	{"talk", 2, func(h *history) {
+		from := h.pick()
+		if from.Restored() {
+			return
+		}
+		m := must(from.Protect([]byte("hello"), nil))(h.t)
+		for _, g := range h.members {
+			if g == from {
+				continue
+			}
+			if p, err := g.Process(m, h.now); err != nil || string(p.Application) != "hello" {
+				h.t.Fatalf("leaf %d from %d: %v", g.OwnLeaf(), from.OwnLeaf(), err)
+			}
+		}
+	}},
+}
+
+func (h *history) two() (a, b *Group) {
+	i := h.rng.IntN(len(h.members))
+	j := h.rng.IntN(len(h.members) - 1)
+	if j >= i {
+		j++
+	}
+	return h.members[i], h.members[j]
+}
+
+func (h *history) invite(n int, skipPath bool) {
+	var adds []mls.Proposal
+	var kps []*KeyPackageSecrets
+	var cfgs []Config
+	for range n {
+		cfg := newConfig(h.t, h.suite)
+		kp := must(NewKeyPackage(cfg, named(h.newName()), h.follower.Context().Extensions, h.now))(h.t)
+		adds, kps, cfgs = append(adds, &mls.Add{KeyPackage: kp.Package}), append(kps, kp), append(cfgs, cfg)
+	}
+	s := h.commit(h.pick(), CommitOptions{Proposals: adds, SkipPath: skipPath})
+	var m mls.Message
+	if err := mls.Unmarshal(s.Welcome(), &m); err != nil {
+		h.t.Fatal(err)
+	}
+	for i := range kps {
+		h.members = append(h.members, must(JoinWelcome(cfgs[i], m.Welcome, kps[i], h.follower.Tree().Clone(), WelcomeOptions{}, h.now))(h.t))
+	}
+}
+
+// proposeMany lets several propose, so that some of it contradicts, and one
+// commit what fits.
+func (h *history) proposeMany() {
+	for range 1 + h.rng.IntN(5) {
+		g := h.pick()
+		if h.rng.IntN(3) == 0 {
+			h.propose(must(g.Propose(&mls.Remove{Removed: h.pick().OwnLeaf()}, h.now))(h.t), g)
+		} else {
+			h.propose(must(g.ProposeUpdate(nil, nil, h.now))(h.t), g)
+		}
+	}
+	h.commit(h.pick(), CommitOptions{})
+}
+
+func playHistory(t *testing.T, suite mls.CipherSuite, seed uint64, n int) {
+	h := &history{room: newRoom(t, suite), rng: rand.New(rand.NewPCG(seed, 9420))}
+	for i := range n {
+		var name string
+		for {
+			s := steps[h.rng.IntN(len(steps))]
+			if len(h.members) < s.need || len(h.members) > 24 && (s.name == "join" || s.name == "invite") {
+				continue
+			}
+			name = s.name
+			s.do(h)
+			break
+		}
+		if h.agree(); t.Failed() {
+			t.Fatalf("seed %d, step %d: %s", seed, i, name)
+		}
+	}
+}
+
+// CONCLAVE_HISTORY sets the number of steps of each history.
+func TestRandomHistories(t *testing.T) {
+	everySuite(t, func(t *testing.T, suite mls.CipherSuite) {
+		n := 40
+		if long, err := strconv.Atoi(os.Getenv("CONCLAVE_HISTORY")); err == nil {
+			n = long
+		} else if testing.Short() {
+			n = 15
+		}
+		for seed := range uint64(2) {
+			playHistory(t, suite, seed, n)
+		}
+	})
+}
