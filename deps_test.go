@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"admission", "line", "roster", "audit", "exposure"},
 	{"store", "identity", "sfu", "turn", "phone", "signal", "witness", "bus", "opus"},
 	{"server", "endpoint", "web"},
-	{"cmd"},
+	{"cmd", "test"},
 }
 
 // What else a package may import, beyond the floors below it and its own folder. Each needs a reason.
