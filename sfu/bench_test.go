@@ -1,3 +1,5 @@
+//go:build linux
+
 package sfu_test
 
 import (
@@ -194,6 +196,7 @@ func load(b *testing.B, server string, publishers, legs int) (r benchResult) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	poll := newPoller(b)
 	empty := ask(benchRequest{})
 	began := time.Now()
 	var delays delays
@@ -205,9 +208,12 @@ func load(b *testing.B, server string, publishers, legs int) (r benchResult) {
 				delays.add(time.Since(began) - time.Duration(binary.BigEndian.Uint64(p.Payload)))
 			}
 		}
+		socket := poll.socket(b)
+		config.Socket = socket
 		if clients[i], err = media.New(config); err != nil {
 			b.Fatal(err)
 		}
+		poll.add(socket, clients[i])
 		defer clients[i].Close()
 		local := clients[i].Local()
 		answer := ask(benchRequest{Leg: i, Offer: &local, Sends: publishers})

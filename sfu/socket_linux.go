@@ -4,24 +4,31 @@ package sfu
 
 import (
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// socket is the UDP socket with batches in both directions: recvmmsg(2), sendmmsg(2), UDP_SEGMENT (udp(7)). It blocks
-// in the runtime's poller, not in the kernel. receive belongs to one goroutine, send to one; sendOne to anyone.
+// socket is the UDP socket with batches in both directions: recvmmsg(2), sendmmsg(2), UDP_SEGMENT (udp(7)). receive belongs
+// to one goroutine, send to one; sendOne and close to anyone.
+//
+// It is not a net.UDPConn, for what that costs here: the runtime's poller has every arriving packet wake a thread, even while
+// the forwarder only waits for more of them. So receive blocks in the kernel, which wakes exactly one thread.
 type socket struct {
-	conn    *net.UDPConn
-	raw     syscall.RawConn
+	fd      int
 	v6      bool
 	pktinfo bool // bound to all addresses: learn and set the local one
 	gso     atomic.Bool
+
+	closing atomic.Bool
+	inUse   sync.RWMutex // held for reading by whoever uses fd, so that it is not closed, and its number given away, under them
 
 	in  receiver
 	out sender
@@ -44,11 +51,6 @@ type receiver struct {
 	iovecs   [receiveBatch]unix.Iovec
 	names    [receiveBatch][nameSize]byte
 	controls [receiveBatch][controlSize]byte
-	want     int
-	got      int
-	wait     bool
-	errno    syscall.Errno
-	call     func(fd uintptr) bool
 }
 
 type sender struct {
@@ -56,56 +58,63 @@ type sender struct {
 	iovecs   [maxMessages]unix.Iovec
 	names    [maxMessages][nameSize]byte
 	controls [maxMessages][controlSize]byte
-	want     int
-	sent     int
-	errno    syscall.Errno
-	call     func(fd uintptr) bool
 }
 
 func listen(at netip.AddrPort) (*socket, error) {
-	network := "udp4"
+	family := unix.AF_INET
 	if at.Addr().Is6() && !at.Addr().Is4In6() {
-		network = "udp6"
-		if at.Addr().IsUnspecified() {
-			network = "udp" // both
-		}
+		family = unix.AF_INET6
 	}
-	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(at))
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &socket{conn: conn, v6: network != "udp4", pktinfo: at.Addr().IsUnspecified()}
-	if s.raw, err = conn.SyscallConn(); err != nil {
-		conn.Close()
-		return nil, err
+	s := &socket{fd: fd, v6: family == unix.AF_INET6, pktinfo: at.Addr().IsUnspecified()}
+	var address unix.Sockaddr
+	if !s.v6 {
+		address = &unix.SockaddrInet4{Addr: at.Addr().Unmap().As4(), Port: int(at.Port())}
+	} else {
+		address = &unix.SockaddrInet6{Addr: at.Addr().As16(), Port: int(at.Port())}
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0) // IPv4 comes mapped
+	}
+	if err := unix.Bind(fd, address); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("bind", err)
 	}
 	// Best effort: without these it works, only worse.
-	conn.SetReadBuffer(socketBuffer)
-	conn.SetWriteBuffer(socketBuffer)
-	err = s.raw.Control(func(fd uintptr) {
-		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer)
-		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBuffer)
-		if s.pktinfo {
-			if s.v6 {
-				s.pktinfo = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) == nil
-			} else {
-				s.pktinfo = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1) == nil
-			}
-		}
-		_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
-		s.gso.Store(err == nil)
-	})
-	if err != nil {
-		conn.Close()
-		return nil, err
+	for _, o := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF, unix.SO_RCVBUFFORCE, unix.SO_SNDBUFFORCE} {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, o, socketBuffer)
 	}
-	s.in.call, s.out.call = s.receiveCall, s.sendCall
+	switch {
+	case s.pktinfo && s.v6:
+		s.pktinfo = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) == nil
+	case s.pktinfo:
+		s.pktinfo = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1) == nil
+	}
+	_, err = unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+	s.gso.Store(err == nil)
 	return s, nil
 }
 
-func (s *socket) port() uint16 { return uint16(s.conn.LocalAddr().(*net.UDPAddr).Port) }
+func (s *socket) port() uint16 {
+	switch a, _ := unix.Getsockname(s.fd); a := a.(type) {
+	case *unix.SockaddrInet4:
+		return uint16(a.Port)
+	case *unix.SockaddrInet6:
+		return uint16(a.Port)
+	}
+	return 0
+}
 
-func (s *socket) close() error { return s.conn.Close() }
+func (s *socket) close() error {
+	if !s.closing.CompareAndSwap(false, true) {
+		return nil
+	}
+	unix.Shutdown(s.fd, unix.SHUT_RDWR) // wakes a blocked receive, whatever it returns
+	s.inUse.Lock()
+	defer s.inUse.Unlock()
+	return os.NewSyscallError("close", unix.Close(s.fd))
+}
 
 // offload reports whether equal packets to one address may be sent as one message.
 func (s *socket) offload() bool { return s.gso.Load() }
@@ -114,8 +123,8 @@ func (s *socket) offload() bool { return s.gso.Load() }
 // until there is at least one.
 func (s *socket) receive(buffers [][]byte, into []datagram, wait bool) (int, error) {
 	r := &s.in
-	r.want, r.got, r.wait, r.errno = min(len(buffers), receiveBatch), 0, wait, 0
-	for i := range r.want {
+	want := min(len(buffers), receiveBatch)
+	for i := range want {
 		r.iovecs[i].Base, r.iovecs[i].Len = &buffers[i][0], uint64(len(buffers[i]))
 		h := &r.headers[i].hdr
 		h.Name, h.Namelen = &r.names[i][0], nameSize
@@ -125,14 +134,11 @@ func (s *socket) receive(buffers [][]byte, into []datagram, wait bool) (int, err
 			h.Control, h.Controllen = &r.controls[i][0], controlSize
 		}
 	}
-	if err := s.raw.Read(r.call); err != nil {
+	got, err := s.receiveBatch(want, wait)
+	if err != nil {
 		return 0, err
 	}
-	if r.errno != 0 && r.errno != unix.EAGAIN {
-		return 0, r.errno
-	}
-	n := 0
-	for i := range r.got {
+	for i := range got {
 		h := &r.headers[i]
 		d := datagram{data: buffers[i][:h.n]}
 		if h.hdr.Flags&unix.MSG_TRUNC != 0 || !parseName(r.names[i][:h.hdr.Namelen], &d.from) {
@@ -141,27 +147,40 @@ func (s *socket) receive(buffers [][]byte, into []datagram, wait bool) (int, err
 		if s.pktinfo {
 			d.reply = parsePktinfo(r.controls[i][:h.hdr.Controllen])
 		}
-		into[n] = d
-		n++
+		into[i] = d
 	}
-	return n, nil
+	return got, nil
 }
 
-func (s *socket) receiveCall(fd uintptr) bool {
-	r := &s.in
+func (s *socket) receiveBatch(want int, wait bool) (int, error) {
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[0])), uintptr(r.want), unix.MSG_DONTWAIT, 0, 0)
+		if s.closing.Load() {
+			return 0, net.ErrClosed
+		}
+		var n uintptr
+		var errno syscall.Errno
+		headers := uintptr(unsafe.Pointer(&s.in.headers[0]))
+		if wait {
+			n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), headers, uintptr(want), unix.MSG_WAITFORONE, 0, 0)
+		} else {
+			// Raw: it does not block, and need not tell the scheduler; that costs more than the call.
+			n, _, errno = unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), headers, uintptr(want), unix.MSG_DONTWAIT, 0, 0)
+		}
 		switch errno {
 		case 0:
-			r.got, r.errno = int(n), 0
-			return true
-		case unix.EINTR:
-			continue
-		case unix.ECONNREFUSED:
-			continue // some earlier packet's ICMP: none of our business
+			if !s.closing.Load() {
+				return int(n), nil
+			}
+		case unix.EINTR, unix.ECONNREFUSED: // the latter some earlier packet's ICMP
+		case unix.EAGAIN:
+			if !wait {
+				return 0, nil
+			}
+		default:
+			return 0, os.NewSyscallError("recvmmsg", errno)
 		}
-		r.got, r.errno = 0, errno
-		return errno != unix.EAGAIN || !r.wait
 	}
 }
 
@@ -248,22 +267,27 @@ func (s *socket) putControl(b *[controlSize]byte, reply *replyTo, segment int) i
 
 // send hands messages to the kernel and returns how many packets it refused. Waits while the socket's buffer is full.
 func (s *socket) send(arena []byte, messages []message) (failed int) {
-	o := &s.out
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	for i := range messages {
 		s.put(i, arena, &messages[i])
 	}
-	o.want, o.sent = len(messages), 0
-	for o.sent < o.want {
-		o.errno = 0
-		if err := s.raw.Write(o.call); err != nil {
-			return o.want - o.sent
+	for sent := 0; sent < len(messages); {
+		if s.closing.Load() {
+			return failed + len(messages) - sent
 		}
-		if o.errno == 0 {
-			continue
+		headers := uintptr(unsafe.Pointer(&s.out.headers[sent]))
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), headers, uintptr(len(messages)-sent), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			sent += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, 10)
+		default:
+			failed += s.retry(arena, &messages[sent], errno)
+			sent++
 		}
-		// The first message not sent is the one that was refused.
-		failed += s.retry(arena, &messages[o.sent], o.errno)
-		o.sent++
 	}
 	return failed
 }
@@ -285,24 +309,6 @@ func (s *socket) put(i int, arena []byte, m *message) {
 	}
 }
 
-func (s *socket) sendCall(fd uintptr) bool {
-	o := &s.out
-	for o.sent < o.want {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.headers[o.sent])), uintptr(o.want-o.sent), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			o.sent += int(n)
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
-		default:
-			o.errno = errno
-			return true
-		}
-	}
-	return true
-}
-
 // retry sends a refused message packet by packet, if offload may be what was refused: EIO when the interface cannot
 // checksum (no offload any more), EINVAL when a packet is longer than this path's MTU (none to it).
 func (s *socket) retry(arena []byte, m *message, errno syscall.Errno) (failed int) {
@@ -318,7 +324,7 @@ func (s *socket) retry(arena []byte, m *message, errno syscall.Errno) (failed in
 		return (m.size + m.segment - 1) / m.segment
 	}
 	for off := m.off; off < m.off+m.size; off += m.segment {
-		if s.sendOne(arena[off:min(off+m.segment, m.off+m.size)], m.to) != nil {
+		if s.write(arena[off:min(off+m.segment, m.off+m.size)], m.to) != nil {
 			failed++
 		}
 	}
@@ -327,11 +333,30 @@ func (s *socket) retry(arena []byte, m *message, errno syscall.Errno) (failed in
 
 // sendOne sends one datagram; any goroutine may.
 func (s *socket) sendOne(b []byte, p *path) error {
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
+	return s.write(b, p)
+}
+
+// write sends one datagram; inUse is held. A full buffer is loss.
+func (s *socket) write(b []byte, p *path) error {
+	if s.closing.Load() {
+		return net.ErrClosed
+	}
 	var control [controlSize]byte
 	n := s.putControl(&control, &p.reply, 0)
-	_, _, err := s.conn.WriteMsgUDPAddrPort(b, control[:n], p.key.addrPort())
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
+	var to unix.Sockaddr
+	if s.v6 {
+		to = &unix.SockaddrInet6{Addr: p.key.ip, Port: int(p.key.port)}
+	} else {
+		to = &unix.SockaddrInet4{Addr: [4]byte(p.key.ip[12:]), Port: int(p.key.port)}
 	}
-	return nil
+	_, err := unix.SendmsgN(s.fd, b, control[:n], to, unix.MSG_DONTWAIT)
+	return err
+}
+
+// pause waits for a while outside of the runtime's timers: see socket.
+func pause(d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	unix.Nanosleep(&t, nil)
 }

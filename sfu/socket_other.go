@@ -5,6 +5,7 @@ package sfu
 import (
 	"net"
 	"net/netip"
+	"time"
 )
 
 // socket is the UDP socket where there are no batches: one call a packet.
@@ -61,3 +62,6 @@ func (s *socket) sendOne(b []byte, p *path) error {
 	_, err := s.conn.WriteToUDPAddrPort(b, p.key.addrPort())
 	return err
 }
+
+// pause waits for a while.
+func pause(d time.Duration) { time.Sleep(d) }

@@ -60,6 +60,13 @@ type Config struct {
 	Packet                     func(Packet)     // every packet of a slot that opened; may be nil
 	KeyFrame                   func(slot.Kind)  // the server wants a key frame; may be nil
 	Foreign                    bool             // take packets of SSRCs that are no slots too: servers of other makes, in benchmarks
+	Socket                     Socket           // instead of a UDP socket of its own; the owner hands in what it receives by Deliver
+}
+
+// Socket is a datagram socket that somebody else reads: one of many that a load generator polls. The transport closes it.
+type Socket interface {
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	Close() error
 }
 
 // Packet is a received RTP packet.
@@ -100,7 +107,8 @@ type Transport struct {
 	config      Config
 	local       Local
 	certificate tls.Certificate
-	conn        *net.UDPConn
+	conn        Socket
+	udp         *net.UDPConn // conn, unless it is the owner's
 
 	ice  ice
 	dtls *packetConn
@@ -116,6 +124,7 @@ type Transport struct {
 
 	readers   sync.WaitGroup
 	started   atomic.Bool
+	reading   atomic.Bool
 	opener    atomic.Pointer[srtp.Opener]
 	closeOnce sync.Once
 	done      chan struct{}
@@ -187,14 +196,18 @@ func New(config Config) (*Transport, error) {
 		}
 		*ssrcs[i] = o.ssrc
 	}
+	t.dtls = newPacketConn(t)
+	t.in.streams = make(map[uint32]*receiving)
+	if t.conn = config.Socket; t.conn != nil {
+		return t, nil
+	}
 	conn, err := net.ListenUDP("udp", nil)
 	if err != nil {
 		return nil, fmt.Errorf("media: open socket: %w", err)
 	}
 	// Best effort: a key frame and a room's audio come in bursts.
 	conn.SetReadBuffer(1 << 20)
-	t.conn = conn
-	t.dtls = newPacketConn(t)
+	t.conn, t.udp = conn, conn
 	return t, nil
 }
 
@@ -249,7 +262,10 @@ func (t *Transport) Connect(ctx context.Context, remote Remote) (err error) {
 		return ErrUnreachable
 	}
 	t.ice.init(t.local.Ufrag, remote)
-	t.readers.Go(t.read)
+	t.reading.Store(true)
+	if t.udp != nil {
+		t.readers.Go(t.read)
+	}
 	if err := t.findServer(ctx); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package media
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -39,10 +40,9 @@ type receiving struct {
 
 // read takes datagrams until the socket closes.
 func (t *Transport) read() {
-	t.in.streams = make(map[uint32]*receiving)
 	b := make([]byte, maxDatagram)
 	for {
-		n, from, err := t.conn.ReadFromUDPAddrPort(b)
+		n, from, err := t.udp.ReadFromUDPAddrPort(b)
 		if err != nil {
 			select {
 			case <-t.done:
@@ -55,22 +55,34 @@ func (t *Transport) read() {
 			t.fail(err)
 			return
 		}
-		if n < rtpHeader {
-			t.stat.bad.Add(1)
-			continue
-		}
-		switch first := b[0]; { // RFC 7983
-		case first < 4:
-			t.takeSTUN(b[:n], from)
-		case first >= 20 && first < 64:
-			t.dtls.push(b[:n])
-		case first < 128 || first > 191:
-			t.stat.bad.Add(1)
-		case b[1] >= 192 && b[1] <= 223:
-			t.takeRTCP(b[:n])
-		default:
-			t.takeRTP(b[:n])
-		}
+		t.deliver(b[:n], from)
+	}
+}
+
+// Deliver takes a datagram that the owner's Socket has received; b is overwritten. It is called by one goroutine at a time, from
+// before Connect on, and does nothing until then.
+func (t *Transport) Deliver(b []byte, from netip.AddrPort) {
+	if t.udp == nil && t.reading.Load() {
+		t.deliver(b, from)
+	}
+}
+
+func (t *Transport) deliver(b []byte, from netip.AddrPort) {
+	if len(b) < rtpHeader {
+		t.stat.bad.Add(1)
+		return
+	}
+	switch first := b[0]; { // RFC 7983
+	case first < 4:
+		t.takeSTUN(b, from)
+	case first >= 20 && first < 64:
+		t.dtls.push(b)
+	case first < 128 || first > 191:
+		t.stat.bad.Add(1)
+	case b[1] >= 192 && b[1] <= 223:
+		t.takeRTCP(b)
+	default:
+		t.takeRTP(b)
 	}
 }
 
