@@ -183,9 +183,6 @@ func (r *Reader) More() bool { return r.err == nil && r.pos < r.end }
 // Offset is the number of bytes read so far.
 func (r *Reader) Offset() int { return r.pos }
 
-// Since returns the bytes read since the given Offset.
-func (r *Reader) Since(offset int) []byte { return r.data[offset:r.pos:r.pos] }
-
 // Raw reads n bytes.
 func (r *Reader) Raw(n int) []byte {
 	if r.err != nil {

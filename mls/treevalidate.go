@@ -83,6 +83,9 @@ func (r *Rules) CheckTree(tree *RatchetTree, ctx *GroupContext, now time.Time) e
 
 // checkTree returns the signatures that remain to be verified.
 func (r *Rules) checkTree(tree *RatchetTree, ctx *GroupContext, now time.Time) ([]SignatureCheck, error) {
+	if !ctx.CipherSuite.Supported() || tree.suite != ctx.CipherSuite {
+		return nil, errSuite
+	}
 	if err := ctx.Extensions.checkUnique(); err != nil {
 		return nil, err
 	}
