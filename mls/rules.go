@@ -25,7 +25,8 @@ type LeafCheck struct {
 	Leaf     *LeafNode
 	// Index is where the leaf stands or will stand; 0 for OccasionKeyPackage and for an Add that is not committed yet.
 	Index LeafIndex
-	// Group is the group's context with the extensions that hold for the leaf; nil for OccasionKeyPackage.
+	// Group is the group's context with the extensions that hold for the leaf; nil for OccasionKeyPackage. Within a
+	// commit its tree hash and transcript hash are not settled yet.
 	Group *GroupContext
 	// Predecessor is the leaf that this one replaces, for updates, members' commits, and external commits that remove
 	// the joiner's old leaf; else nil. The new leaf must be a valid successor.

@@ -425,6 +425,8 @@ func TestTreeRules(t *testing.T) { // Sections 7.3, 7.9.2, 12.4.3.1
 	}
 
 	refuse("tree hash", func(_ *RatchetTree, c *GroupContext) { c.TreeHash = r.rand.bytes(32) })
+	refuse("not supported", func(_ *RatchetTree, c *GroupContext) { c.CipherSuite = 4 })
+	refuse("not supported", func(_ *RatchetTree, c *GroupContext) { c.CipherSuite = X25519ChaChaSHA256Ed25519 })
 	refuse("does not verify", func(tr *RatchetTree, _ *GroupContext) { tr.leaves[6].Signature[0] ^= 1 })
 	refuse("parent-hash", func(tr *RatchetTree, _ *GroupContext) { tr.leaves[3].Signature[0] ^= 1 }) // bound by those above
 	refuse("does not verify", func(_ *RatchetTree, c *GroupContext) { c.GroupID = []byte("other") })
