@@ -33,6 +33,9 @@ type EpochKeys struct {
 	Leaf    uint32   // the own leaf
 	BaseKey []byte   // 32 bytes
 	Members []uint32 // all leaves of the epoch, the own included, in rising order
+	// First says that the group is another than before: its epochs are numbered anew, and streams that go on start over,
+	// with context identifiers of their own.
+	First bool
 }
 
 // Stream is a kind of stream, as it stands in the metadata of a sealed frame.

@@ -174,7 +174,7 @@ func (m *membership) keys() (EpochKeys, error) {
 	if err != nil {
 		return EpochKeys{}, err
 	}
-	k := EpochKeys{Epoch: uint64(m.group.Epoch()), Leaf: uint32(m.group.OwnLeaf()), BaseKey: key}
+	k := EpochKeys{Epoch: uint64(m.group.Epoch()), Leaf: uint32(m.group.OwnLeaf()), BaseKey: key, First: len(m.live) == 0}
 	for _, at := range m.order {
 		k.Members = append(k.Members, uint32(at))
 	}

@@ -67,7 +67,7 @@ func (p *page) Keys(k endpoint.EpochKeys) {
 	for i, m := range k.Members {
 		members[i] = m
 	}
-	p.core.host.Call("epoch", float64(k.Epoch), k.Leaf, toJS(k.BaseKey), members)
+	p.core.host.Call("epoch", float64(k.Epoch), k.Leaf, toJS(k.BaseKey), members, k.First)
 	clear(k.BaseKey)
 }
 

@@ -4,8 +4,11 @@
 import type { StreamKind } from "./events";
 
 export type ToFrames =
-  /** A new epoch. Import the key as non-extractable, wipe the bytes, and seal under it from now on. */
-  | { epoch: { epoch: number; leaf: number; key: Uint8Array<ArrayBuffer>; members: number[] } }
+  /**
+   * A new epoch. Import the key as non-extractable, wipe the bytes, and seal under it from now on. `first`: the group is
+   * another than before; forget all earlier epochs, and ask for new context ids.
+   */
+  | { epoch: { epoch: number; leaf: number; key: Uint8Array<ArrayBuffer>; members: number[]; first: boolean } }
   /** Frames of this epoch must not be opened any longer. */
   | { retire: { epoch: number } }
   /** Which leaf is in which receiving slot, -1 for none. */

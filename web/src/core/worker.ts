@@ -53,8 +53,8 @@ const host = {
   },
   verify: (checks: Check[]) => verify(checks),
   post: (json: string) => post(JSON.parse(json) as CoreEvent),
-  epoch: (epoch: number, leaf: number, key: Uint8Array<ArrayBuffer>, members: number[]) =>
-    toFrames({ epoch: { epoch, leaf, key, members } }),
+  epoch: (epoch: number, leaf: number, key: Uint8Array<ArrayBuffer>, members: number[], first: boolean) =>
+    toFrames({ epoch: { epoch, leaf, key, members, first } }),
   retire: (epoch: number) => toFrames({ retire: { epoch } }),
   slots: (audio: number[], camera: number[], screen: number[], crowded: boolean) =>
     toFrames({ slots: { audio, camera, screen, crowded } }),

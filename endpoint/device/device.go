@@ -1,0 +1,301 @@
+// Package device is an enrolled device of a native client: its key file, its enrolment with a link's token, and the
+// renewal of its statement. The browser keeps the like in IndexedDB (web/src/core).
+//
+// What a server answers is examined down from the root key that the link pins, before anything is kept. The key file is
+// for its owner alone (mode 0600); its format is JSON, version 1.
+package device
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/endpoint"
+	"conclave/mls"
+	"conclave/pass"
+	"conclave/signal"
+)
+
+// Device is an enrolled device. Its key never prints.
+type Device struct {
+	_            [0]func() // secrets are not compared
+	Organisation conclave.OrganisationID
+	Name         string // the organisation's
+	Root         ed25519.PublicKey
+	Statement    []byte
+	scalar       []byte
+	signer       mls.Signer
+}
+
+// file is the key file.
+type file struct {
+	Version          int                     `json:"version"`
+	Key              []byte                  `json:"key"` // P-256 scalar, 32 bytes
+	Statement        []byte                  `json:"statement"`
+	Organisation     conclave.OrganisationID `json:"organisation"`
+	OrganisationName string                  `json:"organisation_name"`
+	Root             []byte                  `json:"root"`
+}
+
+const (
+	version  = 1
+	maxFile  = 16 << 10
+	maxReply = 256 << 10
+	// renewBefore leaves days in which the server may be away; a statement holds for seven.
+	renewBefore = 3 * 24 * time.Hour
+	// pinSize is how much of the root key's hash stands in a link.
+	pinSize = 16
+)
+
+// Errors that callers branch on.
+var (
+	// ErrFile means that a key file is damaged or not for its owner alone.
+	ErrFile = errors.New("device: unusable key file")
+)
+
+// Identity is what an endpoint needs of the device.
+func (d *Device) Identity() endpoint.Identity {
+	return endpoint.Identity{Statement: d.Statement, Signer: d.signer}
+}
+
+// Person returns the name and unit in the statement, and how long it holds.
+func (d *Device) Person() (name, unit string, until time.Time) {
+	s, err := pass.ParseStatement(d.Statement)
+	if err != nil {
+		return "", "", time.Time{}
+	}
+	return s.Name, s.Unit, s.NotAfter
+}
+
+// Load reads a key file. It refuses one that others may read.
+func Load(path string) (*Device, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%w: %s can be read by others: chmod 600 it", ErrFile, path)
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%w: %s is too large", ErrFile, path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	defer clear(b)
+	var f file
+	if err := json.Unmarshal(b, &f); err != nil || f.Version != version || len(f.Root) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%w: %s is damaged: enrol again", ErrFile, path)
+	}
+	d := &Device{Organisation: f.Organisation, Name: f.OrganisationName, Root: f.Root, Statement: f.Statement, scalar: f.Key}
+	if d.signer, err = mls.NewSigner(mls.MLKEM768P256, d.scalar); err != nil {
+		return nil, fmt.Errorf("%w: %s is damaged: enrol again", ErrFile, path)
+	}
+	s, err := pass.ParseStatement(d.Statement)
+	if err != nil || !bytes.Equal(s.LeafKey, d.signer.Public()) {
+		return nil, fmt.Errorf("%w: the statement in %s is not for its key: enrol again", ErrFile, path)
+	}
+	return d, nil
+}
+
+// Save writes the key file in place of an earlier one; a crash leaves one of the two.
+func (d *Device) Save(path string) error {
+	b, err := json.MarshalIndent(file{Version: version, Key: d.scalar, Statement: d.Statement, Organisation: d.Organisation,
+		OrganisationName: d.Name, Root: d.Root}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	defer clear(b)
+	t, err := os.CreateTemp(filepath.Dir(path), ".device-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	defer os.Remove(t.Name())
+	_, err = t.Write(append(b, '\n'))
+	if err == nil {
+		err = t.Sync()
+	}
+	if err := errors.Join(err, t.Close()); err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	if err := os.Rename(t.Name(), path); err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	return nil
+}
+
+// Link is what a personal link says.
+type Link struct {
+	Server  string // scheme and host
+	Meeting conclave.MeetingID
+	Token   string // empty: none
+	Pin     string // of the root key; empty: none
+}
+
+var errLink = errors.New("device: a link looks like https://host/m/…")
+
+// ParseLink reads a link as it is printed and mailed.
+func ParseLink(text string) (Link, error) {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return Link{}, errLink
+	}
+	pointer, ok := strings.CutPrefix(u.Path, "/m/")
+	if !ok {
+		return Link{}, errLink
+	}
+	l := Link{Server: u.Scheme + "://" + u.Host}
+	if l.Meeting, err = conclave.ParseMeetingID(pointer); err != nil {
+		return Link{}, errLink
+	}
+	fragment, err := url.ParseQuery(u.Fragment)
+	if err != nil {
+		return Link{}, errLink
+	}
+	l.Token, l.Pin = fragment.Get("e"), fragment.Get("r")
+	if (l.Token == "") != (l.Pin == "") {
+		return Link{}, errLink
+	}
+	return l, nil
+}
+
+// answer is what the server says to an enrolment or a renewal.
+type answer struct {
+	Statement    []byte `json:"statement"`
+	Organisation struct {
+		ID   conclave.OrganisationID `json:"id"`
+		Name string                  `json:"name"`
+	} `json:"organisation"`
+	Root   []byte   `json:"root"`
+	Grants [][]byte `json:"grants"`
+}
+
+// Enrol makes a key and has it enrolled with the link's token. Errors hold a conclave.Problem where the person can do
+// something.
+func Enrol(ctx context.Context, client *http.Client, link Link, deviceName string, now time.Time) (*Device, error) {
+	scalar, err := mls.MLKEM768P256.GenerateSignatureKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	signer, err := mls.NewSigner(mls.MLKEM768P256, scalar)
+	if err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	proof, err := signer.Sign(signal.EnrolContent(link.Token))
+	if err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	var a answer
+	err = post(ctx, client, link.Server+"/v1/enrol", map[string]any{
+		"token": link.Token, "leaf_key": signer.Public(), "proof": proof, "device_name": deviceName,
+	}, &a)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(a.Root)
+	if link.Pin != base64.RawURLEncoding.EncodeToString(hash[:pinSize]) {
+		return nil, conclave.Problem{Code: "root_mismatch", Fix: "ask_link"}
+	}
+	d := &Device{Organisation: a.Organisation.ID, Name: a.Organisation.Name, Root: a.Root, Statement: a.Statement,
+		scalar: scalar, signer: signer}
+	return d, d.examine(a.Grants, now)
+}
+
+// examine verifies the statement under the pinned root.
+func (d *Device) examine(grants [][]byte, now time.Time) error {
+	trust, err := pass.NewTrust(d.Organisation, d.Root, grants, now)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	s, err := trust.Statement(d.Statement, now)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	if !bytes.Equal(s.LeafKey, d.signer.Public()) {
+		return conclave.Problem{Code: "statement_key", Fix: "enrol_again"}
+	}
+	return nil
+}
+
+// Renew has the statement renewed where less than three days of it are left, and tells whether it was.
+func (d *Device) Renew(ctx context.Context, client *http.Client, server string, now time.Time) (bool, error) {
+	if _, _, until := d.Person(); until.Sub(now) >= renewBefore {
+		return false, nil
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return false, errLink
+	}
+	var n struct {
+		Nonce []byte `json:"nonce"`
+	}
+	if err := post(ctx, client, server+"/v1/nonce", struct{}{}, &n); err != nil {
+		return false, err
+	}
+	sig, err := d.signer.Sign(signal.RenewContent(n.Nonce, d.Statement, u.Host))
+	if err != nil {
+		return false, fmt.Errorf("device: %w", err)
+	}
+	var a answer
+	err = post(ctx, client, server+"/v1/renew", map[string]any{"statement": d.Statement, "nonce": n.Nonce, "signature": sig}, &a)
+	if err != nil {
+		return false, err
+	}
+	old := d.Statement
+	d.Statement = a.Statement
+	if err := d.examine(a.Grants, now); err != nil {
+		d.Statement = old
+		return false, err
+	}
+	return true, nil
+}
+
+// post asks the server, and returns the problem that it answers with.
+func post(ctx context.Context, client *http.Client, url string, body, out any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(b))
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("device: ask the server: %w", err)
+	}
+	defer response.Body.Close()
+	reply, err := io.ReadAll(io.LimitReader(response.Body, maxReply))
+	if err != nil {
+		return fmt.Errorf("device: ask the server: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		var failed struct {
+			Problem conclave.Problem `json:"problem"`
+		}
+		if json.Unmarshal(reply, &failed) == nil && failed.Problem.Code != "" {
+			return failed.Problem
+		}
+		return fmt.Errorf("device: the server answers %s", response.Status)
+	}
+	if err := json.Unmarshal(reply, out); err != nil {
+		return errors.New("device: the server answers what nobody understands")
+	}
+	return nil
+}

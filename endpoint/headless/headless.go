@@ -1,0 +1,164 @@
+// Package headless is an endpoint without a face: the endpoint core joined to native media. It plays sound and video that
+// are encoded already, opens what it hears, and hands the frames to its owner. `conclave join`, the load generator and the
+// end-to-end tests are made of it.
+//
+// It sends at one rate and in one size whether there is something to play or not: where there is nothing, sealed silence.
+package headless
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+	"time"
+
+	"conclave/endpoint"
+	"conclave/endpoint/media"
+	"conclave/opus"
+	"conclave/sframe"
+	"conclave/sfu/slot"
+)
+
+// Frame is an opened frame of a member. Data is valid during the call only.
+type Frame struct {
+	Leaf      uint32
+	Kind      slot.Kind
+	Data      []byte // an Opus packet or a VP8 frame
+	Timestamp uint32 // RTP, of the slot
+	KeyFrame  bool
+}
+
+// Sound is what a client says: one Opus packet of opus.FrameBytes every 20 ms; nil is silence. The packet is not kept.
+type Sound interface{ Next() []byte }
+
+// Video is what a client shows.
+type Video interface {
+	// Next returns the next VP8 frame and how long it is shown; nil: nothing for so long. The frame is not kept.
+	Next() (frame []byte, keyFrame bool, shown time.Duration)
+}
+
+// Config is what a Client needs.
+type Config struct {
+	// Endpoint is the core's configuration. Media is set here. Emit is called from several goroutines.
+	Endpoint endpoint.Config
+	Sound    Sound
+	Video    Video
+	// Heard takes opened frames; nil: they are only counted. It must return at once.
+	Heard func(Frame)
+	// Certificate is for the media path; nil: a fresh one for each.
+	Certificate *tls.Certificate
+}
+
+// Client is a headless endpoint.
+type Client struct {
+	*endpoint.Endpoint
+	cfg  Config
+	path *path
+}
+
+// New returns a Client, which does nothing until Run.
+func New(cfg Config) (*Client, error) {
+	c := &Client{cfg: cfg}
+	c.path = newPath(c)
+	cfg.Endpoint.Media = c.path
+	e, err := endpoint.New(cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	c.Endpoint = e
+	return c, nil
+}
+
+// Run follows the meeting until it is over for this leg, as endpoint.Run does, and tells at the end how many frames of
+// each member were opened.
+func (c *Client) Run(ctx context.Context) error {
+	inner, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() { c.speak(inner) })
+	if c.cfg.Video != nil {
+		wait.Go(func() { c.show(inner) })
+	}
+	err := c.Endpoint.Run(ctx)
+	cancel()
+	wait.Wait()
+	c.path.wait.Wait()
+	c.path.summary()
+	return err
+}
+
+// Stats are the counts of all media paths that the client has had.
+func (c *Client) Stats() media.Stats { return c.path.stats() }
+
+// packetTime is the pace of sound.
+const packetTime = 20 * time.Millisecond
+
+// speak sends a packet of sound every 20 ms.
+func (c *Client) speak(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	next := time.Now()
+	for n := uint32(0); ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		var packet []byte
+		if c.cfg.Sound != nil {
+			packet = c.cfg.Sound.Next()
+		}
+		if packet == nil {
+			packet = silence
+		}
+		c.path.sendSound(packet, n*opus.FrameSamples)
+		next = next.Add(packetTime)
+		if late := time.Since(next); late > 10*packetTime {
+			next = time.Now() // the machine slept: do not make up for it in a burst
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// show sends frames of video at their pace.
+func (c *Client) show(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	next, began := time.Now(), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		frame, keyFrame, shown := c.cfg.Video.Next()
+		if frame != nil {
+			c.path.sendVideo(frame, keyFrame, uint32(next.Sub(began)*90000/time.Second))
+		}
+		next = next.Add(max(shown, time.Millisecond))
+		if time.Since(next) > time.Second {
+			next = time.Now()
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// held is a frame of an epoch that is not known yet.
+type held struct {
+	slot      slot.Slot
+	timestamp uint32
+	prefix    []byte
+	sealed    []byte
+	keyFrame  bool
+	at        time.Time
+}
+
+const (
+	// holdFor is how long media may be ahead of the commit that brings its key.
+	holdFor = 500 * time.Millisecond
+	// maxHeld bounds what is held: 16 voices for holdFor. Beyond it the oldest is dropped.
+	maxHeld = 512
+	// settled is how long slots must stand before a frame of another leaf in one is no accident of timing.
+	settled = 2 * time.Second
+)
+
+func streamOf(k slot.Kind) endpoint.Stream { return endpoint.Stream(k) }
+func kindOf(k slot.Kind) sframe.Kind       { return sframe.Kind(k) }
