@@ -45,7 +45,7 @@ func FuzzProcess(f *testing.F) {
 		if len(g.Pending()) != 0 {
 			t.Fatal("a message that was refused is pending")
 		}
-		if p, err = g.Process(honest.Message(), r.now); err != nil {
+		if _, err := g.Process(honest.Message(), r.now); err != nil {
 			t.Fatal(err)
 		}
 	})

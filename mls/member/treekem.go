@@ -129,16 +129,6 @@ func derivePath(suite mls.CipherSuite, nodes []mls.NodeIndex, first []byte) (*pa
 	return p, nil
 }
 
-// at returns the path secret of a node, or nil.
-func (p *pathSecrets) at(n mls.NodeIndex) []byte {
-	for i := range p.nodes {
-		if p.nodes[i] == n {
-			return p.secret[i]
-		}
-	}
-	return nil
-}
-
 // moveKeys gives the private keys to t.
 func (p *pathSecrets) moveKeys(t *privateTree) {
 	for i, n := range p.nodes {
