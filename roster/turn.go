@@ -55,6 +55,13 @@ func (r *Room) Pass(leg conclave.LegID, pass []byte, until time.Time, grade conc
 	return nil
 }
 
+// Tried says that an admitted leg has tried to enter, lost to another, and tries again: its time to enter starts anew.
+func (r *Room) Tried(leg conclave.LegID, now time.Time) {
+	if l := r.legs[leg]; l != nil && l.Standing == Admitted {
+		l.Since = now
+	}
+}
+
 // Enter makes an admitted leg a member by a commit that gave it leaf and took away removed. The leg's former presence on the
 // same device, if that is among removed, is replaced by it.
 func (r *Room) Enter(leg conclave.LegID, leaf Leaf, removed []Leaf, now time.Time) ([]Effect, error) {

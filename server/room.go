@@ -51,6 +51,7 @@ type room struct {
 	group  *delivery.Group
 	media  *sfu.Room
 	seats  map[conclave.LegID]*seat
+	queue  queue
 	broken bool // the store failed: everybody comes back to a room that is opened anew
 
 	rosterDue time.Time // when the roster is to be sent; zero: nothing has changed
@@ -200,6 +201,9 @@ func (r *room) pause() time.Duration {
 	if !r.rosterDue.IsZero() && r.rosterDue.Before(next) {
 		next = r.rosterDue
 	}
+	if t, ok := r.queue.due(); ok && t.Before(next) {
+		next = t
+	}
 	return max(next.Sub(now), 0)
 }
 
@@ -265,8 +269,9 @@ func (r *room) tellFrame(frame []byte) {
 	}
 }
 
-// flush sends what has changed: roster and slots.
+// flush sends what has changed: the group to whose turn it is, slots and roster.
 func (r *room) flush() {
+	r.admitNext()
 	if r.slotsDue {
 		r.slotsDue = false
 		r.tellSlots()

@@ -203,13 +203,14 @@ func (r *room) enter(leg roster.Leg, m *signal.Enter) error {
 	}
 	switch {
 	case errors.Is(err, delivery.ErrStale), errors.Is(err, delivery.ErrNoGroup):
-		r.send(leg.ID, &signal.Stale{Epoch: uint64(r.group.Epoch()), Group: r.groupState()})
+		r.queue.lost(leg.ID)
 		return nil
 	case errors.Is(err, delivery.ErrFull):
 		return problemFull
 	case err != nil:
 		return r.refuseCommit(leg, err)
 	}
+	r.queue.done(leg.ID)
 	leaf := uint32(staged.Leaf)
 	if err := r.record(audit.Record{Kind: audit.KindEnter, Leg: leg.ID, Device: leg.Device, Grade: &leg.Grade, Leaf: &leaf,
 		Epoch: uint64(staged.Epoch), TreeHash: staged.TreeHash}); err != nil {
@@ -554,6 +555,7 @@ func (r *room) gone(e roster.Gone) {
 	}
 	r.note(audit.Record{Kind: kind, Leg: e.Leg, Device: e.Device, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())})
 	r.media.Remove(e.Leg)
+	r.queue.done(e.Leg)
 	delete(r.seats, e.Leg)
 	r.slotsDue = true
 }
