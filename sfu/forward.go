@@ -23,6 +23,7 @@ type stage struct {
 	audio, video []packet
 	mixed        bool // audio packets differ in size
 	staged       bool // in forwarder.rooms
+	flushes      uint64
 	reported     time.Duration
 }
 
@@ -279,6 +280,7 @@ func (f *forwarder) stage(in *inbound, index uint64, p packet, body []byte) {
 	if index < l.first {
 		return
 	}
+	l.close(index)
 	p.seat, p.index, p.previous = g.seat, index+l.base, l.highest
 	p.ts += l.tsBase
 	if p.index > l.highest {
@@ -302,6 +304,9 @@ func (f *forwarder) stage(in *inbound, index uint64, p packet, body []byte) {
 		st.video = append(st.video, p)
 	} else {
 		st.mixed = st.mixed || len(st.audio) > 0 && len(st.audio[0].payload) != len(p.payload)
+		if l.flush != st.flushes || l.size == 0 {
+			l.flush, l.size = st.flushes, len(p.payload)
+		}
 		st.audio = append(st.audio, p)
 	}
 	if len(st.audio) == stageSize || len(st.video) == stageSize {
@@ -328,7 +333,7 @@ func (f *forwarder) flush() {
 func (f *forwarder) flushRoom(r *Room) {
 	st := &r.stage
 	if st.mixed {
-		// Equal sizes side by side make fewer messages. Stable: one lane's packets keep their order.
+		// Equal sizes side by side make fewer messages. Stable, and a lane's packets have one key: they keep their order.
 		slices.SortStableFunc(st.audio, bySize)
 	}
 	total := 0
@@ -350,9 +355,10 @@ func (f *forwarder) flushRoom(r *Room) {
 	f.sent += uint64(total)
 	// Payloads were read for the last time: the stage must not keep the buffers' later contents in mind.
 	st.audio, st.video, st.mixed = st.audio[:0], st.video[:0], false
+	st.flushes++
 }
 
-func bySize(a, b packet) int { return cmp.Compare(len(a.payload), len(b.payload)) }
+func bySize(a, b packet) int { return cmp.Compare(a.seat.out.size, b.seat.out.size) }
 
 // forward seals one packet for one receiver.
 func (f *forwarder) forward(t *transport, k *keys, to *path, p *packet) int {

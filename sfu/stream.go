@@ -70,7 +70,9 @@ type lane struct {
 	started bool
 	ts      uint32        // greatest timestamp so far
 	at      time.Duration // when it was sent
-	packets uint32        // for sender reports
+	size    int           // of the first payload since the last flush, and which that was: what audio is sorted by
+	flush   uint64
+	packets uint32 // for sender reports
 	octets  uint32
 	ring    *ring // video: what can be sent again
 }
@@ -97,6 +99,15 @@ func (l *lane) enter(g *grant, in *inbound, index uint64, ts uint32, now time.Du
 	elapsed := uint64(max(now-l.at, 20*time.Millisecond)) / 1000 * clock / 1_000_000
 	l.base = next - index
 	l.tsBase = l.ts + uint32(elapsed) - ts
+}
+
+// close closes the gap before a packet whose publisher has jumped. Receivers must not see it: one that misses a few
+// packets around two great leaps would guess rollovers wrongly from then on, and a publisher can leap as it likes.
+func (l *lane) close(index uint64) {
+	if gap := int64(index + l.base - l.highest); gap > ringSize {
+		l.base -= uint64(gap - 1)
+		l.first = index
+	}
 }
 
 // stream is what one receiver was sent of one lane.

@@ -1,0 +1,298 @@
+package sfu
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"conclave"
+	"conclave/sfu/slot"
+	"conclave/sfu/srtp"
+)
+
+// fixed is keying material of one byte repeated: both ends of a test hold the same.
+type fixed byte
+
+func (f fixed) ExportKeyingMaterial(_ string, _ []byte, n int) ([]byte, error) {
+	return bytes.Repeat([]byte{byte(f)}, n), nil
+}
+
+func testKeys(t testing.TB) *keys {
+	t.Helper()
+	client, server, err := srtp.Keys(srtp.AES128GCM, fixed(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := new(keys)
+	if k.opener, err = srtp.NewOpener(client); err != nil {
+		t.Fatal(err)
+	}
+	if k.sealer, err = srtp.NewSealer(server); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// mouth seals packets as a publisher does.
+type mouth struct {
+	sealer *srtp.Sealer
+	ssrc   uint32
+	pt     uint8
+	index  uint64
+}
+
+func newMouth(t testing.TB, in *inbound) *mouth {
+	t.Helper()
+	client, _, err := srtp.Keys(srtp.AES128GCM, fixed(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := srtp.NewSealer(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &mouth{sealer: s, ssrc: in.ssrc, pt: in.of.payloadType[in.kind-1], index: 100}
+}
+
+func (m *mouth) seal(dst, payload []byte, ts uint32) []byte {
+	var h [rtpHeader]byte
+	h[0], h[1] = 0x80, m.pt
+	binary.BigEndian.PutUint16(h[2:], uint16(m.index))
+	binary.BigEndian.PutUint32(h[4:], ts)
+	binary.BigEndian.PutUint32(h[8:], m.ssrc)
+	dst = m.sealer.SealRTP(dst, h[:], payload, m.ssrc, m.index)
+	m.index++
+	return dst
+}
+
+func TestNothingIsAllocatedPerPacket(t *testing.T) {
+	s, room, all := workbench(t)
+	for i := byte(3); i <= 20; i++ {
+		all = append(all, addLeg(t, room, i))
+	}
+	sink, err := listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.close()
+	to := &path{key: keyOf(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sink.port()))}
+	for _, tr := range all {
+		tr.path.Store(to)
+	}
+	f := newForwarder(s)
+	f.now = time.Hour
+	voice, picture := newMouth(t, &all[0].in[slot.Microphone-1]), newMouth(t, &all[1].in[slot.Camera-1])
+	all[1].in[slot.Camera-1].last.Store(int64(s.now()) + 1)
+	room.tick(s.now())
+	const runs = 300
+	var audio, video [runs + 2][]byte
+	key := append([]byte{0x10, 0, 0, 0, 0x9d, 1, 0x2a, 16, 0, 16, 0}, make([]byte, 1000)...)
+	for i := range audio {
+		audio[i] = voice.seal(nil, make([]byte, 106), uint32(i)*960)
+		video[i] = picture.seal(nil, key, uint32(i)*3000)
+	}
+	i := 0
+	step := func() {
+		f.now += time.Millisecond
+		f.takeRTP(audio[i], all[0])
+		f.takeRTP(video[i], all[1])
+		f.flush()
+		i++
+	}
+	step() // makes the ring
+	before := s.Stats()
+	if n := testing.AllocsPerRun(runs, step); n != 0 {
+		t.Fatalf("%v allocations for two packets in and 38 out", n)
+	}
+	after := s.Stats()
+	if got := after.Forwarded - before.Forwarded; got != (runs+1)*2*19 {
+		t.Fatalf("%d packets forwarded; stats %+v", got, after)
+	}
+}
+
+func TestEveryReceiverOpensTheSameWhateverTheBatching(t *testing.T) {
+	for _, offload := range []bool{true, false} {
+		s, room, all := workbench(t)
+		offload = offload && s.sock.offload()
+		setOffload(s.sock, offload)
+		sinks := make([]*socket, 3)
+		all = append(all, addLeg(t, room, 3))
+		for i := range sinks {
+			var err error
+			if sinks[i], err = listen(netip.MustParseAddrPort("127.0.0.1:0")); err != nil {
+				t.Fatal(err)
+			}
+			defer sinks[i].close()
+			all[i].path.Store(&path{key: keyOf(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sinks[i].port()))})
+		}
+		f := newForwarder(s)
+		f.now = time.Second
+		// Two speakers, sizes that differ now and then, more than one message's worth.
+		var sent [2][][]byte
+		mouths := [2]*mouth{newMouth(t, &all[0].in[slot.Microphone-1]), newMouth(t, &all[1].in[slot.Microphone-1])}
+		for i := range 100 {
+			for j, m := range mouths {
+				payload := make([]byte, 106)
+				if i%10 == j {
+					payload = make([]byte, 90+i)
+				}
+				rand.Read(payload)
+				sent[j] = append(sent[j], payload)
+				f.takeRTP(m.seal(nil, payload, uint32(i)*960), all[j])
+			}
+		}
+		f.flush()
+		_, server, err := srtp.Keys(srtp.AES128GCM, fixed(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, sink := range sinks {
+			opener, err := srtp.NewOpener(server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got [2][][]byte
+			var windows [2]srtp.Window
+			buffers := make([][]byte, receiveBatch)
+			for j := range buffers {
+				buffers[j] = make([]byte, maxDatagram)
+			}
+			into := make([]datagram, receiveBatch)
+			for {
+				n, err := sink.receive(buffers, into, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n == 0 {
+					break
+				}
+				for _, d := range into[:n] {
+					if d.data[1] >= 192 {
+						continue // a report
+					}
+					h, ok := parseRTP(d.data)
+					name, slotOK := slot.Of(h.ssrc)
+					if !ok || !slotOK || name.Index > 1 {
+						t.Fatalf("receiver %d got % x", i, d.data)
+					}
+					payload, _, err := opener.OpenRTP(d.data, h.size, h.ssrc, h.seq, &windows[name.Index])
+					if err != nil {
+						t.Fatalf("receiver %d slot %d: %v", i, name.Index, err)
+					}
+					got[name.Index] = append(got[name.Index], bytes.Clone(payload))
+				}
+			}
+			for j := range got {
+				want := 100
+				if i == j {
+					want = 0
+				}
+				if len(got[j]) != want {
+					t.Fatalf("offload %v: receiver %d got %d packets of slot %d, want %d", offload, i, len(got[j]), j, want)
+				}
+				for n := range got[j] {
+					if !bytes.Equal(got[j][n], sent[j][n]) {
+						t.Fatalf("offload %v: receiver %d, slot %d: packet %d is another", offload, i, j, n)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSilenceAndLossOfALegAreTold(t *testing.T) {
+	s, room, all := workbench(t)
+	var kinds []EventKind
+	room.notify = func(e Event) {
+		if e.Leg == (conclave.LegID{1}) {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	go s.events.run()
+	at := func(heard, now time.Duration) {
+		all[0].heard.Store(int64(heard))
+		all[1].heard.Store(int64(now))
+		room.tick(now)
+	}
+	at(0, time.Second)
+	at(0, 3*time.Second)
+	at(3*time.Second, 4*time.Second)
+	at(3*time.Second, 6*time.Second)
+	at(3*time.Second, 19*time.Second)
+	at(19*time.Second, 20*time.Second)
+	done := make(chan struct{})
+	s.events.add(func() { close(done) })
+	<-done
+	s.events.close()
+	want := []EventKind{EventSilent, EventBack, EventSilent, EventLost, EventBack}
+	if len(kinds) != len(want) {
+		t.Fatalf("events %v, want %v", kinds, want)
+	}
+	for i := range want {
+		if kinds[i] != want[i] {
+			t.Fatalf("events %v, want %v", kinds, want)
+		}
+	}
+}
+
+func TestALegThatIsLoudTakesASlotInACrowdedRoomAndKeepsItAWhile(t *testing.T) {
+	s, err := New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	room, err := s.OpenRoom(conclave.MeetingID{1}, slot.Plan{Audio: 2, Camera: 2, Screen: 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := addLeg(t, room, 1), addLeg(t, room, 2)
+	if room.Owners().Crowded {
+		t.Fatal("two legs crowd two slots")
+	}
+	c := addLeg(t, room, 3)
+	if !room.Owners().Crowded {
+		t.Fatal("three legs do not crowd two slots")
+	}
+	speak := func(tr *transport, level byte, packets int) {
+		for range packets {
+			tr.in[slot.Microphone-1].hear(level)
+		}
+	}
+	audio := func() (legs [2]byte) {
+		o := room.Owners()
+		return [2]byte{o.Audio[0][0], o.Audio[1][0]}
+	}
+	now := s.now()
+	speak(a, 100, 50)
+	speak(c, 30, 50) // noise
+	room.tick(now + 3*time.Second)
+	if got := audio(); got != [2]byte{1, 2} {
+		t.Fatalf("noise took a slot: %v", got)
+	}
+	speak(c, 100, 10) // a fifth of a second of speech
+	room.tick(now + 3050*time.Millisecond)
+	if got := audio(); got != [2]byte{1, 3} {
+		t.Fatalf("owners %v, want the silent one replaced", got)
+	}
+	speak(b, 127, 50) // much louder than either, but c only just came, and a speaks
+	speak(a, 127, 50)
+	room.tick(now + 4*time.Second)
+	if got := audio(); got != [2]byte{1, 3} {
+		t.Fatalf("owners %v: a slot changed hands before its time", got)
+	}
+	speak(c, 0, 400)
+	room.tick(now + 6*time.Second)
+	if got := audio(); got != [2]byte{1, 2} {
+		t.Fatalf("owners %v, want the one who fell silent replaced", got)
+	}
+	if err := room.Cut(conclave.LegID{1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := audio(); got != [2]byte{3, 2} || room.Owners().Crowded {
+		t.Fatalf("owners %v after a cut", got)
+	}
+}
