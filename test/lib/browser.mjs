@@ -277,7 +277,9 @@ export async function startFirefox(host, { hz = 1000, viewport = { width: 1280, 
       const gone = new Promise((resolve) => child.once("exit", resolve));
       await browser.close().catch(() => {});
       child.kill("SIGTERM");
-      await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, 5000))]);
+      let timer;
+      await Promise.race([gone, new Promise((resolve) => (timer = setTimeout(resolve, 5000)))]);
+      clearTimeout(timer);
     },
   };
 }

@@ -140,7 +140,9 @@ export class Host {
     const children = [...this.#children];
     for (const child of children) child.kill("SIGTERM");
     const gone = Promise.all(children.map((child) => child.exitCode !== null || child.signalCode !== null || new Promise((resolve) => child.once("exit", resolve))));
-    await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, 3000))]);
+    let timer;
+    await Promise.race([gone, new Promise((resolve) => (timer = setTimeout(resolve, 3000)))]);
+    clearTimeout(timer);
     for (const child of this.#children) child.kill("SIGKILL");
     this.holder.removeAllListeners("exit");
     this.holder.stdin.end();
