@@ -13,7 +13,7 @@ const (
 	maxForward = 1024
 	// maxSkipped bounds the keys kept for messages that come late, for each
 	// ratchet. The oldest are wiped first.
-	maxSkipped = 64
+	maxSkipped = 256
 )
 
 // Errors of a ratchet, for callers that branch.
