@@ -189,8 +189,10 @@ func ReadVideo(content []byte, loop bool) (Video, error) {
 	if len(p.frames) < 2 || !isKeyFrame(p.frames[0]) || last <= first {
 		return nil, fmt.Errorf("%w: a video begins with a key frame and has two frames at least", ErrPlay)
 	}
-	ticks := float64(last-first) / float64(len(p.frames)-1)
-	p.shown = time.Duration(ticks * float64(header.TimebaseNumerator) / float64(header.TimebaseDenominator) * float64(time.Second))
+	// The reader multiplies a time by the clock's rate where IVF counts in units of its inverse.
+	rate := float64(header.TimebaseDenominator) / float64(header.TimebaseNumerator)
+	ticks := float64(last-first) / rate / float64(len(p.frames)-1)
+	p.shown = time.Duration(ticks / rate * float64(time.Second))
 	p.shown = max(p.shown, time.Millisecond)
 	return p, nil
 }
