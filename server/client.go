@@ -84,7 +84,7 @@ func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name = page
 	}
 	f, ok := c.files[name]
-	if !ok || f.plain == nil {
+	if !ok || f.plain == nil || r.Method == http.MethodPost {
 		http.NotFound(w, r)
 		return
 	}

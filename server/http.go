@@ -31,7 +31,7 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { s.answer(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("/v1/", s.notFound)
 	if s.cfg.Client != nil {
-		mux.Handle("GET /", newClientFiles(s.cfg.Client))
+		mux.Handle("/", newClientFiles(s.cfg.Client))
 	}
 	// Pages of other origins get nothing done here, whatever a browser would let them send.
 	return s.secured(http.NewCrossOriginProtection().Handler(mux))

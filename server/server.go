@@ -78,6 +78,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Slots == (slot.Plan{}) {
 		cfg.Slots = slot.Default
 	}
+	if err := cfg.Slots.Check(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}

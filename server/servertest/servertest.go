@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"conclave"
@@ -112,6 +113,7 @@ func (w *World) start() {
 	w.Host, w.URL = w.listen, "http://"+w.listen
 	w.Server, err = server.New(context.Background(), server.Config{
 		Organisation: w.Organisation, Store: st, Policy: admission.Default(), Media: media, Hosts: []string{w.Host},
+		Client:   fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
 		Networks: w.options.Networks, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {
