@@ -34,7 +34,7 @@ class End {
   }
 
   async epoch(epoch: number, leaf: number, members: number[], with_ = epoch): Promise<void> {
-    await this.frames.follow({ epoch: { epoch, leaf, key: key(with_ % 251), members } });
+    await this.frames.follow({ epoch: { epoch, leaf, key: key(with_ % 251), members, first: epoch === 1 } });
     await this.frames.follow({ retire: { epoch: -1 } }); // what was asked meanwhile has been answered
   }
 
@@ -76,7 +76,7 @@ const kidOf = (payload: ArrayBuffer, at = 0) => new DataView(payload).getUint32(
 
 test("what one end sends, the other hears, and both say so", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("microphone"), b.frames.receive("microphone", 2, () => {})];
+  const [from, to] = [a.frames.send("microphone", () => {}), b.frames.receive("microphone", 2, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await b.epoch(1, 5, [0, 5]);
   for (let i = 0; i < 3; i++) {
@@ -96,7 +96,7 @@ test("what one end sends, the other hears, and both say so", async () => {
 test("nothing leaves unsealed: without a key, without a context, after the end", async () => {
   const a = new End();
   a.answers = false;
-  const pipe = a.frames.send("microphone");
+  const pipe = a.frames.send("microphone", () => {});
   assert.deepEqual(await pass(pipe, sound()), []);
   await a.epoch(1, 0, [0]);
   assert.deepEqual(await pass(pipe, sound()), []);
@@ -121,9 +121,18 @@ test("nothing unsealed is ever played", async () => {
   assert.ok(b.strangers().length >= 3);
 });
 
+test("speech, silence and mute are of one size on the wire", async () => {
+  const a = new End();
+  const pipe = a.frames.send("microphone", () => {});
+  await a.epoch(1, 0, [0]);
+  for (const length of [3, 62, 115, 81, 3, 80]) {
+    assert.equal((await one(pipe, new Uint8Array(length).fill(0xfc).buffer)).byteLength, overhead + 128 + 1);
+  }
+});
+
 test("video carries a prefix that says nothing but whether a key frame begins", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("camera"), b.frames.receive("camera", 0, () => {})];
+  const [from, to] = [a.frames.send("camera", () => {}), b.frames.receive("camera", 0, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await b.epoch(1, 5, [0, 5]);
   for (const type of ["key", "delta"]) {
@@ -136,7 +145,7 @@ test("video carries a prefix that says nothing but whether a key frame begins", 
 
 test("frames do not open in a slot of another kind", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("camera"), b.frames.receive("screen", 0, () => {})];
+  const [from, to] = [a.frames.send("camera", () => {}), b.frames.receive("screen", 0, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await b.epoch(1, 5, [0, 5]);
   for (let i = 0; i < 3; i++) assert.deepEqual(await pass(to, await one(from, sound(), "delta")), []);
@@ -145,7 +154,7 @@ test("frames do not open in a slot of another kind", async () => {
 
 test("a frame that comes before its epoch is held half a second, no longer, and not without end", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("microphone"), b.frames.receive("microphone", 0, () => {})];
+  const [from, to] = [a.frames.send("microphone", () => {}), b.frames.receive("microphone", 0, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await b.epoch(1, 5, [0, 5]);
   await a.epoch(2, 0, [0, 5]);
@@ -173,8 +182,8 @@ test("a frame that comes before its epoch is held half a second, no longer, and 
 
 test("a removed member opens nothing of the new epoch, and is not heard in it", async () => {
   const [a, gone] = [new End(), new End()];
-  const [from, to] = [a.frames.send("microphone"), gone.frames.receive("microphone", 0, () => {})];
-  const [fromGone, toA] = [gone.frames.send("microphone"), a.frames.receive("microphone", 0, () => {})];
+  const [from, to] = [a.frames.send("microphone", () => {}), gone.frames.receive("microphone", 0, () => {})];
+  const [fromGone, toA] = [gone.frames.send("microphone", () => {}), a.frames.receive("microphone", 0, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await gone.epoch(1, 5, [0, 5]);
   await one(to, await one(from, sound()));
@@ -187,11 +196,11 @@ test("a removed member opens nothing of the new epoch, and is not heard in it", 
 
 test("every stream start has a context of its own, and only the newest of a kind sends", async () => {
   const a = new End();
-  const first = a.frames.send("microphone");
+  const first = a.frames.send("microphone", () => {});
   await a.epoch(1, 0, [0]);
   const kids = new Set([kidOf(await one(first, sound())) >>> 8]);
   for (let i = 0; i < 5; i++) {
-    const next = a.frames.send("microphone");
+    const next = a.frames.send("microphone", () => {});
     await a.epoch(2 + i, 0, [0]);
     kids.add(kidOf(await one(next, sound())) >>> 8);
     assert.deepEqual(await pass(first, sound()), []);
@@ -203,10 +212,10 @@ test("every stream start has a context of its own, and only the newest of a kind
 test("a context that was used in this epoch is not used again, whatever the core says", async () => {
   const a = new End();
   a.answers = false;
-  a.frames.send("microphone");
+  a.frames.send("microphone", () => {});
   await a.epoch(1, 0, [0]);
   await a.give("microphone", 0x800);
-  const camera = a.frames.send("camera");
+  const camera = a.frames.send("camera", () => {});
   await a.give("camera", 0x800);
   assert.deepEqual(await pass(camera, sound(), "key"), []);
   assert.deepEqual(a.asked(), ["microphone", "camera", "camera"]);
@@ -214,14 +223,14 @@ test("a context that was used in this epoch is not used again, whatever the core
   assert.equal((await pass(camera, sound(), "key")).length, 1);
   // The next epoch would allow it, were it not still in use by the microphone.
   await a.epoch(2, 0, [0]);
-  const again = a.frames.send("camera");
+  const again = a.frames.send("camera", () => {});
   await a.give("camera", 0x800);
   assert.deepEqual(await pass(again, sound(), "key"), []);
 });
 
 test("an epoch told again brings back no counter", async () => {
   const a = new End();
-  const pipe = a.frames.send("microphone");
+  const pipe = a.frames.send("microphone", () => {});
   const seen = new Set<string>();
   for (const epoch of [3, 3, 3, 2, 3, 3]) {
     await a.epoch(epoch, 0, [0], 7); // always the same key
@@ -237,7 +246,7 @@ test("an epoch told again brings back no counter", async () => {
 
 test("a group that begins anew is heard", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("microphone"), b.frames.receive("microphone", 0, () => {})];
+  const [from, to] = [a.frames.send("microphone", () => {}), b.frames.receive("microphone", 0, () => {})];
   for (const epoch of [9, 0]) {
     await a.epoch(epoch, 0, [0, 5], 40 + epoch);
     await b.epoch(epoch, 5, [0, 5], 40 + epoch);
@@ -247,7 +256,7 @@ test("a group that begins anew is heard", async () => {
 
 test("a replayed frame is dropped without an alarm, a forged one with", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("microphone"), b.frames.receive("microphone", 0, () => {})];
+  const [from, to] = [a.frames.send("microphone", () => {}), b.frames.receive("microphone", 0, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await b.epoch(1, 5, [0, 5]);
   const wire = await one(from, sound());
@@ -264,7 +273,7 @@ test("a replayed frame is dropped without an alarm, a forged one with", async ()
 
 test("a member in another's slot is told of when it lasts", async () => {
   const [a, b] = [new End(), new End()];
-  const [from, to] = [a.frames.send("microphone"), b.frames.receive("microphone", 0, () => {})];
+  const [from, to] = [a.frames.send("microphone", () => {}), b.frames.receive("microphone", 0, () => {})];
   await a.epoch(1, 0, [0, 5]);
   await b.epoch(1, 5, [0, 5]);
   await b.slots([7]);
@@ -281,7 +290,7 @@ test("a member in another's slot is told of when it lasts", async () => {
 
 test("loudness is told only in a crowded room", async () => {
   const a = new End();
-  const pipe = a.frames.send("microphone");
+  const pipe = a.frames.send("microphone", () => {});
   await a.epoch(1, 0, [0]);
   const last = async () => new Uint8Array(await one(pipe, sound())).at(-1);
   a.frames.loudness = 99;
@@ -296,6 +305,18 @@ test("loudness is told only in a crowded room", async () => {
   assert.equal(await last(), 0);
 });
 
+test("pictures are counted as they come, and a key frame is asked for after a gap", async () => {
+  const a = new End();
+  let asked = 0;
+  const pipe = a.frames.send("camera", () => asked++);
+  for (let i = 0; i < 3; i++) assert.deepEqual(await pass(pipe, sound(), i === 0 ? "key" : "delta"), []);
+  assert.equal(a.sealed()?.camera, 3);
+  await a.epoch(1, 0, [0]);
+  for (let i = 0; i < 3; i++) assert.equal((await pass(pipe, sound(), "delta")).length, 1);
+  assert.equal(asked, 1);
+  assert.equal(a.sealed()?.camera, 6);
+});
+
 test("a slot that lost a picture asks for a key frame, once a second", async () => {
   const b = new End();
   let asked = 0;
@@ -307,9 +328,9 @@ test("a slot that lost a picture asks for a key frame, once a second", async () 
 
 test("a message that cannot be followed is told, and the next is followed", async () => {
   const a = new End();
-  await a.frames.follow({ epoch: { epoch: 1, leaf: 0, key: key(1), members: [5000] } });
+  await a.frames.follow({ epoch: { epoch: 1, leaf: 0, key: key(1), members: [5000], first: true } });
   assert.deepEqual(a.page, [{ event: "failed", what: "epoch" }]);
-  const pipe = a.frames.send("microphone");
+  const pipe = a.frames.send("microphone", () => {});
   await a.epoch(1, 0, [0]);
   assert.equal((await pass(pipe, sound())).length, 1);
 });

@@ -1,14 +1,15 @@
 // The frames worker's doings, apart from the browser's objects: seals what is sent, opens what is received, and lets
 // nothing pass that is not sealed. Keys come from the core over a port; the page hears counts and who is truly heard.
 //
-// For the watchdog: `sealed` counts frames that were handed on after sealing. Whoever sees a connection send more frames
-// than that has seen a clear one.
+// For the watchdog: `sealed` counts what a browser may count as sent. For the microphone that is frames handed on after
+// sealing. For pictures it is all frames taken, dropped ones too: Chromium counts a frame as sent once it is encoded,
+// whether or not the transform lets it pass. Whoever sees more sent than that has seen a frame go past this worker.
 
 import type { FromFrames as ToCore, ToFrames as FromCore } from "../core/port";
 import type { StreamKind } from "../core/events";
 import type { FromFrames as ToPage } from "./messages";
+import { Cell } from "./opus";
 import { cutVideoPrefix, Keyring, Sender, videoPrefix, type Opened } from "./room";
-import type { Bytes } from "./sframe";
 
 /** What both browsers' encoded frames have in common. */
 export interface Frame {
@@ -56,6 +57,7 @@ export class Frames {
   /** Contexts that senders had since the newest epoch began, those that they took into it included. */
   readonly #contexts = new Set<number>();
   #slots: Extract<FromCore, { slots: unknown }>["slots"] | undefined;
+  readonly #cell = new Cell();
   #loudness = 0;
   #busy: Promise<void> = Promise.resolve();
 
@@ -76,16 +78,16 @@ export class Frames {
     this.#loudness = Number.isInteger(value) && value >= 0 && value <= 255 ? value : 0;
   }
 
-  /** A stream begins to be sent. An earlier one of its kind seals nothing more. */
-  send(kind: StreamKind): Pipe {
+  /** A stream begins to be sent. An earlier one of its kind seals nothing more. refresh asks its encoder for a key frame. */
+  send(kind: StreamKind, refresh: () => void): Pipe {
     this.#senders.get(kind)?.end();
-    const pipe = new SendPipe(
-      kind,
-      this.#keyring,
-      () => this.#ask(kind),
-      () => (kind === "microphone" ? new Uint8Array([this.#slots?.crowded ? this.#loudness : 0]) : undefined),
-      () => this.#sealed[kind]++,
-    );
+    const pipe = new SendPipe(kind, this.#keyring, {
+      ask: () => this.#ask(kind),
+      loudness: () => (this.#slots?.crowded ? this.#loudness : 0),
+      fit: (packet) => this.#cell.fit(packet),
+      count: () => this.#sealed[kind]++,
+      refresh,
+    });
     this.#senders.set(kind, pipe);
     pipe.start();
     return pipe;
@@ -109,11 +111,11 @@ export class Frames {
 
   async #follow(message: FromCore): Promise<void> {
     if ("epoch" in message) {
-      const { epoch, leaf, key, members } = message.epoch;
+      const { epoch, leaf, key, members, first } = message.epoch;
       const newest = this.#keyring.newest;
-      // A group that began anew counts from the start. Its keys are others; still no sender keeps its context, so that
-      // even the same epoch told twice could not bring back a counter.
-      if (newest && epoch <= newest.number) this.#forget();
+      // A group of its own counts from the start, under keys of its own. No sender keeps its context in it, so that even
+      // one epoch told twice could not bring back a counter.
+      if (first || (newest && epoch <= newest.number)) this.#forget();
       else this.#contexts.clear();
       if (!(await this.#keyring.add(epoch, leaf, key, members, this.#around.now()))) throw new Error("frames: epoch");
       for (const sender of this.#senders.values()) {
@@ -150,21 +152,27 @@ export class Frames {
   }
 }
 
+interface SendCalls {
+  ask(): void;
+  loudness(): number;
+  fit(packet: ArrayBuffer): ArrayBuffer;
+  count(): void;
+  refresh(): void;
+}
+
 class SendPipe implements Pipe {
   readonly #kind: StreamKind;
   readonly #keyring: Keyring;
-  readonly #ask: () => void;
-  readonly #trailer: () => Bytes | undefined;
-  readonly #count: () => void;
+  readonly #calls: SendCalls;
   #sender: Sender | undefined;
   #over = false;
+  /** A picture was dropped: those that build on it are of no use. */
+  #gap = false;
 
-  constructor(kind: StreamKind, keyring: Keyring, ask: () => void, trailer: () => Bytes | undefined, count: () => void) {
+  constructor(kind: StreamKind, keyring: Keyring, calls: SendCalls) {
     this.#kind = kind;
     this.#keyring = keyring;
-    this.#ask = ask;
-    this.#trailer = trailer;
-    this.#count = count;
+    this.#calls = calls;
   }
 
   get context(): number | undefined {
@@ -172,7 +180,7 @@ class SendPipe implements Pipe {
   }
 
   start(): void {
-    if (!this.#over) this.#ask();
+    if (!this.#over) this.#calls.ask();
   }
 
   use(context: number): void {
@@ -189,16 +197,31 @@ class SendPipe implements Pipe {
   }
 
   async pass(frame: Frame, sink: Sink): Promise<void> {
+    if (this.#kind !== "microphone") this.#calls.count();
     const sender = this.#sender;
     const epoch = this.#keyring.newest;
-    if (!sender || !epoch || frame.data.byteLength === 0) return; // dropped: nothing leaves unsealed
+    if (!sender || !epoch || frame.data.byteLength === 0) {
+      this.#gap = true;
+      return; // nothing leaves unsealed
+    }
     if (sender.epoch !== epoch.number) await sender.enter(epoch);
-    const prefix = this.#kind === "microphone" ? undefined : videoPrefix(frame.type === "key");
-    const sealed = await sender.seal(frame.data, prefix, this.#trailer());
+    const sealed = await this.#seal(sender, frame);
     if (!sealed || this.#sender !== sender) return;
     frame.data = sealed;
-    this.#count();
+    if (this.#kind === "microphone") this.#calls.count();
     sink.enqueue(frame);
+  }
+
+  #seal(sender: Sender, frame: Frame): Promise<ArrayBuffer | undefined> {
+    if (this.#kind === "microphone") {
+      return sender.seal(this.#calls.fit(frame.data), undefined, new Uint8Array([this.#calls.loudness()]));
+    }
+    const key = frame.type === "key";
+    if (this.#gap) {
+      this.#gap = false;
+      if (!key) this.#calls.refresh();
+    }
+    return sender.seal(frame.data, videoPrefix(key));
   }
 }
 

@@ -17,7 +17,10 @@ export type ToFrames =
   | { do: "loudness"; loudness: number };
 
 export type FromFrames =
-  /** Running totals of frames handed on after sealing; counted anew by each worker, never by each connection. */
+  /**
+   * Running totals of what a browser may count as sent: microphone frames handed on after sealing, pictures taken, sealed
+   * or dropped (Chromium counts those as sent). Counted anew by each worker, never by each connection.
+   */
   | { event: "sealed"; sealed: Record<StreamKind, number> }
   /** Whose key opens the frames of a slot; -1: none for two seconds. */
   | { event: "opened"; opened: { kind: StreamKind; slot: number; leaf: number } }

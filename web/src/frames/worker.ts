@@ -35,9 +35,21 @@ function join(port: MessagePort): void {
 
 self.onrtctransform = ({ transformer }: RTCTransformEvent) => {
   const { direction, kind, slot } = transformer.options as TransformOptions;
-  const refresh = () => void transformer.sendKeyFrameRequest().catch(() => {});
-  run(transformer, direction === "send" ? frames.send(kind) : frames.receive(kind, slot, refresh));
+  const pipe =
+    direction === "send"
+      ? frames.send(kind, () => attempt(() => transformer.generateKeyFrame()))
+      : frames.receive(kind, slot, () => attempt(() => transformer.sendKeyFrameRequest()));
+  run(transformer, pipe);
 };
+
+/** Not every browser can do this; without it, the receiver's own request for a key frame comes a moment later. */
+function attempt(refresh: () => Promise<unknown>): void {
+  try {
+    refresh().catch(() => {});
+  } catch {
+    // No such method.
+  }
+}
 
 /** Passes frames until the stream is over. If the code fails, the stream ends: nothing passes any more. */
 function run(transformer: RTCRtpScriptTransformer, pipe: Pipe): void {

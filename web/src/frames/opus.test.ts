@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Cell, pad } from "./opus";
+
+/** Takes a packet of one frame apart as a decoder does (RFC 6716, Section 3.2.5). */
+function frameOf(packet: Uint8Array): Uint8Array {
+  const toc = packet[0]!;
+  if ((toc & 3) === 0) return packet.subarray(1);
+  assert.equal(toc & 3, 3);
+  assert.equal(packet[1]! & 0xbf, 1, "one frame of constant size");
+  let at = 2;
+  let padding = 0;
+  if (packet[1]! & 0x40) {
+    for (; packet[at] === 255; at++) padding += 254;
+    padding += packet[at++]!;
+  }
+  assert.ok(at + padding <= packet.length);
+  return packet.subarray(at, packet.length - padding);
+}
+
+test("a padded packet has its size and its frame, whatever both are", () => {
+  for (const length of [1, 2, 3, 60, 80, 127, 128]) {
+    const packet = new Uint8Array(length).map((_, i) => (i === 0 ? 0xf8 : (i * 7) & 0xff));
+    for (let size = length; size < length + 1100; size++) {
+      const padded = new Uint8Array(pad(packet.slice().buffer, size));
+      assert.equal(padded.length, size);
+      assert.equal(padded[0]! & 0xfc, 0xf8);
+      assert.deepEqual(frameOf(padded), packet.subarray(1), `${length} to ${size}`);
+    }
+  }
+});
+
+test("what cannot be padded stays as it is", () => {
+  for (const packet of [[], [0xf9, 1, 2], [0xfb, 1, 2], new Array<number>(130).fill(0)]) {
+    const data = new Uint8Array(packet).buffer;
+    assert.equal(pad(data, 128), data);
+  }
+});
+
+test("an encoder of constant rate keeps its size, any other gets one that hides silence", () => {
+  const sizes = (lengths: number[]) => {
+    const cell = new Cell();
+    return lengths.map((length) => cell.fit(new Uint8Array(length).buffer).byteLength);
+  };
+  assert.deepEqual(sizes([80, 80, 80, 3]), [80, 80, 80, 80]);
+  assert.deepEqual(sizes([3, 3, 62, 115, 80, 3]), [128, 128, 128, 128, 128, 128]);
+  assert.deepEqual(sizes([81, 129, 3]), [128, 256, 256]);
+  assert.deepEqual(sizes([80, 115, 80]), [80, 128, 128]);
+});
