@@ -469,7 +469,8 @@ func (g *Group) propose(p mls.Proposal, keep pendingProposal, now time.Time) ([]
 		}
 		wire = mls.WirePrivateMessage
 	}
-	if len(g.pending) >= maxPending {
+	keep.size = proposalSize(p)
+	if !g.room(keep.size) {
 		return nil, errTooManyProposals
 	}
 	a := &mls.AuthenticatedContent{WireFormat: wire, Content: mls.FramedContent{

@@ -132,3 +132,23 @@ func (g *Group) findClient(tree *mls.RatchetTree, leaf *mls.LeafNode) (mls.LeafI
 	}
 	return 0, false
 }
+
+// ProposeAdd asks a group, from outside, to add the owner of kp (RFC 9420,
+// Section 12.1.8): an encoded MLSMessage for an epoch of the group. Whoever
+// commits it sends the Welcome.
+func ProposeAdd(cfg Config, groupID mls.GroupID, epoch mls.Epoch, kp *KeyPackageSecrets) ([]byte, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(cfg.Signer.Public(), kp.Package.LeafNode.SignatureKey) {
+		return nil, errors.New("member: propose add: signer is not the key package's")
+	}
+	a := &mls.AuthenticatedContent{WireFormat: mls.WirePublicMessage, Content: mls.FramedContent{
+		GroupID: groupID, Epoch: epoch, Sender: mls.Sender{Type: mls.SenderNewMemberProposal},
+		ContentType: mls.ContentProposal, Proposal: &mls.Add{KeyPackage: kp.Package},
+	}}
+	if err := a.Sign(cfg.Signer, nil); err != nil {
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	return mls.Marshal(&mls.Message{Public: &mls.PublicMessage{Content: a.Content, Auth: a.Auth}}), nil
+}

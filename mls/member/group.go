@@ -181,6 +181,7 @@ func newPrivateKeys(suite mls.CipherSuite, senderData, encryption []byte, width 
 // the new leaf's keys.
 type pendingProposal struct {
 	*mls.PendingProposal
+	size   int // encoded
 	key    keyPair
 	signer mls.Signer
 }
@@ -329,6 +330,14 @@ func (g *Group) ConfirmedTranscriptHash() []byte {
 // Closed tells whether the group was closed by a reinitialization.
 func (g *Group) Closed() bool { return g.epoch != nil && g.epoch.public.ReInit != nil }
 
+// ReInit is the proposal that closed the group; nil while it is open.
+func (g *Group) ReInit() *mls.ReInit {
+	if g.epoch == nil {
+		return nil
+	}
+	return g.epoch.public.ReInit
+}
+
 // Pending returns the proposals of the epoch in the order of their arrival.
 func (g *Group) Pending() []*mls.PendingProposal {
 	list := make([]*mls.PendingProposal, len(g.pending))
@@ -355,6 +364,21 @@ func (g *Group) SetPSK(id, secret []byte) { g.psks.add(id, secret) }
 
 // RemovePSK wipes an external pre-shared key.
 func (g *Group) RemovePSK(id []byte) { g.psks.remove(id) }
+
+// ResumptionPSK returns a copy of the epoch's resumption PSK, by which other
+// groups can be bound to this one. The caller wipes it.
+func (g *Group) ResumptionPSK() (*Resumption, error) {
+	if g.epoch == nil {
+		return nil, ErrRemoved
+	}
+	return &Resumption{
+		GroupID: bytes.Clone(g.GroupID()), Epoch: g.Epoch(), Secret: bytes.Clone(g.epoch.secrets.resumption),
+	}, nil
+}
+
+// AddResumption lets the group answer to the resumption PSK of another one. It
+// is copied.
+func (g *Group) AddResumption(r *Resumption) { g.psks.addResumption(r.GroupID, r.Epoch, r.Secret) }
 
 // GroupInfo signs a description of the epoch by which others can join: an
 // encoded MLSMessage with the external public key. The ratchet tree is in it

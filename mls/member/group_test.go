@@ -271,3 +271,102 @@ func TestPrivateHandshake(t *testing.T) {
 		t.Fatal("members disagree")
 	}
 }
+
+func TestStrangerAsksToBeAdded(t *testing.T) {
+	r := newRoom(t, mls.MLKEM768P256)
+	r.fill(3)
+	cfg := newConfig(t, r.suite)
+	kp := must(NewKeyPackage(cfg, named("asks"), nil, r.now))(t)
+	r.propose(must(ProposeAdd(cfg, r.follower.GroupID(), r.follower.Epoch(), kp))(t), nil)
+	s := r.commit(r.member(2), CommitOptions{})
+	var m mls.Message
+	if err := mls.Unmarshal(s.Welcome(), &m); err != nil {
+		t.Fatal(err)
+	}
+	r.members = append(r.members, must(JoinWelcome(cfg, m.Welcome, kp, r.follower.Tree().Clone(), WelcomeOptions{}, r.now))(t))
+	r.agree()
+}
+
+func TestServerProposesToAdd(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(2)
+	cfg := newConfig(t, r.suite)
+	kp := must(NewKeyPackage(cfg, named("invited"), nil, r.now))(t)
+	r.propose(must(r.follower.ExternalProposal(r.server, 0, &mls.Add{KeyPackage: kp.Package}))(t), nil)
+	s := r.commit(r.member(0), CommitOptions{WelcomeTree: true})
+	var m mls.Message
+	if err := mls.Unmarshal(s.Welcome(), &m); err != nil {
+		t.Fatal(err)
+	}
+	r.members = append(r.members, must(JoinWelcome(cfg, m.Welcome, kp, nil, WelcomeOptions{}, r.now))(t))
+	r.agree()
+}
+
+func TestGroupsAreBoundByResumptionPSK(t *testing.T) {
+	r, other := newRoom(t, mls.P256AES128SHA256P256), newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	other.fill(2)
+	psk := must(other.member(0).ResumptionPSK())(t)
+	psk.GroupID = []byte("the other room") // both are called "room"
+	for _, g := range r.members {
+		g.AddResumption(psk)
+	}
+	psk.Wipe()
+	p := &mls.PreSharedKey{PSK: mls.PreSharedKeyID{
+		Type: mls.PSKResumption, Usage: mls.ResumptionApplication, GroupID: psk.GroupID, Epoch: psk.Epoch, Nonce: make([]byte, 32),
+	}}
+	r.commit(r.member(0), CommitOptions{Proposals: []mls.Proposal{p}})
+	r.agree()
+}
+
+func TestOldEpochIsWiped(t *testing.T) {
+	r := newRoom(t, mls.MLKEM768P256)
+	r.fill(4)
+	g := r.member(1)
+	old := g.epoch
+	var secrets [][]byte
+	for _, s := range old.secrets.list() {
+		secrets = append(secrets, *s)
+	}
+	for _, k := range old.keys.keys {
+		secrets = append(secrets, k.private)
+	}
+	must(g.Protect([]byte("x"), nil))(t)
+	for _, s := range old.private.tree.nodes {
+		secrets = append(secrets, s)
+	}
+	for _, l := range old.private.tree.ratchets {
+		secrets = append(secrets, l.application.secret, l.handshake.secret)
+	}
+	secrets = append(secrets, old.private.senderData)
+	r.commit(r.member(0), CommitOptions{})
+	now := g.epoch
+	for _, s := range now.secrets.list() {
+		secrets = append(secrets, *s)
+	}
+	g.Wipe()
+	if len(secrets) < 24 {
+		t.Fatalf("only %d secrets were looked at", len(secrets))
+	}
+	for i, s := range secrets {
+		if len(s) == 0 || !bytes.Equal(s, make([]byte, len(s))) {
+			t.Fatalf("secret %d is still in memory", i)
+		}
+	}
+}
+
+func TestRefusedCommitIsWiped(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	s := must(r.member(0).Commit(CommitOptions{}, r.now))(t)
+	kept := s.next.secrets.exporter
+	s.Wipe()
+	if !bytes.Equal(kept, make([]byte, len(kept))) {
+		t.Fatal("a staged secret is still in memory")
+	}
+	if err := r.member(0).Merge(s); !errors.Is(err, ErrStale) {
+		t.Fatalf("got %v, want ErrStale", err)
+	}
+	r.commit(r.member(0), CommitOptions{})
+	r.agree()
+}

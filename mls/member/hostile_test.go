@@ -226,6 +226,41 @@ func TestContradictingProposalsAreSorted(t *testing.T) {
 	}
 }
 
+func TestProposalsOfAnEpochAreBounded(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(2)
+	big := func(i int) *mls.GroupContextExtensions {
+		return &mls.GroupContextExtensions{Extensions: r.follower.Context().Extensions.With(
+			mls.ApplicationIDExtension(bytes.Repeat([]byte{byte(i)}, 1<<20)),
+		)}
+	}
+	for i := range 17 {
+		m, err := r.member(0).Propose(big(i), r.now)
+		if i == 16 {
+			if err == nil {
+				t.Fatal("17 MB of proposals were kept")
+			}
+			break
+		}
+		if i < 15 && err != nil {
+			t.Fatal(err)
+		}
+		if err != nil {
+			break
+		}
+		if _, err := r.member(1).Process(m, r.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.members[0].clearPending()
+	for i := range 1024 {
+		r.members[0].pending = append(r.members[0].pending, pendingProposal{PendingProposal: &mls.PendingProposal{Ref: []byte{byte(i)}}})
+	}
+	if _, err := r.member(0).Propose(&mls.Remove{Removed: 1}, r.now); err == nil {
+		t.Fatal("1025 proposals were kept")
+	}
+}
+
 // brokenSigner fails after some signatures, as a lost key does.
 type brokenSigner struct {
 	mls.Signer

@@ -10,9 +10,12 @@ import (
 	"conclave/mls"
 )
 
-// maxPending bounds the proposals kept in one epoch; more are refused. It is
-// that of mls.Follower, so that both keep the same ones.
-const maxPending = 1024
+// What is kept of proposals in one epoch; more are refused. A member takes at
+// least what mls.Follower takes, so that it knows whatever is committed.
+const (
+	maxPending      = 1024
+	maxPendingBytes = 16 << 20 // of encoded proposals
+)
 
 var errTooManyProposals = errors.New("member: too many proposals in one epoch")
 
@@ -132,11 +135,29 @@ func (g *Group) receiveProposal(a *mls.AuthenticatedContent, now time.Time) (*ml
 		// it, or this one before it was restored.
 		return nil, ErrOwnMessage
 	}
-	if len(g.pending) >= maxPending {
+	keep := pendingProposal{PendingProposal: p, size: proposalSize(p.Proposal)}
+	if !g.room(keep.size) {
 		return nil, errTooManyProposals
 	}
-	g.pending = append(g.pending, pendingProposal{PendingProposal: p})
+	g.pending = append(g.pending, keep)
 	return p, nil
+}
+
+// room tells whether another proposal of size bytes can be kept.
+func (g *Group) room(size int) bool {
+	if len(g.pending) >= maxPending {
+		return false
+	}
+	for i := range g.pending {
+		size += g.pending[i].size
+	}
+	return size <= maxPendingBytes
+}
+
+func proposalSize(p mls.Proposal) int {
+	var w mls.Writer
+	mls.WriteProposal(&w, p)
+	return len(w.Bytes())
 }
 
 func (g *Group) receiveApplication(a *mls.AuthenticatedContent) ([]byte, error) {

@@ -32,11 +32,11 @@ var (
 // Node secrets are derived when a leaf is first needed and wiped as soon as
 // both children stand. Not safe for concurrent use.
 type secretTree struct {
-	_     [0]func()
-	suite mls.CipherSuite
-	width mls.LeafCount
-	nodes map[mls.NodeIndex][]byte // secrets not yet split
-	leafs map[mls.LeafIndex]*leafRatchets
+	_        [0]func()
+	suite    mls.CipherSuite
+	width    mls.LeafCount
+	nodes    map[mls.NodeIndex][]byte // secrets not yet split
+	ratchets map[mls.LeafIndex]*leafRatchets
 }
 
 // leafRatchets are the two hash ratchets of one leaf.
@@ -50,16 +50,16 @@ type leafRatchets struct {
 // the ratchet tree, a power of two). It takes over encryptionSecret.
 func newSecretTree(suite mls.CipherSuite, encryptionSecret []byte, width mls.LeafCount) *secretTree {
 	return &secretTree{
-		suite: suite,
-		width: width,
-		nodes: map[mls.NodeIndex][]byte{width.Root(): encryptionSecret},
-		leafs: map[mls.LeafIndex]*leafRatchets{},
+		suite:    suite,
+		width:    width,
+		nodes:    map[mls.NodeIndex][]byte{width.Root(): encryptionSecret},
+		ratchets: map[mls.LeafIndex]*leafRatchets{},
 	}
 }
 
 // leaf returns the ratchets of a leaf, deriving the way down to it once.
 func (t *secretTree) leaf(i mls.LeafIndex) (*leafRatchets, error) {
-	if l, ok := t.leafs[i]; ok {
+	if l, ok := t.ratchets[i]; ok {
 		return l, nil
 	}
 	if uint32(i) >= uint32(t.width) {
@@ -92,7 +92,7 @@ func (t *secretTree) leaf(i mls.LeafIndex) (*leafRatchets, error) {
 	}
 	wipe(s)
 	delete(t.nodes, x)
-	t.leafs[i] = l
+	t.ratchets[i] = l
 	return l, nil
 }
 
@@ -104,12 +104,12 @@ func (t *secretTree) wipe() {
 	for _, s := range t.nodes {
 		wipe(s)
 	}
-	for _, l := range t.leafs {
+	for _, l := range t.ratchets {
 		l.handshake.wipe()
 		l.application.wipe()
 	}
 	clear(t.nodes)
-	clear(t.leafs)
+	clear(t.ratchets)
 }
 
 // ratchet is a hash ratchet: one key and nonce for each generation.

@@ -104,7 +104,7 @@ func (g *Group) secretSize() int {
 	}
 	n += 10 * (g.cfg.Suite.HashSize() + 4)
 	n += len(g.epoch.private.tree.nodes) * (g.cfg.Suite.HashSize() + 8)
-	for _, l := range g.epoch.private.tree.leafs {
+	for _, l := range g.epoch.private.tree.ratchets {
 		n += 2*(g.cfg.Suite.HashSize()+16) + 8
 		n += (len(l.handshake.skipped) + len(l.application.skipped)) * (4 + g.cfg.Suite.KeySize() + g.cfg.Suite.NonceSize() + 8)
 	}
@@ -185,7 +185,9 @@ func (g *Group) restorePublic(b []byte) (*epoch, error) {
 		p := &mls.PendingProposal{Ref: r.Opaque(maxSnapshotSecret)}
 		p.Sender.UnmarshalMLS(r)
 		p.Proposal = mls.ReadProposal(r)
-		g.pending = append(g.pending, pendingProposal{PendingProposal: p})
+		if r.Err() == nil {
+			g.pending = append(g.pending, pendingProposal{PendingProposal: p, size: proposalSize(p.Proposal)})
+		}
 	}
 	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("member: restore: %w", err)
@@ -264,8 +266,8 @@ func (t *secretTree) save(w *mls.Writer, own mls.LeafIndex) {
 		w.Uint32(uint32(at))
 		w.Opaque(secret)
 	}
-	w.Uint32(uint32(len(t.leafs)))
-	for i, l := range t.leafs {
+	w.Uint32(uint32(len(t.ratchets)))
+	for i, l := range t.ratchets {
 		w.Uint32(uint32(i))
 		if i == own {
 			// Wiped ratchets that cannot be derived again.
@@ -311,14 +313,14 @@ func restoreRatchet(r *mls.Reader) ratchet {
 }
 
 func restoreSecretTree(r *mls.Reader, suite mls.CipherSuite, width mls.LeafCount) *secretTree {
-	t := &secretTree{suite: suite, width: width, nodes: map[mls.NodeIndex][]byte{}, leafs: map[mls.LeafIndex]*leafRatchets{}}
+	t := &secretTree{suite: suite, width: width, nodes: map[mls.NodeIndex][]byte{}, ratchets: map[mls.LeafIndex]*leafRatchets{}}
 	for n := r.Uint32(); n > 0 && r.Err() == nil; n-- {
 		at := mls.NodeIndex(r.Uint32())
 		t.nodes[at] = bytes.Clone(r.Opaque(maxSnapshotSecret))
 	}
 	for n := r.Uint32(); n > 0 && r.Err() == nil; n-- {
 		at := mls.LeafIndex(r.Uint32())
-		t.leafs[at] = &leafRatchets{handshake: restoreRatchet(r), application: restoreRatchet(r)}
+		t.ratchets[at] = &leafRatchets{handshake: restoreRatchet(r), application: restoreRatchet(r)}
 	}
 	return t
 }
