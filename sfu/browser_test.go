@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 	wmedia "github.com/pion/webrtc/v4/pkg/media"
 
@@ -25,10 +26,12 @@ type page struct {
 	mic *webrtc.TrackLocalStaticSample
 	cam *webrtc.TrackLocalStaticSample
 
-	mu     sync.Mutex
-	heard  map[slot.Slot]int
-	types  map[slot.Slot]webrtc.PayloadType
-	wanted int // key frames asked for
+	mu      sync.Mutex
+	heard   map[slot.Slot]int
+	types   map[slot.Slot]webrtc.PayloadType
+	wanted  int     // key frames asked for
+	allowed float32 // last REMB
+	reports int     // reception reports of the camera's or microphone's stream
 }
 
 func newPage(t *testing.T, h *house, id byte, plan slot.Plan, opus, vp8 webrtc.PayloadType) *page {
@@ -94,11 +97,16 @@ func newPage(t *testing.T, h *house, id byte, plan slot.Plan, opus, vp8 webrtc.P
 				return
 			}
 			for _, r := range packets {
-				if strings.Contains(fmt.Sprintf("%T", r), "PictureLoss") {
-					p.mu.Lock()
+				p.mu.Lock()
+				switch r := r.(type) {
+				case *rtcp.PictureLossIndication:
 					p.wanted++
-					p.mu.Unlock()
+				case *rtcp.ReceiverEstimatedMaximumBitrate:
+					p.allowed = r.Bitrate
+				case *rtcp.ReceiverReport:
+					p.reports += len(r.Reports)
 				}
+				p.mu.Unlock()
 			}
 		}
 	}()
@@ -237,6 +245,11 @@ func TestPeerConnectionsWithOtherPayloadTypesTakeTheTemplate(t *testing.T) {
 	if first := g.packets(camA)[0].Payload; first[0]&0x10 == 0 || first[1]&1 != 0 && first[0]&0x80 == 0 {
 		t.Fatalf("the first packet of a's camera is no key frame's: % x", first[:12])
 	}
+	a.mu.Lock()
+	if a.allowed < 1_490_000 || a.allowed > 1_500_000 || a.reports == 0 {
+		t.Errorf("a was told a rate of %.0f and %d reports", a.allowed, a.reports)
+	}
+	a.mu.Unlock()
 	if n, _ := a.got(slotA); n != 0 {
 		t.Fatal("a hears itself")
 	}

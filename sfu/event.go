@@ -121,7 +121,7 @@ type LegStats struct {
 	Open     bool          // forwards and receives
 	Heard    time.Duration // since the last authenticated packet
 	LossUp   float64       // share of the leg's packets that did not arrive, over the last report interval; 0 to 1
-	LossDown float64       // the same as the leg reports it of what it was sent, worst stream
+	LossDown float64       // the same as the leg reports it of what it was sent; of the stream that loses least, as others may lose theirs before
 	RTT      time.Duration // last round trip from sender reports; 0: unknown
 	Received uint64        // RTP packets opened
 }

@@ -68,7 +68,7 @@ func (f *forwarder) takeRTCP(b []byte, t *transport) {
 }
 
 func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
-	worst, blocks := uint8(0), false
+	least, blocks := uint8(255), false
 	for range maxCompound {
 		p, rest, ok := nextRTCP(plain)
 		if !ok {
@@ -82,11 +82,11 @@ func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
 		case typeSR:
 			f.takeSR(p, t)
 			if len(p.body) >= 24 {
-				blocks = f.takeReports(p.body[24:], p.format, t, &worst) || blocks
+				blocks = f.takeReports(p.body[24:], p.format, t, &least) || blocks
 			}
 		case typeRR:
 			if len(p.body) >= 4 {
-				blocks = f.takeReports(p.body[4:], p.format, t, &worst) || blocks
+				blocks = f.takeReports(p.body[4:], p.format, t, &least) || blocks
 			}
 		case typeRTPF:
 			if p.format == formatNACK {
@@ -97,7 +97,7 @@ func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
 		}
 	}
 	if blocks {
-		t.meter.lossDown.Store(uint32(worst))
+		t.meter.lossDown.Store(uint32(least))
 	}
 }
 
@@ -113,8 +113,9 @@ func (f *forwarder) takeSR(p rtcp, t *transport) {
 	in.report = senderReport{ntp: binary.BigEndian.Uint64(p.body[4:]), rtp: binary.BigEndian.Uint32(p.body[12:]), at: f.now, fresh: true}
 }
 
-// takeReports notes what a receiver says of the slots it is sent.
-func (f *forwarder) takeReports(b []byte, n uint8, t *transport, worst *uint8) (any bool) {
+// takeReports notes what a receiver says of the slots it is sent. least is the loss of the stream that loses least: what
+// others lose on their way to us, gaps in their streams alone, is not this line's.
+func (f *forwarder) takeReports(b []byte, n uint8, t *transport, least *uint8) (any bool) {
 	for ; n > 0 && len(b) >= reportBlockSize; n-- {
 		r := parseReportBlock(b)
 		b = b[reportBlockSize:]
@@ -123,7 +124,7 @@ func (f *forwarder) takeReports(b []byte, n uint8, t *transport, worst *uint8) (
 			continue
 		}
 		any = true
-		*worst = max(*worst, r.share)
+		*least = min(*least, r.share)
 		if r.lastSR == 0 {
 			continue
 		}

@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package sfu
 
 import (
@@ -13,29 +15,6 @@ import (
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 )
-
-// fixed is keying material of one byte repeated: both ends of a test hold the same.
-type fixed byte
-
-func (f fixed) ExportKeyingMaterial(_ string, _ []byte, n int) ([]byte, error) {
-	return bytes.Repeat([]byte{byte(f)}, n), nil
-}
-
-func testKeys(t testing.TB) *keys {
-	t.Helper()
-	client, server, err := srtp.Keys(srtp.AES128GCM, fixed(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := new(keys)
-	if k.opener, err = srtp.NewOpener(client); err != nil {
-		t.Fatal(err)
-	}
-	if k.sealer, err = srtp.NewSealer(server); err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
 
 // mouth seals packets as a publisher does.
 type mouth struct {
@@ -118,7 +97,7 @@ func TestEveryReceiverOpensTheSameWhateverTheBatching(t *testing.T) {
 	for _, offload := range []bool{true, false} {
 		s, room, all := workbench(t)
 		offload = offload && s.sock.offload()
-		setOffload(s.sock, offload)
+		s.sock.gso.Store(offload)
 		sinks := make([]*socket, 3)
 		all = append(all, addLeg(t, room, 3))
 		for i := range sinks {

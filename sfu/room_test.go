@@ -228,3 +228,159 @@ func TestTwoLegsHearEachOther(t *testing.T) {
 		t.Fatalf("stats: %+v", s)
 	}
 }
+
+func TestALegThatIsNotAdmittedGetsAndGivesNothing(t *testing.T) {
+	h := build(t, sfu.Config{}, slot.Default)
+	a, b := h.enter(1, mic, true), h.enter(2, mic, true)
+	stranger := h.enter(3, media.Config{Microphone: true, Camera: true}, false)
+	var wg sync.WaitGroup
+	for _, g := range []*guest{a, b, stranger} {
+		wg.Go(func() { g.talk(t, 0, 100, 0) })
+	}
+	wg.Wait()
+	h.eventually("a and b hear each other", func() bool { return a.total() == 100 && b.total() == 100 })
+	stranger.RequestKeyFrame(slot.Slot{Kind: slot.Camera})
+	time.Sleep(1200 * time.Millisecond) // a report interval
+	if s := stranger.Stats(); s.Received != 0 || s.Bad != 0 {
+		t.Fatalf("the stranger got packets: %+v", s)
+	}
+	if n := a.total() + b.total(); n != 200 {
+		t.Fatalf("%d packets in the room, want 200: the stranger was heard", n)
+	}
+	if s, err := h.room.Stats(stranger.id); err != nil || !s.Ready || s.Open || s.Received != 100 {
+		t.Fatalf("stats of the stranger: %+v, %v", s, err)
+	}
+}
+
+func TestACutLegHearsAndSaysNothingWithinTenMilliseconds(t *testing.T) {
+	h := build(t, sfu.Config{}, slot.Default)
+	a, b := h.enter(1, mic, true), h.enter(2, mic, true)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, g := range []*guest{a, b} {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					g.talk(t, i, 1, 0)
+				}
+			}
+		})
+	}
+	h.eventually("they hear each other", func() bool { return a.total() > 20 && b.total() > 20 })
+	if err := h.room.Cut(b.id); err != nil {
+		t.Fatal(err)
+	}
+	// What was on its way is given the ten milliseconds, and as many for this machine to schedule the reader.
+	time.Sleep(20 * time.Millisecond)
+	toA, toB := a.total(), b.total()
+	time.Sleep(300 * time.Millisecond)
+	if a.total() != toA || b.total() != toB {
+		t.Fatalf("after the cut a heard %d, b heard %d", a.total()-toA, b.total()-toB)
+	}
+	// Healed, without a new handshake, and every packet opens: the streams go on where they stopped.
+	if err := h.room.Admit(b.id); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("they hear each other again", func() bool { return a.total() > toA+20 && b.total() > toB+20 })
+	close(stop)
+	wg.Wait()
+	if s := b.Stats(); s.Bad != 0 || s.Lost != 0 {
+		t.Fatalf("b: %+v", s)
+	}
+	h.room.Remove(b.id)
+	if _, err := h.room.Stats(b.id); err != sfu.ErrNoLeg {
+		t.Fatalf("stats of a removed leg: %v", err)
+	}
+}
+
+func TestASecondConnectReplacesTheTransport(t *testing.T) {
+	h := build(t, sfu.Config{}, slot.Default)
+	a, b := h.enter(1, mic, true), h.enter(2, mic, true)
+	a.talk(t, 0, 20, 0)
+	h.eventually("b hears a", func() bool { return b.total() == 20 })
+	again := newGuest(t, 1, mic)
+	h.connect(again)
+	again.talk(t, 0, 20, 0)
+	h.eventually("b hears a's new transport in the same slot", func() bool {
+		return len(b.packets(slot.Slot{Kind: slot.Microphone})) == 40
+	})
+	a.talk(t, 20, 20, 0)
+	b.talk(t, 0, 20, 0)
+	h.eventually("a's new transport hears b", func() bool { return again.total() == 20 })
+	if n := b.total(); n != 40 {
+		t.Fatalf("b heard the replaced transport: %d packets", n)
+	}
+	if n := a.total(); n != 0 {
+		t.Fatalf("the replaced transport still hears: %d packets", n)
+	}
+	if s := b.Stats(); s.Bad != 0 || s.Lost != 0 {
+		t.Fatalf("b: %+v", s)
+	}
+}
+
+func TestAnotherCertificateThanAnnouncedGetsNoTransport(t *testing.T) {
+	h := build(t, sfu.Config{}, slot.Default)
+	g := newGuest(t, 1, mic)
+	remote := h.remote(g.id)
+	o := offer(g.Local())
+	o.Fingerprint[5] ^= 1
+	if err := h.room.Connect(g.id, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.room.Admit(g.id); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := g.Connect(ctx, remote); err == nil {
+		t.Fatal("connected with another certificate")
+	}
+	h.eventually("the failure is told", func() bool { return h.count(sfu.EventFailed, g.id) == 1 })
+	if s, _ := h.room.Stats(g.id); s.Ready || s.Open {
+		t.Fatalf("stats %+v", s)
+	}
+
+	client := newGuest(t, 2, mic)
+	remote = h.remote(client.id)
+	remote.Fingerprint[5] ^= 1
+	if err := h.room.Connect(client.id, offer(client.Local())); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Connect(ctx, remote); err == nil {
+		t.Fatal("the client took another server's certificate")
+	}
+}
+
+func TestOffersOutOfBoundsAreRefused(t *testing.T) {
+	h := build(t, sfu.Config{MaxLegs: 2}, slot.Default)
+	good := sfu.Offer{Ufrag: "abcd", Microphone: 1, Opus: 111, VP8: 96}
+	if _, err := h.room.Credentials(conclave.LegID{1}); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*sfu.Offer){
+		"short ufrag":         func(o *sfu.Offer) { o.Ufrag = "abc" },
+		"long ufrag":          func(o *sfu.Offer) { o.Ufrag = string(make([]byte, 300)) },
+		"ufrag with a colon":  func(o *sfu.Offer) { o.Ufrag = "ab:cd" },
+		"one SSRC twice":      func(o *sfu.Offer) { o.Camera = 1 },
+		"no payload type":     func(o *sfu.Offer) { o.Opus = 0 },
+		"RTCP's payload type": func(o *sfu.Offer) { o.VP8 = 72 },
+		"one type for both":   func(o *sfu.Offer) { o.VP8 = 111 },
+	} {
+		o := good
+		if change(&o); h.room.Connect(conclave.LegID{1}, o) != sfu.ErrOffer {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if err := h.room.Connect(conclave.LegID{9}, good); err != sfu.ErrNoLeg {
+		t.Errorf("unknown leg: %v", err)
+	}
+	if _, err := h.room.Credentials(conclave.LegID{2}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.room.Credentials(conclave.LegID{3}); err != sfu.ErrFull {
+		t.Errorf("third leg of two: %v", err)
+	}
+}

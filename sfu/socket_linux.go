@@ -360,6 +360,3 @@ func pause(d time.Duration) {
 	t := unix.NsecToTimespec(int64(d))
 	unix.Nanosleep(&t, nil)
 }
-
-// setOffload is for tests of both ways.
-func setOffload(s *socket, on bool) { s.gso.Store(on) }

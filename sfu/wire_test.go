@@ -15,6 +15,7 @@ import (
 
 	"conclave"
 	"conclave/sfu/slot"
+	"conclave/sfu/srtp"
 )
 
 func TestRTCPWeWriteIsWhatPionReads(t *testing.T) {
@@ -107,7 +108,7 @@ func FuzzRTP(f *testing.F) {
 	})
 }
 
-// bench is an SFU that is not running, with a room of two open legs, for tests of its parts.
+// workbench is an SFU that is not running, with a room of two open legs, for tests of its parts.
 func workbench(t testing.TB) (*SFU, *Room, []*transport) {
 	t.Helper()
 	s, err := New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, slog.New(slog.DiscardHandler))
@@ -224,4 +225,27 @@ func TestTheServerLinksNothingThatCouldDecrypt(t *testing.T) {
 			}
 		}
 	}
+}
+
+// fixed is keying material of one byte repeated: both ends of a test hold the same.
+type fixed byte
+
+func (f fixed) ExportKeyingMaterial(_ string, _ []byte, n int) ([]byte, error) {
+	return bytes.Repeat([]byte{byte(f)}, n), nil
+}
+
+func testKeys(t testing.TB) *keys {
+	t.Helper()
+	client, server, err := srtp.Keys(srtp.AES128GCM, fixed(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := new(keys)
+	if k.opener, err = srtp.NewOpener(client); err != nil {
+		t.Fatal(err)
+	}
+	if k.sealer, err = srtp.NewSealer(server); err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
