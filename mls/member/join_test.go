@@ -1,0 +1,231 @@
+package member
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"conclave/mls"
+)
+
+// invitation is a Welcome with all that its reader has.
+type invitation struct {
+	cfg     Config
+	kp      *KeyPackageSecrets
+	welcome *mls.Welcome
+	tree    []byte
+}
+
+func invite(t testing.TB, r *room, psk bool) *invitation {
+	t.Helper()
+	in := &invitation{cfg: newConfig(t, r.suite)}
+	in.kp = must(NewKeyPackage(in.cfg, named("invited"), nil, r.now))(t)
+	opt := CommitOptions{Proposals: []mls.Proposal{&mls.Add{KeyPackage: in.kp.Package}}}
+	if psk {
+		r.member(0).SetPSK([]byte("p"), []byte("secret"))
+		opt.Proposals = append(opt.Proposals, must(r.member(0).NewPSK([]byte("p")))(t))
+	}
+	s := must(r.member(0).Commit(opt, r.now))(t)
+	var m mls.Message
+	if err := mls.Unmarshal(s.Welcome(), &m); err != nil {
+		t.Fatal(err)
+	}
+	in.welcome, in.tree = m.Welcome, mls.Marshal(s.Tree())
+	return in
+}
+
+func (in *invitation) join(t testing.TB, opt WelcomeOptions) (*Group, error) {
+	t.Helper()
+	tree, err := mls.ParseRatchetTree(in.cfg.Suite, bytes.Clone(in.tree))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return JoinWelcome(in.cfg, in.welcome, in.kp, tree, opt, testNow)
+}
+
+func TestBrokenWelcomeIsRefused(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	other := newRoom(t, r.suite)
+	for _, c := range []struct {
+		name string
+		psk  bool
+		edit func(*invitation)
+		opt  WelcomeOptions
+	}{
+		{"for somebody else", false, func(in *invitation) {
+			in.kp = must(NewKeyPackage(in.cfg, named("invited"), nil, r.now))(t)
+		}, WelcomeOptions{}},
+		{"another init key", false, func(in *invitation) {
+			in.kp.InitKey = must(newKeyPair(r.suite, in.cfg.Rand))(t).private
+		}, WelcomeOptions{}},
+		{"another signer", false, func(in *invitation) { in.cfg.Signer = newSigner(t, r.suite) }, WelcomeOptions{}},
+		{"another suite", false, func(in *invitation) { in.welcome.CipherSuite = 1 }, WelcomeOptions{}},
+		{"secrets changed", false, func(in *invitation) { in.welcome.Secrets[0].Secrets.Ciphertext[9] ^= 1 }, WelcomeOptions{}},
+		{"group info changed", false, func(in *invitation) { in.welcome.EncryptedGroupInfo[9] ^= 1 }, WelcomeOptions{}},
+		{"another tree", false, func(in *invitation) { in.tree = mls.Marshal(r.follower.Tree()) }, WelcomeOptions{}},
+		{"no PSK", true, nil, WelcomeOptions{}},
+		{"wrong PSK", true, nil, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("guess")}}}},
+		{"continues nothing", false, nil, WelcomeOptions{From: other.members[0]}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := invite(t, r, c.psk)
+			if c.edit != nil {
+				c.edit(in)
+			}
+			if g, err := in.join(t, c.opt); err == nil {
+				t.Fatalf("joined at leaf %d", g.OwnLeaf())
+			}
+		})
+	}
+	for _, psk := range []bool{false, true} {
+		in := invite(t, r, psk)
+		if _, err := in.join(t, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := invite(t, r, false)
+	in.kp.Wipe()
+	if _, err := in.join(t, WelcomeOptions{}); err == nil {
+		t.Fatal("joined with a wiped key package")
+	}
+}
+
+func TestBrokenGroupInfoIsRefused(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	old := r.groupInfo()
+	oldTree := r.follower.Tree().Clone()
+	r.fill(4)
+	join := func(info *mls.GroupInfo, tree *mls.RatchetTree) error {
+		_, _, err := JoinExternal(newConfig(t, r.suite), info, tree, named("new"), ExternalOptions{}, r.now)
+		return err
+	}
+	resign := func(info *mls.GroupInfo) *mls.GroupInfo {
+		if err := info.Sign(r.member(info.Signer).cfg.Signer); err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree)
+	}{
+		{"no group info", func(*mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return nil, r.follower.Tree() }},
+		{"no tree", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return i, nil }},
+		{"an older tree", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return i, oldTree }},
+		{"signature", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.Signature[8] ^= 1
+			return i, r.follower.Tree()
+		}},
+		{"signed by another", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.Signer = 0
+			return i, r.follower.Tree()
+		}},
+		{"external key replaced by the server", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.Extensions = mls.Extensions{mls.ExternalPubExtension(must(newKeyPair(r.suite, newConfig(t, r.suite).Rand))(t).public)}
+			return i, r.follower.Tree()
+		}},
+		{"no external key", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.Extensions = nil
+			return resign(i), r.follower.Tree()
+		}},
+		{"external key of another suite", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.Extensions = mls.Extensions{mls.ExternalPubExtension(make([]byte, 32))}
+			return resign(i), r.follower.Tree()
+		}},
+		{"another suite", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.GroupContext.CipherSuite = 1
+			return resign(i), r.follower.Tree()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if join(c.edit(r.groupInfo())) == nil {
+				t.Fatal("joined")
+			}
+		})
+	}
+	if err := join(r.groupInfo(), r.follower.Tree().Clone()); err != nil {
+		t.Fatal(err)
+	}
+	// An old state is sound in itself; nobody in the group takes the commit.
+	_, commit, err := JoinExternal(newConfig(t, r.suite), old, oldTree, named("late"), ExternalOptions{}, r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.member(0).Process(commit, r.now); !errors.Is(err, mls.ErrEpoch) {
+		t.Fatalf("got %v, want ErrEpoch", err)
+	}
+}
+
+func TestResumptionSecretsAreBounded(t *testing.T) {
+	var s pskStore
+	first := bytes.Repeat([]byte{7}, 32)
+	s.addResumption([]byte("g"), 0, first)
+	kept := s.resumption[0].Secret
+	for e := range mls.Epoch(maxResumption) {
+		s.addResumption([]byte("g"), e+1, first)
+	}
+	if len(s.resumption) != maxResumption || s.resumption[0].Epoch != 1 || !bytes.Equal(kept, make([]byte, 32)) {
+		t.Fatalf("%d are kept", len(s.resumption))
+	}
+}
+
+// FuzzJoinWelcome gives the owner of a key package any Welcome and tree.
+func FuzzJoinWelcome(f *testing.F) {
+	r := newRoom(f, mls.P256AES128SHA256P256)
+	r.fill(3)
+	in := invite(f, r, true)
+	f.Add(mls.Marshal(in.welcome), in.tree)
+	f.Fuzz(func(t *testing.T, welcome, tree []byte) {
+		var w mls.Welcome
+		if mls.Unmarshal(welcome, &w) != nil {
+			return
+		}
+		var parsed *mls.RatchetTree
+		if len(tree) > 0 {
+			p, err := mls.ParseRatchetTree(r.suite, bytes.Clone(tree))
+			if err != nil {
+				return
+			}
+			parsed = p
+		}
+		g, err := JoinWelcome(in.cfg, &w, in.kp, parsed, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}, testNow)
+		if err == nil && g.OwnLeaf() != 3 {
+			t.Fatalf("joined at leaf %d", g.OwnLeaf())
+		}
+	})
+}
+
+// FuzzJoinExternal gives a joiner any GroupInfo, resigned by a member so that
+// what lies behind the signature is reached, and any tree.
+func FuzzJoinExternal(f *testing.F) {
+	r := newRoom(f, mls.P256AES128SHA256P256)
+	r.fill(3)
+	f.Add(mls.Marshal(r.groupInfo()), mls.Marshal(r.follower.Tree()))
+	signers := map[mls.LeafIndex]mls.Signer{}
+	for _, g := range r.members {
+		signers[g.OwnLeaf()] = g.cfg.Signer
+	}
+	cfg := newConfig(f, r.suite)
+	f.Fuzz(func(t *testing.T, b, treeBytes []byte) {
+		info := new(mls.GroupInfo)
+		if mls.Unmarshal(b, info) != nil || info.GroupContext.CipherSuite != r.suite {
+			return
+		}
+		tree, err := mls.ParseRatchetTree(r.suite, bytes.Clone(treeBytes))
+		if err != nil {
+			return
+		}
+		info.GroupContext.TreeHash = tree.TreeHash()
+		if s, ok := signers[info.Signer]; ok {
+			if err := info.Sign(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g, _, err := JoinExternal(cfg, info, tree, named("new"), ExternalOptions{}, testNow)
+		if err == nil && g.Epoch() != info.GroupContext.Epoch+1 {
+			t.Fatal("joined another epoch")
+		}
+	})
+}
