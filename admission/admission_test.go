@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,4 +336,30 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		Default()
 	}
+}
+
+// Rooms rule at the same time, under one policy.
+func TestRulingsDoNotDisturbEachOther(t *testing.T) {
+	p := Default()
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			req := good()
+			want := conclave.Admit
+			if i%2 == 1 {
+				req.Grade, want = conclave.GradeOpen, conclave.Refuse
+			}
+			for range 200 {
+				if r := p.Rule(req, now); r.Outcome != want {
+					t.Errorf("got %s", show(r))
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestADeeplyNestedPolicyIsReadOrRefused(t *testing.T) {
+	deep := "permit (principal, action, resource) when { " + strings.Repeat("(", 100_000) + "true" + strings.Repeat(")", 100_000) + " };"
+	_, _ = Load([]byte(deep), DefaultLevels()) // it must come back
 }

@@ -2,7 +2,7 @@
 
 import type { FromFrames as ToCore, ToFrames as FromCore } from "../core/port";
 import { Frames, type Frame, type Pipe } from "./frames";
-import type { ToFrames as FromPage, TransformOptions } from "./messages";
+import type { FromFrames as ToPage, ToFrames as FromPage, TransformOptions } from "./messages";
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -51,10 +51,18 @@ function attempt(refresh: () => Promise<unknown>): void {
   }
 }
 
-/** Passes frames until the stream is over. If the code fails, the stream ends: nothing passes any more. */
+/** Passes frames until the stream is over. A frame on which the code fails is dropped, and the page told once. */
 function run(transformer: RTCRtpScriptTransformer, pipe: Pipe): void {
+  let told = false;
   const stream = new TransformStream<Frame, Frame>({
-    transform: (frame, sink) => pipe.pass(frame, sink),
+    async transform(frame, sink) {
+      try {
+        await pipe.pass(frame, sink);
+      } catch {
+        if (!told) self.postMessage({ event: "failed", what: "frame" } satisfies ToPage);
+        told = true;
+      }
+    },
   });
   void transformer.readable
     .pipeThrough(stream)
