@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -22,6 +23,9 @@ const (
 	// the leg resumes. 100 legs that join at once bring each member 100 commits of 25 kB.
 	maxQueue      = 1024
 	maxQueueBytes = 16 << 20
+	// A leg sends a few messages a second; the burst is for its way in. Who sends more is ended: each costs the room work.
+	messageRate  = 50
+	messageBurst = 500
 )
 
 // conn is one signalling connection. Reading is done by the goroutine that serves the request, writing by one more; any
@@ -36,7 +40,19 @@ type conn struct {
 	out    chan []byte // nil says that the connection ends behind what is queued
 	queued atomic.Int64
 	ended  atomic.Bool // nothing is queued any more
+
+	now      func() time.Time
+	messages bucket // of the reading goroutine
 }
+
+// newConn returns the connection of socket; ctx is the server's life. The caller runs write, and kills the connection.
+func newConn(ctx context.Context, socket *websocket.Conn, address netip.Addr, now func() time.Time, log *slog.Logger) *conn {
+	c := &conn{socket: socket, address: address, log: log, out: make(chan []byte, maxQueue), now: now}
+	c.ctx, c.kill = context.WithCancel(ctx)
+	return c
+}
+
+var errTooMany = errors.New("server: more messages than a leg sends")
 
 // serveSignal is GET /v1/signal.
 func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
@@ -69,8 +85,7 @@ func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	socket.SetReadLimit(signal.MaxClientFrame)
-	c := &conn{socket: socket, address: address, log: s.cfg.Log, out: make(chan []byte, maxQueue)}
-	c.ctx, c.kill = context.WithCancel(s.ctx)
+	c := newConn(s.ctx, socket, address, s.now, s.cfg.Log)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -93,6 +108,9 @@ func (c *conn) read() (signal.Message, error) {
 		}
 		if kind != websocket.MessageText {
 			return nil, signal.ErrFrame
+		}
+		if !c.messages.take(messageRate, messageBurst, c.now()) {
+			return nil, errTooMany
 		}
 		m, err := signal.Decode(frame, signal.FromClient)
 		if err != nil {

@@ -402,6 +402,9 @@ func (r *room) decide(by roster.Leg, m *signal.Decide) error {
 	if m.Admit {
 		outcome = "admit"
 	}
+	if by.Role != conclave.RoleChair || by.Standing != roster.Member {
+		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"} // not worth a record
+	}
 	if err := r.record(audit.Record{Kind: audit.KindDecision, Leg: m.Leg, By: by.ID, Outcome: outcome}); err != nil {
 		return err
 	}

@@ -52,6 +52,11 @@ func (v *visitor) serve() {
 			v.conn.end(problemRequest)
 			return
 		}
+		if errors.Is(err, errTooMany) {
+			v.conn.log.Warn("signalling connection ended: it sends more than a leg does")
+			v.conn.end(problemTooMany)
+			return
+		}
 		if err != nil {
 			return
 		}

@@ -1,0 +1,360 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"conclave"
+	"conclave/identity"
+	"conclave/server"
+	"conclave/server/servertest"
+	"conclave/signal"
+)
+
+func TestMalformedFramesEndTheirConnectionAndDisturbNobody(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	for name, frame := range map[string]string{
+		"no JSON":            "hello",
+		"nothing":            "",
+		"another's message":  `{"type":"admitted","body":{}}`,
+		"an unknown type":    `{"type":"obey","body":{}}`,
+		"an unknown field":   `{"type":"join","body":{"rank":1}}`,
+		"a proven fact":      `{"type":"join","body":{"facts":[{"name":"network","value":"x","proven":true}]}}`,
+		"deep nesting":       `{"type":"join","body":{"facts":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}}`,
+		"a large small one":  `{"type":"renew","body":{` + strings.Repeat(" ", signal.MaxSmallFrame) + `}}`,
+		"a malformed hello":  `{"type":"hello","body":{"meeting":"x"}}`,
+		"an enter with both": `{"type":"enter","body":{"epoch":0,"commit":"AA==","tree":"AA==","group_info":"AA=="}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := connect(t, w)
+			r.admitted(b, m)
+			r.write(frame)
+			if e := expect[*signal.Ended](r); e.Reason.Code != "request_malformed" || e.Reason.Fix == "" {
+				t.Errorf("ended with %+v", e.Reason)
+			}
+			r.closed()
+		})
+	}
+	t.Run("a frame over the limit", func(t *testing.T) {
+		r := connect(t, w)
+		r.write(`{"type":"commit","body":{"epoch":0,"message":"` + strings.Repeat("A", signal.MaxClientFrame) + `"}}`)
+		r.closed()
+	})
+	t.Run("a binary frame", func(t *testing.T) {
+		r := connect(t, w)
+		r.socket.Write(t.Context(), websocket.MessageBinary, []byte(`{"type":"join","body":{}}`))
+		expect[*signal.Ended](r)
+	})
+	anna.noAlarm()
+	alike(t, anna)
+}
+
+func TestMessagesOutOfTurnAreAnsweredAndChangeNothing(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	failed := func(r *raw, of, code string) {
+		t.Helper()
+		if f := expect[*signal.Failed](r); f.Of != of || f.Reason.Code != code {
+			t.Errorf("%s: failed %+v, want %s", of, f, code)
+		}
+	}
+	r := connect(t, w)
+	for _, early := range []signal.Message{&signal.Join{}, &signal.Renew{}, &signal.Leave{}, &signal.State{}, &signal.Decide{},
+		&signal.Enter{GroupInfo: []byte{1}, Commit: []byte{1}}, &signal.Commit{Message: []byte{1}}, &signal.Remove{Reason: "other"}} {
+		r.send(early)
+		failed(r, early.Type(), "out_of_turn")
+	}
+	r.admitted(b, m)
+	r.hello(b, m)
+	failed(r, "hello", "out_of_turn")
+	r.send(&signal.Join{})
+	failed(r, "join", "out_of_turn")
+	// Admitted, but no member: no keys, no say.
+	r.send(&signal.Commit{Message: []byte{1}, GroupInfo: []byte{1}})
+	failed(r, "commit", "out_of_turn")
+	r.send(&signal.Remove{Leg: anna.leg("anna"), Reason: "other"})
+	failed(r, "remove", "not_chair")
+	r.send(&signal.Decide{Leg: anna.leg("anna"), Admit: true})
+	failed(r, "decide", "not_chair")
+	r.send(&signal.Enter{Epoch: 0, GroupInfo: []byte{1}, Commit: []byte{1}})
+	failed(r, "enter", "commit_refused")
+	r.send(&signal.Proposal{Message: []byte{1}})
+	failed(r, "proposal", "out_of_turn")
+	r.send(&signal.Media{Ufrag: "abcd", Password: strings.Repeat("p", 22), Fingerprint: make([]byte, 32), ServerFingerprint: make([]byte, 32), Opus: 111, VP8: 96})
+	failed(r, "media", "media_refused")
+	// A wrong epoch is not refused but told the right one.
+	r.send(&signal.Enter{Epoch: 7, GroupInfo: []byte{1}, Commit: []byte{1}})
+	if s := expect[*signal.Stale](r); s.Group == nil || s.Epoch != 0 {
+		t.Errorf("stale %+v", s)
+	}
+	r.send(&signal.Leave{})
+	if e := expect[*signal.Ended](r); e.Reason.Code != "left" {
+		t.Errorf("ended %+v", e)
+	}
+	alike(t, anna)
+	anna.noAlarm()
+}
+
+func TestAHelloForAnotherServerOrMeetingIsRefused(t *testing.T) {
+	w := servertest.Start(t)
+	a := w.Enrol("anna")
+	m := w.OpenMeeting("anna")
+	for name, sign := range map[string]func(r *raw) []byte{
+		"another host":    func(r *raw) []byte { return a.Sign(signal.HelloContent(r.nonce, m, "evil.example:443")) },
+		"another meeting": func(r *raw) []byte { return a.Sign(signal.HelloContent(r.nonce, conclave.MeetingID{1}, w.Host)) },
+		"another nonce":   func(r *raw) []byte { return a.Sign(signal.HelloContent(make([]byte, 32), m, w.Host)) },
+		"another key":     func(r *raw) []byte { return w.NewDevice().Sign(signal.HelloContent(r.nonce, m, w.Host)) },
+		"nothing":         func(r *raw) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := connect(t, w)
+			r.send(&signal.Hello{Meeting: m, Statement: a.Statement, Signature: sign(r)})
+			if f := expect[*signal.Refused](r); f.Reasons[0].Code != "hello_signature" || f.Again {
+				t.Errorf("refused %+v", f)
+			}
+			r.closed()
+		})
+	}
+}
+
+// strangersView is all that a connection tells until it ends, without nonces and times.
+func strangersView(t *testing.T, w *servertest.World, d *servertest.Device, m conclave.MeetingID) string {
+	t.Helper()
+	r := connect(t, w)
+	r.hello(d, m)
+	var out strings.Builder
+	for {
+		msg := r.next()
+		if msg == nil {
+			return out.String()
+		}
+		out.Write(signal.Encode(msg))
+		out.WriteByte('\n')
+		if _, ok := msg.(*signal.Line); ok {
+			r.send(&signal.Join{})
+		}
+	}
+}
+
+func TestAStrangerLearnsNothingOfAMeeting(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	restricted := w.OpenMeetingWith(identity.Meeting{Title: "Tangerine", Level: 2, Chair: "anna", Door: identity.DoorChair})
+	over := w.OpenMeeting("anna")
+	running := w.OpenMeeting("anna")
+	come(t, w, a, "anna", running).in()
+	come(t, w, a, "anna", restricted).in()
+	adminPost(t, w, "/meetings/"+over.Text()+"/end", "{}")
+	none := conclave.MeetingID{42}
+
+	views := map[string]string{}
+	for name, d := range map[string]*servertest.Device{"ben, not invited": b, "nobody": unknown(w, ""), "one who says to be anna": unknown(w, "anna")} {
+		want := strangersView(t, w, d, none)
+		views[name] = want
+		for what, m := range map[string]conclave.MeetingID{"a restricted meeting": restricted, "one that is over": over, "one that runs": running} {
+			if got := strangersView(t, w, d, m); got != want {
+				t.Errorf("%s can tell %s from none:\n%s\n%s", name, what, got, want)
+			}
+		}
+		if strings.Contains(want, "Tangerine") || strings.Contains(want, "RESTRICTED") || strings.Contains(want, "anna") {
+			t.Errorf("%s is told %s", name, want)
+		}
+	}
+	if views["nobody"] != views["one who says to be anna"] {
+		t.Errorf("a forged statement tells who is known:\n%s\n%s", views["nobody"], views["one who says to be anna"])
+	}
+	// Every route says the same of every pointer.
+	for _, path := range []string{"/m/%s", "/v1/meetings/%s", "/meetings/%s", "/v1/signal?m=%s"} {
+		first := get(t, w, fmt.Sprintf(path, none.Text()))
+		for _, m := range []conclave.MeetingID{restricted, over, running} {
+			if got := get(t, w, fmt.Sprintf(path, m.Text())); got != first {
+				t.Errorf("%s tells meetings apart", path)
+			}
+		}
+	}
+	// And the log names nobody.
+	for _, word := range []string{"anna", "ben", "Tangerine", running.Text(), "127.0.0.1:5"} {
+		if strings.Contains(w.Log(), word) {
+			t.Errorf("the log holds %q", word)
+		}
+	}
+}
+
+// unknown is a device with a statement that nobody signed.
+func unknown(w *servertest.World, person string) *servertest.Device {
+	d := w.NewDevice()
+	d.Statement = forgedStatement(w.Organisation.ID, conclave.PersonID(person), d.Point)
+	return d
+}
+
+func get(t *testing.T, w *servertest.World, path string) string {
+	t.Helper()
+	resp, err := http.Get(w.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return fmt.Sprint(resp.StatusCode, resp.Header.Get("Content-Type"), string(b))
+}
+
+func TestAThousandJoinsASecondFromOneAddress(t *testing.T) {
+	limits := server.DefaultLimits()
+	limits.Rate, limits.Burst, limits.PerAddress = 20, 60, 50
+	w := servertest.StartWith(t, servertest.Options{Limits: limits})
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	alike(t, anna, ben)
+	before := heap()
+	var turned, taken atomic.Int32
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range 20 {
+		wg.Go(func() {
+			for range 100 {
+				c, err := dialRaw(w)
+				if err != nil {
+					turned.Add(1)
+					continue
+				}
+				taken.Add(1)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				_, frame, err := c.Read(ctx)
+				if err == nil {
+					if ch, err := signal.Decode(frame, signal.FromServer); err == nil {
+						nonce := ch.(*signal.Challenge).Nonce
+						hello := &signal.Hello{Meeting: m, Statement: a.Statement, Signature: a.Sign(signal.HelloContent(nonce, m, "x"))}
+						c.Write(ctx, websocket.MessageText, signal.Encode(hello))
+						c.Read(ctx)
+					}
+				}
+				cancel()
+				c.CloseNow()
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	t.Logf("%d taken, %d turned away in %v (%.0f a second)", taken.Load(), turned.Load(), took, 2000/took.Seconds())
+	if most := int32(limits.Burst + limits.Rate*took.Seconds() + 1); taken.Load() > most {
+		t.Errorf("%d connections were taken, at most %d allowed", taken.Load(), most)
+	}
+	if after := heap(); after > before+8<<20 {
+		t.Errorf("%d kB were kept", (after-before)>>10)
+	}
+	// The others have noticed nothing.
+	anna.SetState(signal.State{Hand: true})
+	wait(t, "anna's hand", 2*time.Second, func() bool { return strings.Contains(ben.lastRoster(), `"hand":true`) })
+	anna.noAlarm()
+	ben.noAlarm()
+	resp, err := http.Get(w.URL + "/v1/signal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct{ Problem conclave.Problem }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusTooManyRequests || answer.Problem.Code != "too_many" || answer.Problem.Fix != "wait_a_minute" {
+		t.Errorf("turned away with %d %+v", resp.StatusCode, answer)
+	}
+}
+
+func (g *guest) lastRoster() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := len(g.events) - 1; i >= 0; i-- {
+		if r := g.events[i].Roster; r != nil {
+			b, _ := json.Marshal(r)
+			return string(b)
+		}
+	}
+	return ""
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestASilentConnectionEndsByItself(t *testing.T) {
+	w := servertest.Start(t)
+	began := time.Now()
+	r := connect(t, w)
+	r.closed()
+	if took := time.Since(began); took > 12*time.Second || took < 5*time.Second {
+		t.Errorf("ended after %v", took)
+	}
+}
+
+func TestAClientThatSendsWithoutEndIsEnded(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	r := connect(t, w)
+	r.admitted(b, m)
+	go func() {
+		for range 5000 {
+			if r.socket.Write(context.Background(), websocket.MessageText, signal.Encode(&signal.Decide{})) != nil {
+				return
+			}
+		}
+	}()
+	if e := expect[*signal.Ended](r); e.Reason.Code != "too_many" {
+		t.Errorf("ended with %+v", e)
+	}
+	r.closed()
+	if n := len(w.Records()); n > 30 {
+		t.Errorf("it made us write %d records", n)
+	}
+	alike(t, anna)
+}
+
+func TestNoGoroutineOutlivesTheServer(t *testing.T) {
+	before := runtime.NumGoroutine()
+	func() {
+		w := servertest.Start(t)
+		a, b := w.Enrol("anna"), w.Enrol("ben")
+		m := w.OpenMeeting("anna", "ben")
+		anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+		alike(t, anna, ben)
+		connect(t, w)
+		anna.cancel()
+		ben.cancel()
+		<-anna.done
+		<-ben.done
+		anna.done <- nil
+		ben.done <- nil
+		w.Stop()
+	}()
+	http.DefaultClient.CloseIdleConnections()
+	var stacks bytes.Buffer
+	for range 100 {
+		if runtime.NumGoroutine() <= before+2 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	buf := make([]byte, 1<<20)
+	stacks.Write(buf[:runtime.Stack(buf, true)])
+	t.Errorf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks.String())
+}
