@@ -58,6 +58,7 @@ func newForwarder(s *SFU) *forwarder {
 		rooms:   make([]*Room, 0, 64),
 		scratch: make([]byte, 0, maxDatagram),
 		gather:  gatherer{longest: s.config.MaxGather},
+		budget:  resendBudget,
 	}
 	all := make([]byte, receiveSlots*maxDatagram)
 	for i := range f.buffers {

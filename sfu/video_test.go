@@ -154,8 +154,7 @@ func TestLostVideoIsSentAgainOnBothHops(t *testing.T) {
 	up, down := newLossy(t), newLossy(t)
 	var lost atomic.Int32
 	a := h.enterLossy(1, seeing, up)
-	var b *guest
-	b = h.enterLossy(2, mic, down)
+	b := h.enterLossy(2, mic, down)
 	cam := slot.Slot{Kind: slot.Camera}
 	a.film(t, slot.Camera, 0, 40)
 	h.eventually("video flows", func() bool { return len(b.packets(cam)) > 20 })
