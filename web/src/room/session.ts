@@ -226,8 +226,7 @@ export class Session {
         if (event.identity && this.#link.meeting) this.open();
         return;
       case "enrolled":
-        this.enrolling.value = false;
-        this.#core.send({ do: "identify" });
+        this.enrolling.value = false; // who it is, follows
         return;
       case "enrol_failed":
         this.enrolling.value = false;
@@ -256,12 +255,14 @@ export class Session {
       case "failed":
         return this.#failed(event.failed.of, event.failed.reason);
       case "media_wanted":
-        this.#retries = 0;
         void this.#openMedia(event.media);
         return;
       case "media_ready":
         this.mediaUp.value = true;
         this.#media.ready();
+        this.#clock.after(30_000, () => {
+          if (this.mediaUp.value) this.#retries = 0;
+        });
         return;
       case "opened":
         return this.#opened(event.opened.kind, event.opened.slot, event.opened.leaf);
@@ -379,17 +380,17 @@ export class Session {
       const media = await this.#media.open(wanted);
       if (this.#wanted === wanted && !this.stopped.value) this.#core.send({ do: "media", media });
     } catch {
-      this.#note({ what: "failed", problem: { code: "media_path", fix: "reload_page" } });
+      this.#note({ what: "failed", problem: { code: "media_path", fix: "reload" } });
     }
   }
 
-  /** The path broke under a core that thinks all is well: make another, less and less often. */
+  /** The path broke under a core that thinks all is well: ask for another, less and less often. */
   #broken(): void {
     this.mediaUp.value = false;
     const wanted = this.#wanted;
     if (!wanted || this.state.value.state !== "in" || this.stopped.value) return;
     this.#clock.after(Math.min(8000, 500 * 2 ** this.#retries++), () => {
-      if (this.#wanted === wanted && this.state.value.state === "in") void this.#openMedia(wanted);
+      if (this.#wanted === wanted && this.state.value.state === "in") this.#core.send({ do: "restart" });
     });
   }
 

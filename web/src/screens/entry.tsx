@@ -58,7 +58,7 @@ export function Enrol({ app }: { app: App }) {
         <ul class="points">
           {w.enrol.points.map((point, i) => (
             <li>
-              <Icon name={(["key", "check", "x"] as const)[i] ?? "check"} />
+              <Icon name={(["key", "lock", "check"] as const)[i] ?? "check"} />
               <span>{fill(point, { organisation })}</span>
             </li>
           ))}

@@ -25,6 +25,7 @@ export function People({ app, onClose, onMember, onCode }: Props) {
         <Icon name="x" size={18} />
         {w.close}
       </button>
+      <div class="scroll" tabIndex={0} role="group" aria-label={w.room.people}>
       {session.guests.value.length > 0 && (
         <section class="door" data-testid="door">
           <h2>
@@ -47,6 +48,7 @@ export function People({ app, onClose, onMember, onCode }: Props) {
           ))}
         </ul>
       </section>
+      </div>
       <Code app={app} onCode={onCode} />
     </aside>
   );
@@ -59,11 +61,15 @@ function AtDoor({ app, guest }: { app: App; guest: Guest }) {
   const facts = (guest.facts ?? []).filter((f) => ["network", "headset", "alone", "country"].includes(f.name));
   return (
     <li data-testid="guest" data-leg={guest.leg}>
-      <div>
+      <div class="name">
         <b>{guest.name}</b>
-        <p>{guest.unit}</p>
+        <p class="num">
+          {guest.unit} · {stopwatch(secondsSince(guest.since))}
+        </p>
+      </div>
+      <div class="facts">
         <p>
-          {w.grades[guest.grade].name}: {w.grades[guest.grade].short}. {w.assurances[guest.assurance] ?? ""}.
+          <b>{w.grades[guest.grade].name}</b> · {w.grades[guest.grade].short} · {w.assurances[guest.assurance] ?? ""}
         </p>
         {facts.map((fact) => {
           const text = factText(fact);
@@ -73,7 +79,6 @@ function AtDoor({ app, guest }: { app: App; guest: Guest }) {
             </p>
           );
         })}
-        <p class="num quiet">{stopwatch(secondsSince(guest.since))}</p>
       </div>
       <span class="act">
         <button class="btn sm primary" type="button" disabled={busy} aria-label={fill(w.room.admitName, { name: guest.name })} onClick={() => session.decide(guest.leg, true)} data-testid="admit">

@@ -47,7 +47,7 @@ export function Stage({ app, onPeople }: { app: App; onPeople: () => void }) {
           </div>
         </div>
       )}
-      <div class="strip" role="group" aria-label={w.room.inTheRoom} tabIndex={strip.length > 4 ? 0 : -1}>
+      <div class="strip" role="group" aria-label={w.room.inTheRoom} tabIndex={0}>
         {strip.map((place) => {
           const member = of(place.leaf);
           return member && <Tile key={member.leg} app={app} member={member} place={place} />;

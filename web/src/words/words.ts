@@ -47,13 +47,14 @@ export function list(names: readonly string[]): string {
   return new Intl.ListFormat(language.value, { type: "conjunction" }).format(names);
 }
 
-/** A point in time as hours and minutes, in the person's own zone. */
+/** A point in time as hours and minutes of a whole day, in the person's own zone. */
 export function clockTime(time: Date): string {
-  return new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit" }).format(time);
+  return new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(time);
 }
 
 export function day(time: Date): string {
-  return new Intl.DateTimeFormat(language.value, { day: "numeric", month: "long", year: "numeric" }).format(time);
+  const locale = language.value === "en" ? "en-GB" : language.value;
+  return new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: "numeric" }).format(time);
 }
 
 /** A span of seconds, short: "26 s", "1:05 min". */
