@@ -110,6 +110,8 @@ export class Page {
     this.name = name;
     this.browser = browser;
     this.log = [];
+    // The room asks before it is left by closing the page; Playwright answers by itself.
+    if (browser === "firefox") page.on("dialog", (d) => d.accept().catch(() => {}));
     page.on("console", (m) => this.log.push(`${m.type()}: ${m.text()}`));
     page.on("pageerror", (e) => this.log.push(`error: ${e.stack ?? e.message}`));
   }

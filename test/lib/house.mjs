@@ -1,5 +1,5 @@
 // A server with an organisation, and how people come into its meetings.
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import http from "node:http";
 import { createInterface } from "node:readline";
@@ -31,6 +31,7 @@ export class House {
     const house = new House();
     house.network = await Network.make();
     house.data = join(house.network.folder, "data");
+    execFileSync(process.env.TMP_INIT ?? join(root, "bin/conclave"), ["init", "--data", house.data]);
     await house.start();
     for (const person of Object.values(people)) await house.admin("POST", "/people", person);
     return house;
@@ -39,7 +40,7 @@ export class House {
   /** Starts the server, on the data that an earlier start left. Returns once it answers. */
   async start() {
     const began = Date.now();
-    this.process = this.network.server.spawn(join(root, "bin/conclaved"), ["--data", this.data, "--listen", `${serverAddress}:${port}`, "--media", `${serverAddress}:7000`, "--host", `localhost:${port}`]);
+    this.process = this.network.server.spawn(join(root, "bin/conclaved"), ["--data", this.data, "--listen", `${serverAddress}:${port}`, "--media", `${serverAddress}:7000`, "--public-host", `localhost:${port}`, "--insecure-http"]);
     const child = this.process;
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (d) => this.log.push(String(d)));
     for (;;) {
