@@ -152,3 +152,24 @@ func ProposeAdd(cfg Config, groupID mls.GroupID, epoch mls.Epoch, kp *KeyPackage
 	}
 	return mls.Marshal(&mls.Message{Public: &mls.PublicMessage{Content: a.Content, Auth: a.Auth}}), nil
 }
+
+// ProposeJoin builds the proposal by which the owner of kp asks to be added to
+// a group, an encoded MLSMessage (RFC 9420, Section 12.1.8). Members commit it
+// by reference if their application lets them; the Welcome then answers kp.
+// cfg must have the signer of kp.
+func ProposeJoin(cfg Config, kp *KeyPackageSecrets, group *mls.GroupContext) ([]byte, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if kp.Package.CipherSuite != group.CipherSuite || !bytes.Equal(cfg.Signer.Public(), kp.Package.LeafNode.SignatureKey) {
+		return nil, errors.New("member: propose: key package is of another cipher suite or signer")
+	}
+	a := &mls.AuthenticatedContent{WireFormat: mls.WirePublicMessage, Content: mls.FramedContent{
+		GroupID: group.GroupID, Epoch: group.Epoch, Sender: mls.Sender{Type: mls.SenderNewMemberProposal},
+		ContentType: mls.ContentProposal, Proposal: &mls.Add{KeyPackage: kp.Package},
+	}}
+	if err := a.Sign(cfg.Signer, nil); err != nil {
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	return mls.Marshal(&mls.Message{Public: &mls.PublicMessage{Content: a.Content, Auth: a.Auth}}), nil
+}
