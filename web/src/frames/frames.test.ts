@@ -143,6 +143,21 @@ test("video carries a prefix that says nothing but whether a key frame begins", 
   }
 });
 
+test("a still screen is there while it is told to be, and gone when it is not", async () => {
+  const [a, b] = [new End(), new End()];
+  const [from, to] = [a.frames.send("screen", () => {}), b.frames.receive("screen", 0, () => {})];
+  await a.epoch(1, 0, [0, 5]);
+  await b.epoch(1, 5, [0, 5]);
+  await b.frames.follow({ slots: { audio: [], camera: [], screen: [0], crowded: false } });
+  await one(to, await one(from, sound(), "key"), "key");
+  b.now = 9_000;
+  b.frames.tick();
+  assert.deepEqual(b.opened(), ["screen 0 0"]);
+  await b.frames.follow({ slots: { audio: [], camera: [], screen: [-1], crowded: false } });
+  b.frames.tick();
+  assert.deepEqual(b.opened(), ["screen 0 0", "screen 0 -1"]);
+});
+
 test("frames do not open in a slot of another kind", async () => {
   const [a, b] = [new End(), new End()];
   const [from, to] = [a.frames.send("camera", () => {}), b.frames.receive("screen", 0, () => {})];

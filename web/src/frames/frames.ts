@@ -38,8 +38,9 @@ export interface Surroundings {
 /** How long (ms) a frame of an epoch that is not known yet is held, and how many in a slot. */
 const patience = 500;
 const heldAtMost = 32;
-/** A slot in which nothing opened for so long (ms) is empty. */
+/** A slot in which nothing opened for so long (ms) is empty. A still screen rests longer, while it is told to be there. */
 const silence = 2000;
+const stillness = 10_000;
 /** How long (ms) a slot may disagree with what the core was told: the news and the frames travel on different roads. */
 const disagreement = 3000;
 /** Frames that do not open within this time (ms) before they are told of: one can be an accident of a changing slot. */
@@ -267,7 +268,8 @@ class ReceivePipe implements Pipe {
   tick(): void {
     const now = this.#around.now();
     this.#held = this.#held.filter((one) => now < one.until);
-    if (this.#leaf >= 0 && now - this.#last >= silence) this.#tell(-1);
+    const rests = this.#kind !== "microphone" && this.#owner() === this.#leaf;
+    if (this.#leaf >= 0 && now - this.#last >= (rests ? stillness : silence)) this.#tell(-1);
   }
 
   async #try(frame: Frame, until: number, sink: Sink): Promise<void> {
