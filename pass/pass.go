@@ -6,9 +6,10 @@
 // The package signs and verifies; it knows no clock, no network and no X.509, and is small enough for a browser.
 // It does not decide who gets a pass (package admission), nor keep keys (package identity).
 //
-// Encodings are deterministic: one version octet, fields in a fixed order with their lengths, and the signature last.
-// Each signature covers a label of its own, so that nothing signed in one place means anything in another. Times are
-// whole seconds since 1970, UTC. The formats are described in docs/protocol.md.
+// Encodings are deterministic: one version octet, fields in the order of the types below, and the signature last. Texts and
+// keys stand behind their length in one octet, times are seconds since 1970 in eight, levels and the like take one, ids,
+// hashes and signatures (64) have fixed sizes. A signature covers a label of its own kind and all before it, so that nothing
+// signed in one place means anything in another.
 package pass
 
 import (
