@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -317,6 +316,10 @@ func (s *session) arrive(a arrival) {
 	case *signal.Passes:
 		s.passes(m)
 	case *signal.Ended:
+		if s.leaving {
+			s.finish(StateEnded, nil)
+			return
+		}
 		s.finish(StateEnded, &m.Reason)
 	case *signal.Failed:
 		s.unable(m)
@@ -453,5 +456,3 @@ func problemOf(err error, code, fix string) conclave.Problem {
 	}
 	return conclave.Problem{Code: code, Fix: fix}
 }
-
-var _ slog.LogValuer = conclave.LegID{}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/identity"
+)
+
+const (
+	defaultData   = "data"
+	defaultServer = "http://localhost:8080"
+	// organisationDir holds the organisation's keys in the data folder, adminSocket is where a running server listens for
+	// its administrator; both are conclaved's.
+	organisationDir = "organisation"
+	adminSocket     = "admin.sock"
+)
+
+// admin asks a running server over its socket, which only its own user can open.
+type admin struct {
+	http   *http.Client
+	socket string
+}
+
+func newAdmin(data string) *admin {
+	socket := filepath.Join(data, adminSocket)
+	var d net.Dialer
+	return &admin{socket: socket, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
+	}}}
+}
+
+// maxAnswer bounds what the server answers; a meeting of a thousand people is far below.
+const maxAnswer = 4 << 20
+
+// ask sends body (nil: GET) and decodes the answer into out, which may be nil.
+func (a *admin) ask(ctx context.Context, path string, body, out any) error {
+	method, reader := http.MethodGet, io.Reader(nil)
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		method, reader = http.MethodPost, bytes.NewReader(b)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, reader)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := a.http.Do(request)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return codedError{exitUnreachable, fmt.Errorf("no server answers at %s: start conclaved first, or give its data folder with --data", a.socket)}
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		var failed struct {
+			Problem conclave.Problem `json:"problem"`
+		}
+		if json.Unmarshal(answer, &failed) == nil && failed.Problem.Code != "" {
+			return failed.Problem
+		}
+		return fmt.Errorf("the server answers %s", response.Status)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return errors.New("the server answers what this version does not understand: use the conclave of the same version")
+	}
+	return nil
+}
+
+type initOptions struct{ data, id, name string }
+
+var initCommand = command{
+	name: "init", usage: "[--id ORGANISATION] [--name NAME] [--data DIR]",
+	about: "makes an organisation's keys",
+	flags: func(f *flag.FlagSet) any {
+		o := new(initOptions)
+		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
+		f.StringVar(&o.id, "id", "conclave.example", "the organisation's `name` in DNS, for instance ministry.example")
+		f.StringVar(&o.name, "name", "Example Organisation", "the organisation's `name` for people")
+		return o
+	},
+	run: func(_ context.Context, k *call) error {
+		o := k.options.(*initOptions)
+		dir := filepath.Join(o.data, organisationDir)
+		made, err := identity.NewOrganisation(dir, conclave.OrganisationID(o.id), o.name, rand.Reader, time.Now())
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(k.stdout, "made %s (%s) in %s\nMove %s to a medium that is kept under lock: whoever has it is the organisation.\n",
+			made.Name, made.ID, dir, filepath.Join(dir, identity.RootFile))
+		return nil
+	},
+}
+
+type personOptions struct{ data, name, unit string }
+
+var personAdd = command{
+	name: "person add", usage: "ID --name NAME [--unit UNIT] [--data DIR]",
+	about: "enters a person, or changes name and unit",
+	flags: func(f *flag.FlagSet) any {
+		o := new(personOptions)
+		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
+		f.StringVar(&o.name, "name", "", "the person's `name`, shown to others")
+		f.StringVar(&o.unit, "unit", "", "the person's `unit`, shown beside the name")
+		return o
+	},
+	run: func(ctx context.Context, k *call) error {
+		o := k.options.(*personOptions)
+		if o.name == "" {
+			return usageError{"a person needs --name"}
+		}
+		if err := newAdmin(o.data).addPerson(ctx, k.args[0], o.name, o.unit); err != nil {
+			return err
+		}
+		fmt.Fprintf(k.stdout, "entered %s (%s)\n", o.name, k.args[0])
+		return nil
+	},
+}
+
+func (a *admin) addPerson(ctx context.Context, id, name, unit string) error {
+	return a.ask(ctx, "/people", map[string]string{"id": id, "name": name, "unit": unit}, nil)
+}
+
+type meetingOptions struct{ data, server, title, level, chair, people, door string }
+
+var meetingOpen = command{
+	name: "meeting open", usage: "--title TITLE --chair ID --people ID,ID [--level LEVEL] [--door invited|chair] [--data DIR]",
+	about: "opens a meeting and prints its address",
+	flags: func(f *flag.FlagSet) any {
+		o := new(meetingOptions)
+		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
+		f.StringVar(&o.server, "server", defaultServer, "the `address` under which people reach the server")
+		f.StringVar(&o.title, "title", "", "the meeting's `title`, told to those who are let in")
+		f.StringVar(&o.level, "level", "OPEN", "the meeting's `level`, by the organisation's name for it")
+		f.StringVar(&o.chair, "chair", "", "`id` of the chair")
+		f.StringVar(&o.people, "people", "", "`ids` of the invited, with commas between")
+		f.StringVar(&o.door, "door", "invited", "who is let in: `invited`, or chair for those whom the chair admits one by one")
+		return o
+	},
+	run: func(ctx context.Context, k *call) error {
+		o := k.options.(*meetingOptions)
+		if o.title == "" || o.chair == "" {
+			return usageError{"a meeting needs --title and --chair"}
+		}
+		people := strings.FieldsFunc(o.people, func(r rune) bool { return r == ',' || r == ' ' })
+		pointer, err := newAdmin(o.data).openMeeting(ctx, o.title, o.level, o.chair, people, o.door)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(k.stdout, address(o.server, pointer))
+		return nil
+	},
+}
+
+func (a *admin) openMeeting(ctx context.Context, title, level, chair string, people []string, door string) (conclave.MeetingID, error) {
+	var m struct {
+		Pointer conclave.MeetingID `json:"pointer"`
+	}
+	if people == nil {
+		people = []string{}
+	}
+	err := a.ask(ctx, "/meetings", map[string]any{"title": title, "level": level, "chair": chair, "people": people, "door": door}, &m)
+	return m.Pointer, err
+}
+
+// address returns a meeting's address without anybody's token.
+func address(server string, pointer conclave.MeetingID) string {
+	return strings.TrimSuffix(server, "/") + "/m/" + pointer.Text()
+}
+
+// pointerOf reads a pointer, or a link with one.
+func pointerOf(text string) (conclave.MeetingID, error) {
+	if u, err := url.Parse(text); err == nil {
+		if _, p, ok := strings.Cut(u.Path, "/m/"); ok {
+			text = p
+		}
+	}
+	id, err := conclave.ParseMeetingID(text)
+	if err != nil {
+		return id, usageError{"a meeting is named by its link, or by the 22 characters behind /m/ in it"}
+	}
+	return id, nil
+}
+
+func dataFlag(f *flag.FlagSet) any {
+	data := new(string)
+	f.StringVar(data, "data", defaultData, "the server's data `folder`")
+	return data
+}
+
+var meetingShow = command{
+	name: "meeting show", usage: "MEETING [--data DIR]",
+	about: "shows a meeting as JSON, with its room if it is running",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		id, err := pointerOf(k.args[0])
+		if err != nil {
+			return err
+		}
+		var m json.RawMessage
+		if err := newAdmin(*k.options.(*string)).ask(ctx, "/meetings/"+id.Text(), nil, &m); err != nil {
+			return err
+		}
+		var out bytes.Buffer
+		if err := json.Indent(&out, m, "", "  "); err != nil {
+			return err
+		}
+		fmt.Fprintln(k.stdout, out.String())
+		return nil
+	},
+}
+
+var meetingEnd = command{
+	name: "meeting end", usage: "MEETING [--data DIR]",
+	about: "ends a meeting for all",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		id, err := pointerOf(k.args[0])
+		if err != nil {
+			return err
+		}
+		if err := newAdmin(*k.options.(*string)).ask(ctx, "/meetings/"+id.Text()+"/end", struct{}{}, nil); err != nil {
+			return err
+		}
+		fmt.Fprintln(k.stdout, "ended")
+		return nil
+	},
+}
+
+type linkOptions struct{ data, server, person string }
+
+var linkCommand = command{
+	name: "link", usage: "MEETING --person ID [--server URL] [--data DIR]",
+	about: "prints a personal link, good for one device within a day",
+	flags: func(f *flag.FlagSet) any {
+		o := new(linkOptions)
+		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
+		f.StringVar(&o.server, "server", defaultServer, "the `address` under which people reach the server")
+		f.StringVar(&o.person, "person", "", "`id` of the person")
+		return o
+	},
+	run: func(ctx context.Context, k *call) error {
+		o := k.options.(*linkOptions)
+		if o.person == "" {
+			return usageError{"a link needs --person: it is personal"}
+		}
+		id, err := pointerOf(k.args[0])
+		if err != nil {
+			return err
+		}
+		link, err := newAdmin(o.data).link(ctx, o.server, id, o.person)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(k.stdout, link)
+		return nil
+	},
+}
+
+// link makes a personal link: the token and the root's pin stand in the fragment, which no browser sends to a server.
+func (a *admin) link(ctx context.Context, server string, meeting conclave.MeetingID, person string) (string, error) {
+	var m struct {
+		Token    string `json:"token"`
+		RootHash string `json:"root_hash"`
+	}
+	if err := a.ask(ctx, "/links", map[string]string{"person": person}, &m); err != nil {
+		return "", err
+	}
+	return address(server, meeting) + "#e=" + m.Token + "&r=" + m.RootHash, nil
+}

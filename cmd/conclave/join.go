@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"conclave"
+	"conclave/endpoint"
+	"conclave/endpoint/device"
+	"conclave/endpoint/headless"
+	"conclave/signal"
+)
+
+type joinOptions struct {
+	key, name, play, video, record string
+	json, loop                     bool
+	stay                           time.Duration
+}
+
+var joinCommand = command{
+	name: "join", usage: "LINK --key FILE [--play FILE] [--video FILE] [--loop] [--record DIR] [--for TIME] [--json]",
+	about: "joins a meeting without a face: plays, records, and prints what happens",
+	flags: func(f *flag.FlagSet) any {
+		o := new(joinOptions)
+		f.StringVar(&o.key, "key", "", "the device's key `file`; made by enrolling if the link can")
+		f.StringVar(&o.key, "device", "", "the same as --key")
+		f.StringVar(&o.name, "name", defaultDevice(), "what to call the device when it enrols")
+		f.StringVar(&o.play, "play", "", "sound `file` to play: .ogg (Opus) or .wav; without, sealed silence is sent")
+		f.StringVar(&o.video, "video", "", "video `file` to show: .ivf (VP8)")
+		f.BoolVar(&o.loop, "loop", false, "play again from the beginning at the end")
+		f.StringVar(&o.record, "record", "", "`folder` to record into, a file for each speaker")
+		f.DurationVar(&o.stay, "for", 0, "leave after so long in the meeting, for instance 30s")
+		f.BoolVar(&o.json, "json", false, "print JSON lines")
+		return o
+	},
+	run: func(ctx context.Context, k *call) error { return k.options.(*joinOptions).run(ctx, k) },
+}
+
+func (o *joinOptions) run(ctx context.Context, k *call) error {
+	if o.key == "" {
+		return usageError{"joining needs --key: the file of this device's key"}
+	}
+	link, err := parseLink(k.args[0])
+	if err != nil {
+		return err
+	}
+	d, err := loadDevice(ctx, link, o.key, o.name)
+	if err != nil {
+		return err
+	}
+	cfg, err := o.config(link, d)
+	if err != nil {
+		return err
+	}
+	out := newPrinter(k.stdout, o.json)
+	leg := &leg{emit: out.event, stay: o.stay, shown: signal.State{Camera: cfg.Video != nil}}
+	if o.record != "" {
+		if leg.recorder, err = headless.NewRecorder(o.record); err != nil {
+			return err
+		}
+		cfg.Heard = leg.recorder.Frame
+	}
+	err = leg.run(ctx, cfg)
+	if leg.recorder != nil {
+		err = errors.Join(err, leg.recorder.Close())
+	}
+	return err
+}
+
+// config is what a headless endpoint needs for this link and device.
+func (o *joinOptions) config(link device.Link, d *device.Device) (headless.Config, error) {
+	dial, host, err := endpoint.Dial(link.Server, nil)
+	if err != nil {
+		return headless.Config{}, err
+	}
+	cfg := headless.Config{Endpoint: endpoint.Config{Dial: dial, Host: host, Identity: d.Identity(), Organisation: d.Organisation,
+		Root: d.Root, Meeting: link.Meeting, Client: signal.Client{Kind: "headless", Name: "conclave", Version: "0"}}}
+	if o.play != "" {
+		if cfg.Sound, err = headless.LoadSound(o.play, o.loop); err != nil {
+			return cfg, err
+		}
+	}
+	if o.video != "" {
+		if cfg.Video, err = headless.LoadVideo(o.video, o.loop); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, nil
+}
+
+// leg runs one headless endpoint that asks to be let in by itself.
+type leg struct {
+	client   *headless.Client
+	emit     func(endpoint.Event)
+	recorder *headless.Recorder
+	stay     time.Duration // 0: until told
+	shown    signal.State
+
+	timer *time.Timer // for stay; set once in
+}
+
+// run returns nil when the leg has left as it should.
+func (l *leg) run(ctx context.Context, cfg headless.Config) error {
+	cfg.Endpoint.Emit = l.event
+	client, err := headless.New(cfg)
+	if err != nil {
+		return err
+	}
+	l.client = client
+	err = client.Run(ctx)
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	return l.outcome(err)
+}
+
+func (l *leg) event(e endpoint.Event) {
+	if l.recorder != nil {
+		l.recorder.Event(e)
+	}
+	l.emit(e)
+	if e.State == nil {
+		return
+	}
+	switch e.State.State {
+	case endpoint.StateChecked:
+		_ = l.client.Join(nil) // the queue holds one command: this
+	case endpoint.StateRefused:
+		if e.State.Again {
+			_ = l.client.Leave() // nobody is here who could mend it
+		}
+	case endpoint.StateIn:
+		if l.timer == nil {
+			_ = l.client.SetState(l.shown)
+			if l.stay > 0 {
+				l.timer = time.AfterFunc(l.stay, func() { _ = l.client.Leave() })
+			}
+		}
+	}
+}
+
+// outcome tells an end that was wished for from one that was not.
+func (l *leg) outcome(err error) error {
+	var p conclave.Problem
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return nil
+	case !errors.As(err, &p):
+		return err
+	}
+	switch p.Code {
+	case "left", "meeting_over":
+		return nil
+	case "server_unreachable":
+		return codedError{exitUnreachable, p}
+	}
+	if l.timer != nil {
+		return codedError{exitPutOut, fmt.Errorf("out of the meeting: %w", p)}
+	}
+	return codedError{exitRefused, p}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"conclave"
+)
+
+// The words for problems: one line each, code|fix|sentence|what to do. The web client has them in more languages.
+//
+//go:embed problems.txt
+var problemsText string
+
+type wording struct{ sentence, remedy string }
+
+// wordings by problem code, and by "fix:" and the code of a fix.
+var wordings = sync.OnceValue(func() map[string]wording {
+	out := make(map[string]wording)
+	for line := range strings.Lines(problemsText) {
+		part := strings.Split(strings.TrimSpace(line), "|")
+		if len(part) != 4 {
+			continue
+		}
+		out[part[0]] = wording{part[2], part[3]}
+		if _, ok := out["fix:"+part[1]]; !ok {
+			out["fix:"+part[1]] = wording{remedy: part[3]}
+		}
+	}
+	return out
+})
+
+// word says a problem to a person: what is wrong, and the way out.
+func word(p conclave.Problem) string {
+	w, ok := wordings()[p.Code]
+	if !ok {
+		w = wording{"Something is wrong (" + p.Code + ").", wordings()["fix:"+p.Fix].remedy}
+	}
+	text := w.sentence
+	if w.remedy != "" {
+		text += " " + w.remedy
+	}
+	for name, value := range p.Args {
+		text = strings.ReplaceAll(text, "{"+name+"}", value)
+	}
+	return text
+}
+
+// explain words an error: the problem in it if there is one, else its own text.
+func explain(err error) string {
+	var p conclave.Problem
+	if errors.As(err, &p) {
+		return word(p)
+	}
+	return fmt.Sprint(err)
+}
