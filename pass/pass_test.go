@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +189,62 @@ func TestNoOctetCanBeChangedOnTheWay(t *testing.T) {
 			t.Errorf("%d octets: %q", len(b), code(err))
 		}
 	}
+}
+
+// Ten thousand joins with something wrong: octets changed, cut, added, taken from another leaf, another meeting or another
+// organisation of the same name. None is believed, each is refused with a code and a fix.
+func TestNoMutatedJoinIsBelieved(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	j, foreign := newJoining(t), newJoining(t)
+	other := passtest.Point(passtest.LeafKey(t))
+	m := pass.MeetingContext{Meeting: j.want.Meeting, Level: j.want.Level, PolicyHash: j.want.PolicyHash}
+	statements := [][]byte{j.statement, j.org.Statement(other, "jan.maas", "Jan Maas"), foreign.statement}
+	elsewhere := m
+	elsewhere.Meeting[0] ^= 1
+	passes := [][]byte{j.pass, j.org.Pass(other, m, now), j.org.Pass(j.want.LeafKey, elsewhere, now),
+		j.org.Pass(j.want.LeafKey, m, now.Add(-pass.MaxPassLife)), foreign.pass}
+	codes := map[string]int{}
+	for n := 0; n < 10_000; n++ {
+		statement, p := statements[rng.IntN(len(statements))], passes[rng.IntN(len(passes))]
+		switch rng.IntN(3) {
+		case 0:
+			statement = mutate(rng, statement, passes)
+		case 1:
+			p = mutate(rng, p, statements)
+		}
+		if bytes.Equal(statement, j.statement) && bytes.Equal(p, j.pass) {
+			continue
+		}
+		_, err := j.trust.Leaf(statement, p, j.want, now)
+		if c := code(err); err == nil || strings.HasPrefix(c, "no ") {
+			t.Fatalf("join %d: %q", n, c)
+		}
+		codes[code(err)]++
+	}
+	if len(codes) < 8 {
+		t.Errorf("only these codes: %v", codes)
+	}
+}
+
+// mutate returns a changed copy of b.
+func mutate(rng *rand.Rand, b []byte, others [][]byte) []byte {
+	out := bytes.Clone(b)
+	switch i := rng.IntN(len(out)); rng.IntN(5) {
+	case 0:
+		return out[:i]
+	case 1:
+		return slices.Insert(out, i, byte(rng.Uint32()))
+	case 2:
+		o := others[rng.IntN(len(others))]
+		copy(out[i:], o[min(i, len(o)):])
+		return out
+	case 3:
+		return slices.Delete(out, i, i+1)
+	}
+	for range 1 + rng.IntN(4) {
+		out[rng.IntN(len(out))] ^= byte(1 + rng.IntN(255))
+	}
+	return out
 }
 
 func TestTrustTakesOnlyWhatTheRootGranted(t *testing.T) {
