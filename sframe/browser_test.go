@@ -30,8 +30,8 @@ type payload struct {
 func TestTheBrowserSealsToTheSameOctets(t *testing.T) {
 	var vectors []roomVector
 	for _, v := range []roomVector{
-		{Kind: Microphone, Epoch: 0, Leaf: 0, Context: firstContext},
-		{Kind: Microphone, Epoch: 7, Leaf: 99, Context: lastContext},
+		{Kind: Microphone, Epoch: 0, Leaf: 0, Context: FirstContext},
+		{Kind: Microphone, Epoch: 7, Leaf: 99, Context: LastContext},
 		{Kind: Camera, Epoch: 256 + 255, Leaf: MaxLeaf, Context: 0x9ab},
 		{Kind: Screen, Epoch: 1 << 40, Leaf: 12, Context: 0xabc},
 	} {

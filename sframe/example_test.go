@@ -12,12 +12,8 @@ func Example() {
 	baseKey := make([]byte, sframe.BaseKeySize)
 	const epoch, leaf = 7, 2
 
-	var contexts sframe.Contexts
-	context, err := contexts.Next() // one for each start of a stream
-	if err != nil {
-		panic(err)
-	}
-	sender, err := sframe.NewSender(baseKey, epoch, leaf, context, sframe.Camera)
+	// Each start of a stream has a context of its own.
+	sender, err := sframe.NewSender(baseKey, epoch, leaf, sframe.FirstContext, sframe.Camera)
 	if err != nil {
 		panic(err)
 	}

@@ -131,7 +131,7 @@ func (k *Keyring) Open(dst []byte, kind Kind, prefix, sealed []byte, now time.Ti
 	}
 	kid, ctr := binary.BigEndian.Uint32(sealed[1:]), binary.BigEndian.Uint32(sealed[5:])
 	context, leaf, low := splitKID(kid)
-	if context < firstContext || ctr < firstCounter {
+	if context < FirstContext || ctr < firstCounter {
 		return dst, From{}, ErrHeader
 	}
 	e := k.epochs[low]

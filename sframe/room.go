@@ -36,13 +36,14 @@ type Leaf uint32
 // MaxLeaf is the highest leaf that a KID can name.
 const MaxLeaf Leaf = 1<<12 - 1
 
-// Context tells the streams of one leaf apart: every start of a sending stream, worker or layer has one of its own.
+// Context tells the streams of one leaf apart: every start of a sending stream, worker or layer has one of its own, which
+// was never used under the keys of any epoch that it will seal in (package endpoint hands them out).
 type Context uint16
 
 // The contexts. The highest bit is always set, so that KIDs are of one size.
 const (
-	firstContext Context = 0x800
-	lastContext  Context = 0xFFF
+	FirstContext Context = 0x800
+	LastContext  Context = 0xFFF
 )
 
 // Kind is what a stream carries. It is authenticated with each frame.
@@ -58,7 +59,6 @@ const (
 // Errors of the room's layer.
 var (
 	ErrExhausted    = errors.New("sframe: counter is used up")
-	ErrContexts     = errors.New("sframe: contexts are used up")
 	ErrEpoch        = errors.New("sframe: epoch is not newer")
 	ErrUnknownEpoch = errors.New("sframe: no key for the frame's epoch")
 	ErrNotMember    = errors.New("sframe: frame names a leaf that is not in its epoch's tree")
@@ -74,23 +74,6 @@ func kidOf(c Context, leaf Leaf, epoch uint64) uint32 {
 
 func splitKID(kid uint32) (Context, Leaf, uint8) {
 	return Context(kid >> 20), Leaf(kid >> 8 & 0xfff), uint8(kid)
-}
-
-// Contexts hands out each context once. One belongs to one leaf in one group for as long as the endpoint holds them: a
-// stream keeps its context from epoch to epoch, so that none may ever come back. When they are used up, the endpoint
-// joins anew. The zero value is ready.
-type Contexts struct {
-	given uint16
-}
-
-// Next returns a context that was not handed out before.
-func (c *Contexts) Next() (Context, error) {
-	if c.given > uint16(lastContext-firstContext) {
-		return 0, ErrContexts
-	}
-	next := firstContext + Context(c.given)
-	c.given++
-	return next, nil
 }
 
 // Sender seals the frames of one stream. It owns the stream's counter, which nobody can read, set or copy into another
@@ -109,7 +92,7 @@ type Sender struct {
 // NewSender makes a sender of a stream that starts now, with a context that was never used in this group. It copies what
 // it needs of baseKey, the epoch's.
 func NewSender(baseKey []byte, epoch uint64, leaf Leaf, context Context, kind Kind) (*Sender, error) {
-	if context < firstContext || context > lastContext || leaf > MaxLeaf || kind < Microphone || kind > Screen {
+	if context < FirstContext || context > LastContext || leaf > MaxLeaf || kind < Microphone || kind > Screen {
 		return nil, errArgument
 	}
 	s := &Sender{kind: kind, context: context, leaf: leaf}

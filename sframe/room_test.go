@@ -46,7 +46,7 @@ func TestAFrameSaysWhoSealedItAndIsOfFixedSize(t *testing.T) {
 	for _, epoch := range []uint64{0, 1, 255, 256, 1 << 40} {
 		for _, leaf := range []Leaf{0, 7, MaxLeaf} {
 			k := mustKeyring(t, epoch, leaf)
-			for _, context := range []Context{firstContext, lastContext} {
+			for _, context := range []Context{FirstContext, LastContext} {
 				s := mustSender(t, epoch, leaf, context, Microphone)
 				for range 3 {
 					sealed := seal(t, s, nil, "eighty octets of sound")
@@ -64,7 +64,7 @@ func TestAFrameSaysWhoSealedItAndIsOfFixedSize(t *testing.T) {
 }
 
 func TestAFrameOpensOnceAndOnlyAsWhatItIs(t *testing.T) {
-	s := mustSender(t, 1, 3, firstContext, Camera)
+	s := mustSender(t, 1, 3, FirstContext, Camera)
 	sealed := seal(t, s, VideoPrefix(true), "frame")
 	prefix, body, key, ok := CutVideoPrefix(sealed)
 	if !ok || !key || !bytes.Equal(prefix, VideoPrefix(true)) {
@@ -103,7 +103,7 @@ func with(b []byte, i int, v byte) []byte {
 
 func TestFramesThatNoSenderMakesAreMalformed(t *testing.T) {
 	k := mustKeyring(t, 1, 3)
-	good := seal(t, mustSender(t, 1, 3, firstContext, Microphone), nil, "x")
+	good := seal(t, mustSender(t, 1, 3, FirstContext, Microphone), nil, "x")
 	for name, frame := range map[string][]byte{
 		"nothing":                nil,
 		"a header alone":         good[:HeaderSize],
@@ -121,10 +121,10 @@ func TestFramesThatNoSenderMakesAreMalformed(t *testing.T) {
 
 func TestOnlyMembersOfTheEpochAreHeard(t *testing.T) {
 	k := mustKeyring(t, 1, 3)
-	if _, from, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 1, 4, firstContext, Microphone), nil, "x"), now); !errors.Is(err, ErrNotMember) || from.Leaf != 4 {
+	if _, from, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 1, 4, FirstContext, Microphone), nil, "x"), now); !errors.Is(err, ErrNotMember) || from.Leaf != 4 {
 		t.Errorf("a stranger: %v", err)
 	}
-	early := seal(t, mustSender(t, 2, 4, firstContext, Microphone), nil, "x")
+	early := seal(t, mustSender(t, 2, 4, FirstContext, Microphone), nil, "x")
 	if _, _, err := k.Open(nil, Microphone, nil, early, now); !errors.Is(err, ErrUnknownEpoch) {
 		t.Errorf("before its epoch: %v", err)
 	}
@@ -134,13 +134,13 @@ func TestOnlyMembersOfTheEpochAreHeard(t *testing.T) {
 	if _, _, err := k.Open(nil, Microphone, nil, early, now); err != nil {
 		t.Errorf("held until its epoch came: %v", err)
 	}
-	if _, _, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 2, 3, firstContext, Microphone), nil, "x"), now); !errors.Is(err, ErrNotMember) {
+	if _, _, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 2, 3, FirstContext, Microphone), nil, "x"), now); !errors.Is(err, ErrNotMember) {
 		t.Errorf("removed: %v", err)
 	}
 }
 
 func TestAnEpochEndsTenSecondsAfterTheNext(t *testing.T) {
-	s := mustSender(t, 1, 3, firstContext, Microphone)
+	s := mustSender(t, 1, 3, FirstContext, Microphone)
 	frames := [][]byte{seal(t, s, nil, "a"), seal(t, s, nil, "b"), seal(t, s, nil, "c")}
 	k := mustKeyring(t, 1, 3)
 	later := now.Add(time.Hour)
@@ -181,7 +181,7 @@ func TestAnEpochWithTheSameLowBitsTakesThePlace(t *testing.T) {
 			t.Errorf("epoch %d after 257: %v", epoch, err)
 		}
 	}
-	_, from, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 257, 3, firstContext, Microphone), nil, "x"), now)
+	_, from, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 257, 3, FirstContext, Microphone), nil, "x"), now)
 	if err != nil && from.Epoch != 257 {
 		t.Errorf("%v, %v", from, err)
 	}
@@ -219,7 +219,7 @@ func TestTheReplayWindowIsThatOfASet(t *testing.T) {
 }
 
 func TestForgedFramesMoveNothing(t *testing.T) {
-	s := mustSender(t, 1, 3, firstContext, Microphone)
+	s := mustSender(t, 1, 3, FirstContext, Microphone)
 	k := mustKeyring(t, 1, 3)
 	first, second := seal(t, s, nil, "a"), seal(t, s, nil, "b")
 	if _, _, err := k.Open(nil, Microphone, nil, first, now); err != nil {
@@ -227,7 +227,7 @@ func TestForgedFramesMoveNothing(t *testing.T) {
 	}
 	forged := bytes.Clone(second)
 	copy(forged[5:], []byte{0xff, 0xff, 0xff, 0xff})
-	for context := firstContext; context <= lastContext; context++ {
+	for context := FirstContext; context <= LastContext; context++ {
 		forged[1], forged[2] = byte(context>>4), byte(context<<4)|forged[2]&15
 		if _, _, err := k.Open(nil, Microphone, nil, forged, now); !errors.Is(err, ErrOpen) {
 			t.Fatal(err)
@@ -243,15 +243,14 @@ func TestForgedFramesMoveNothing(t *testing.T) {
 
 func TestALeafsStreamsAreBounded(t *testing.T) {
 	k := mustKeyring(t, 1, 3, 4)
-	var contexts Contexts
 	for i := range maxContexts + 1 {
-		c, _ := contexts.Next()
+		c := FirstContext + Context(i)
 		_, _, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 1, 3, c, Microphone), nil, "x"), now)
 		if i < maxContexts && err != nil || i == maxContexts && !errors.Is(err, ErrCrowded) {
 			t.Fatalf("stream %d: %v", i, err)
 		}
 	}
-	if _, _, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 1, 4, firstContext, Microphone), nil, "x"), now); err != nil {
+	if _, _, err := k.Open(nil, Microphone, nil, seal(t, mustSender(t, 1, 4, FirstContext, Microphone), nil, "x"), now); err != nil {
 		t.Errorf("another leaf suffers: %v", err)
 	}
 }
@@ -266,17 +265,17 @@ func TestKeyKIDAndCounterNeverComeTwice(t *testing.T) {
 		ctr   uint32
 	}
 	used := map[use]bool{}
-	var contexts Contexts
+	next := FirstContext // each start has the next one, as package endpoint hands them out
 	var senders []*Sender
 	epoch := uint64(0)
 	for step := range 60_000 {
 		switch n := rng.IntN(1000); {
 		case n < 20:
-			c, err := contexts.Next()
-			if err != nil {
+			if next > LastContext {
 				continue
 			}
-			s := mustSender(t, epoch, 3, c, Kind(1+rng.IntN(3)))
+			s := mustSender(t, epoch, 3, next, Kind(1+rng.IntN(3)))
+			next++
 			s.next += uint64(rng.IntN(3)) * 5_000 // as if it had sent for long
 			senders = append(senders, s)
 		case n < 25:
@@ -314,13 +313,13 @@ func TestKeyKIDAndCounterNeverComeTwice(t *testing.T) {
 			used[u] = true
 		}
 	}
-	if len(used) < 10_000 || contexts.given < 500 {
-		t.Errorf("only %d frames, %d streams", len(used), contexts.given)
+	if len(used) < 10_000 || next < FirstContext+500 {
+		t.Errorf("only %d frames, %d streams", len(used), next-FirstContext)
 	}
 }
 
 func TestACounterStopsBeforeItRepeats(t *testing.T) {
-	s := mustSender(t, 1, 3, firstContext, Microphone)
+	s := mustSender(t, 1, 3, FirstContext, Microphone)
 	s.next = lastCounter
 	if sealed := seal(t, s, nil, "last"); len(sealed) != Overhead+4 {
 		t.Errorf("%d octets", len(sealed))
@@ -340,30 +339,13 @@ func TestACounterStopsBeforeItRepeats(t *testing.T) {
 	}
 }
 
-func TestContextsAreHandedOutOnce(t *testing.T) {
-	var c Contexts
-	seen := map[Context]bool{}
-	for range 2048 {
-		next, err := c.Next()
-		if err != nil || seen[next] || next < firstContext || next > lastContext {
-			t.Fatal(next, err)
-		}
-		seen[next] = true
-	}
-	for range 3 {
-		if _, err := c.Next(); !errors.Is(err, ErrContexts) {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestSendersRefuseWhatAKIDCannotName(t *testing.T) {
 	for name, try := range map[string]func() (*Sender, error){
-		"a leaf":       func() (*Sender, error) { return NewSender(base(1), 1, MaxLeaf+1, firstContext, Camera) },
-		"a context":    func() (*Sender, error) { return NewSender(base(1), 1, 1, firstContext-1, Camera) },
-		"a context up": func() (*Sender, error) { return NewSender(base(1), 1, 1, lastContext+1, Camera) },
-		"a kind":       func() (*Sender, error) { return NewSender(base(1), 1, 1, firstContext, 0) },
-		"a base key":   func() (*Sender, error) { return NewSender(base(1)[1:], 1, 1, firstContext, Camera) },
+		"a leaf":       func() (*Sender, error) { return NewSender(base(1), 1, MaxLeaf+1, FirstContext, Camera) },
+		"a context":    func() (*Sender, error) { return NewSender(base(1), 1, 1, FirstContext-1, Camera) },
+		"a context up": func() (*Sender, error) { return NewSender(base(1), 1, 1, LastContext+1, Camera) },
+		"a kind":       func() (*Sender, error) { return NewSender(base(1), 1, 1, FirstContext, 0) },
+		"a base key":   func() (*Sender, error) { return NewSender(base(1)[1:], 1, 1, FirstContext, Camera) },
 	} {
 		if _, err := try(); err == nil {
 			t.Errorf("%s was taken", name)
@@ -376,7 +358,7 @@ func TestSendersRefuseWhatAKIDCannotName(t *testing.T) {
 }
 
 func TestSealingAndOpeningAllocateNothing(t *testing.T) {
-	s := mustSender(t, 1, 3, firstContext, Camera)
+	s := mustSender(t, 1, 3, FirstContext, Camera)
 	k := mustKeyring(t, 1, 3)
 	frame := make([]byte, 1200)
 	sealed := make([]byte, 0, 2000)
@@ -396,7 +378,7 @@ func TestSealingAndOpeningAllocateNothing(t *testing.T) {
 }
 
 func TestSecretsShowNothing(t *testing.T) {
-	s := mustSender(t, 1, 3, firstContext, Camera)
+	s := mustSender(t, 1, 3, FirstContext, Camera)
 	k := mustKeyring(t, 1, 3)
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
@@ -412,8 +394,8 @@ func TestSecretsShowNothing(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	f.Add(seal(f, mustSender(f, 1, 3, firstContext, Camera), VideoPrefix(true), "x"))
-	f.Add(seal(f, mustSender(f, 1, 3, firstContext, Camera), VideoPrefix(false), "x"))
+	f.Add(seal(f, mustSender(f, 1, 3, FirstContext, Camera), VideoPrefix(true), "x"))
+	f.Add(seal(f, mustSender(f, 1, 3, FirstContext, Camera), VideoPrefix(false), "x"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if h, n, err := ParseHeader(payload); err == nil && !bytes.Equal(h.Append(nil), payload[:n]) {
 			t.Fatalf("two encodings of %+v", h)
@@ -431,7 +413,7 @@ func FuzzOpen(f *testing.F) {
 }
 
 func BenchmarkSeal(b *testing.B) {
-	s := mustSender(b, 1, 3, firstContext, Microphone)
+	s := mustSender(b, 1, 3, FirstContext, Microphone)
 	frame, out := make([]byte, 80), make([]byte, 0, 200)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -442,7 +424,7 @@ func BenchmarkSeal(b *testing.B) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	s, k := mustSender(b, 1, 3, firstContext, Microphone), mustKeyring(b, 1, 3)
+	s, k := mustSender(b, 1, 3, FirstContext, Microphone), mustKeyring(b, 1, 3)
 	frame, sealed, out := make([]byte, 80), make([]byte, 0, 200), make([]byte, 0, 200)
 	b.ReportAllocs()
 	for b.Loop() {
