@@ -93,6 +93,22 @@ test("what one end sends, the other hears, and both say so", async () => {
   assert.deepEqual(b.opened(), ["microphone 2 0", "microphone 2 -1"]);
 });
 
+test("a slot of an earlier connection does not speak for the one in its place", async () => {
+  const [anna, ben] = [new End(), new End()];
+  const send = anna.frames.send("microphone", () => {});
+  await anna.epoch(1, 0, [0, 1]);
+  await ben.epoch(1, 1, [0, 1]);
+  await ben.slots([0]);
+  await one(ben.frames.receive("microphone", 0, () => {}), await one(send, sound()));
+  await one(ben.frames.receive("microphone", 0, () => {}), await one(send, sound()));
+  ben.now = 1900;
+  ben.frames.tick();
+  assert.deepEqual(ben.opened(), ["microphone 0 0", "microphone 0 -1", "microphone 0 0"]);
+  ben.now = 2100;
+  ben.frames.tick();
+  assert.equal(ben.opened().length, 4, "silence is told once, by the one that is there");
+});
+
 test("nothing leaves unsealed: without a key, without a context, after the end", async () => {
   const a = new End();
   a.answers = false;

@@ -94,8 +94,9 @@ export class Frames {
     return pipe;
   }
 
-  /** A receiving slot begins. refresh asks its sender for a key frame. */
+  /** A receiving slot begins. An earlier one in its place is over and says nothing more. refresh asks its sender for a key frame. */
   receive(kind: StreamKind, slot: number, refresh: () => void): Pipe {
+    for (const earlier of this.#receivers) if (earlier.isOf(kind, slot)) earlier.end();
     const pipe = new ReceivePipe(kind, slot, this.#keyring, this.#around, refresh, () => this.#slots?.[listOf[kind]][slot] ?? -1, () =>
       this.#receivers.delete(pipe),
     );
@@ -250,6 +251,10 @@ class ReceivePipe implements Pipe {
     this.#refresh = refresh;
     this.#owner = owner;
     this.#ended = ended;
+  }
+
+  isOf(kind: StreamKind, slot: number): boolean {
+    return this.#kind === kind && this.#slot === slot;
   }
 
   async pass(frame: Frame, sink: Sink): Promise<void> {
