@@ -85,31 +85,34 @@ func (w *wire) read(ctx context.Context, arrivals chan<- arrival) {
 func (w *wire) write(ctx context.Context) {
 	defer w.conn.Close()
 	for {
+		var frame []byte
 		select {
-		case frame := <-w.out:
-			limited, cancel := context.WithTimeout(ctx, silence)
-			err := w.conn.Write(limited, frame)
-			cancel()
-			if err != nil {
-				return
-			}
+		case frame = <-w.out:
 		case <-ctx.Done():
-			w.flush()
+		}
+		if ctx.Err() != nil {
+			w.flush(frame)
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, silence)
+		err := w.conn.Write(limited, frame)
+		cancel()
+		if err != nil {
 			return
 		}
 	}
 }
 
-// flush sends what was queued before the end, so that a Leave is not lost to its own close.
-func (w *wire) flush() {
+// flush sends frame, if there is one, and what was queued before the end, so that a Leave is not lost to its own close.
+func (w *wire) flush(frame []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
 	defer cancel()
 	for {
+		if frame != nil && w.conn.Write(ctx, frame) != nil {
+			return
+		}
 		select {
-		case frame := <-w.out:
-			if w.conn.Write(ctx, frame) != nil {
-				return
-			}
+		case frame = <-w.out:
 		default:
 			return
 		}
