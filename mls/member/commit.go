@@ -29,6 +29,8 @@ type CommitOptions struct {
 	SkipPath bool
 	// WelcomeTree puts the ratchet tree into the Welcome.
 	WelcomeTree bool
+	// WelcomeBatch is how many new members share one Welcome; 0 is all.
+	WelcomeBatch int
 	// AuthenticatedData is sent along, signed.
 	AuthenticatedData []byte
 }
@@ -45,7 +47,7 @@ type Staged struct {
 	signer    mls.Signer // of the own leaf from now on; nil: as before
 	message   []byte
 	groupInfo []byte
-	welcome   []byte
+	welcomes  [][]byte
 }
 
 // Message is the own commit as an encoded MLSMessage; nil for another's.
@@ -56,9 +58,18 @@ func (s *Staged) Message() []byte { return s.message }
 // tree; nil for another's commit (Group.GroupInfo makes one after Merge).
 func (s *Staged) GroupInfo() []byte { return s.groupInfo }
 
-// Welcome is the encoded MLSMessage for all members that an own commit adds;
-// nil if it adds none.
-func (s *Staged) Welcome() []byte { return s.welcome }
+// Welcome is the encoded MLSMessage for the members that an own commit adds,
+// for the first batch of them if there are several; nil if it adds none. It
+// must not be sent before the commit is accepted.
+func (s *Staged) Welcome() []byte {
+	if len(s.welcomes) == 0 {
+		return nil
+	}
+	return s.welcomes[0]
+}
+
+// Welcomes are the encoded MLSMessages for all batches of new members.
+func (s *Staged) Welcomes() [][]byte { return s.welcomes }
 
 // Epoch is the epoch that the commit begins.
 func (s *Staged) Epoch() mls.Epoch { return s.change.Epoch }
@@ -268,7 +279,7 @@ func (g *Group) Commit(opt CommitOptions, now time.Time) (*Staged, error) {
 	if d.leaf != nil {
 		out.signer = d.leafSigner
 	}
-	if err := g.finish(out, s, d.leafSigner, opt.WelcomeTree); err != nil {
+	if err := g.finish(out, s, d.leafSigner, opt.WelcomeTree, opt.WelcomeBatch); err != nil {
 		out.Wipe()
 		return nil, err
 	}
@@ -285,7 +296,7 @@ func ownLeaf(staged *mls.Staged, leaf *Leaf) *mls.LeafNode {
 }
 
 // finish encodes what an own commit sends out.
-func (g *Group) finish(out *Staged, s *sealed, signer mls.Signer, welcomeTree bool) error {
+func (g *Group) finish(out *Staged, s *sealed, signer mls.Signer, welcomeTree bool, batch int) error {
 	message, err := g.frame(s.content)
 	if err != nil {
 		return err
@@ -304,11 +315,13 @@ func (g *Group) finish(out *Staged, s *sealed, signer mls.Signer, welcomeTree bo
 			return err
 		}
 	}
-	welcome, err := s.makeWelcome(info, out.change.Proposals, out.change.Added)
+	welcomes, err := s.makeWelcomes(info, out.change.Proposals, out.change.Added, batch)
 	if err != nil {
 		return err
 	}
-	out.welcome = mls.Marshal(&mls.Message{Welcome: welcome})
+	for _, w := range welcomes {
+		out.welcomes = append(out.welcomes, mls.Marshal(&mls.Message{Welcome: w}))
+	}
 	return nil
 }
 

@@ -34,7 +34,7 @@ type Config struct {
 	Signer   mls.Signer        // leaf signature key
 	Verifier mls.Verifier      // mandatory
 	Verify   mls.BatchVerifier // nil: standard library
-	Rand     io.Reader
+	Rand     io.Reader         // of own keys; HPKE itself draws from the system
 
 	// MaxLifetime and TolerateExpired are those of mls.Config.
 	MaxLifetime     time.Duration

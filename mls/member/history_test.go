@@ -122,12 +122,17 @@ func (h *history) invite(n int, skipPath bool) {
 		kp := must(NewKeyPackage(cfg, named(h.newName()), h.follower.Context().Extensions, h.now))(h.t)
 		adds, kps, cfgs = append(adds, &mls.Add{KeyPackage: kp.Package}), append(kps, kp), append(cfgs, cfg)
 	}
-	s := h.commit(h.pick(), CommitOptions{Proposals: adds, SkipPath: skipPath})
-	var m mls.Message
-	if err := mls.Unmarshal(s.Welcome(), &m); err != nil {
-		h.t.Fatal(err)
-	}
+	batch := h.rng.IntN(3)
+	s := h.commit(h.pick(), CommitOptions{Proposals: adds, SkipPath: skipPath, WelcomeBatch: batch})
 	for i := range kps {
+		w := 0
+		if batch > 0 {
+			w = i / batch
+		}
+		var m mls.Message
+		if err := mls.Unmarshal(s.Welcomes()[w], &m); err != nil {
+			h.t.Fatal(err)
+		}
 		h.members = append(h.members, must(JoinWelcome(cfgs[i], m.Welcome, kps[i], h.follower.Tree().Clone(), WelcomeOptions{}, h.now))(h.t))
 	}
 }

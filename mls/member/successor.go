@@ -24,9 +24,9 @@ type SuccessorOptions struct {
 }
 
 // Reinit opens the group that a committed ReInit proposal announced (RFC 9420,
-// Section 11.2). cfg has the suite of the new group. It returns the new group,
-// at epoch 1, and the encoded Welcome for the others. The old group should be
-// wiped when the new one stands.
+// Section 11.2), for all members of the old one. cfg has the suite of the new
+// group. It returns the new group, at epoch 1, and the encoded Welcome for the
+// others. The old group should be wiped when the new one stands.
 func (g *Group) Reinit(cfg Config, opt SuccessorOptions, now time.Time) (*Group, []byte, error) {
 	if g.epoch == nil {
 		return nil, nil, ErrRemoved
@@ -78,7 +78,7 @@ func (g *Group) succeed(cfg Config, opt SuccessorOptions, usage mls.ResumptionPS
 	if err != nil {
 		return nil, nil, fmt.Errorf("member: %w", err)
 	}
-	if err := g.checkSuccessor(staged.Tree); err != nil {
+	if err := g.checkSuccessor(staged.Tree, usage == mls.ResumptionReInit); err != nil {
 		return nil, nil, err
 	}
 	nonce, err := newSecret(cfg.Suite, cfg.Rand)
@@ -105,32 +105,45 @@ func (g *Group) succeed(cfg Config, opt SuccessorOptions, usage mls.ResumptionPS
 	}
 	defer s.wipe()
 	out := &Staged{base: n.epoch, next: s.next, own: true, change: newChange(staged, me)}
-	if err := n.finish(out, s, cfg.Signer, opt.WelcomeTree); err != nil {
+	if err := n.finish(out, s, cfg.Signer, opt.WelcomeTree, 0); err != nil {
 		out.Wipe()
 		return nil, nil, err
 	}
 	if err := n.Merge(out); err != nil {
 		return nil, nil, err
 	}
-	return n, out.welcome, nil
+	return n, out.Welcome(), nil
 }
 
-// checkSuccessor makes sure that every member of a new group is one of g's: of
-// the same client, or with the same credential.
-func (g *Group) checkSuccessor(tree *mls.RatchetTree) error {
-	for _, l := range tree.Members() {
+// checkSuccessor makes sure that every member of a new group is one of g's, and
+// if the group moves as a whole, that none of g's is missing.
+func (g *Group) checkSuccessor(tree *mls.RatchetTree, whole bool) error {
+	old := g.epoch.public.Tree
+	if !g.covers(old, tree) {
+		return errors.New("member: the new group has a member that the old one has not")
+	}
+	if whole && !g.covers(tree, old) {
+		return errors.New("member: the new group lacks a member of the old one")
+	}
+	return nil
+}
+
+// covers tells whether each member of part matches one of all: both stand for
+// one client, or show the same credential.
+func (g *Group) covers(all, part *mls.RatchetTree) bool {
+	for _, l := range part.Members() {
 		client, found := g.cfg.Verifier.Client(l), false
-		for _, old := range g.epoch.public.Tree.Members() {
-			if client != "" && client == g.cfg.Verifier.Client(old) || l.Credential.Equal(&old.Credential) {
+		for _, m := range all.Members() {
+			if client != "" && client == g.cfg.Verifier.Client(m) || l.Credential.Equal(&m.Credential) {
 				found = true
 				break
 			}
 		}
 		if !found {
-			return errors.New("member: the new group has a member that the old one has not")
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // checkWelcomePSKs makes sure that a Welcome which continues another group
@@ -173,7 +186,7 @@ func checkContinues(id *mls.PreSharedKeyID, from *Group, info *mls.GroupInfo, tr
 	} else if ctx.Version != old.Context.Version || ctx.CipherSuite != old.Context.CipherSuite {
 		return errors.New("member: welcome: a branch has the version and cipher suite of its group")
 	}
-	return from.checkSuccessor(tree)
+	return from.checkSuccessor(tree, id.Usage == mls.ResumptionReInit)
 }
 
 // copyResumption puts a copy of the secret behind id into another store.

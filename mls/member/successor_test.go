@@ -62,8 +62,11 @@ func TestReinitMovesTheGroupToAnotherSuite(t *testing.T) {
 			t.Fatal("members of the new group disagree")
 		}
 	}
+	if _, _, err := old[0].Reinit(newConfig(t, mls.MLKEM768P256), SuccessorOptions{Leaf: named("0"), KeyPackages: public[:1]}, r.now); err == nil {
+		t.Fatal("a member was left behind")
+	}
 	// A stranger cannot be taken along.
-	_, _, strange := packages(t, mls.MLKEM768P256, "stranger")
+	_, _, strange := packages(t, mls.MLKEM768P256, "member 1", "member 2", "stranger")
 	if _, _, err := old[0].Reinit(newConfig(t, mls.MLKEM768P256), SuccessorOptions{Leaf: named("0"), KeyPackages: strange}, r.now); err == nil {
 		t.Fatal("a stranger was taken along")
 	}

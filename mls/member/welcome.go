@@ -60,9 +60,10 @@ func welcomeKey(suite mls.CipherSuite, welcome []byte) (key, nonce []byte) {
 		suite.ExpandWithLabel(welcome, "nonce", nil, suite.NonceSize())
 }
 
-// makeWelcome invites the members that a commit adds, all in one message
-// (Section 12.4.3.1). added are the leaves of the Adds among proposals.
-func (s *sealed) makeWelcome(info *mls.GroupInfo, proposals []mls.CommittedProposal, added []mls.LeafIndex) (*mls.Welcome, error) {
+// makeWelcomes invites the members that a commit adds (Section 12.4.3.1), batch
+// of them in each message; 0 is all in one. added are the leaves of the Adds
+// among proposals.
+func (s *sealed) makeWelcomes(info *mls.GroupInfo, proposals []mls.CommittedProposal, added []mls.LeafIndex, batch int) ([]*mls.Welcome, error) {
 	suite := info.GroupContext.CipherSuite
 	key, nonce := welcomeKey(suite, s.welcome)
 	defer wipe(key)
@@ -71,36 +72,44 @@ func (s *sealed) makeWelcome(info *mls.GroupInfo, proposals []mls.CommittedPropo
 		return nil, fmt.Errorf("member: welcome: %v", err)
 	}
 	var psks []mls.PreSharedKeyID
+	var joiners []*mls.KeyPackage
 	for i := range proposals {
-		if p, ok := proposals[i].Proposal.(*mls.PreSharedKey); ok {
+		switch p := proposals[i].Proposal.(type) {
+		case *mls.PreSharedKey:
 			psks = append(psks, p.PSK)
+		case *mls.Add:
+			joiners = append(joiners, p.KeyPackage)
 		}
 	}
-	w := &mls.Welcome{CipherSuite: suite, EncryptedGroupInfo: sealedInfo}
-	next := 0
-	for i := range proposals {
-		add, ok := proposals[i].Proposal.(*mls.Add)
-		if !ok {
-			continue
+	var list []*mls.Welcome
+	for i, k := range joiners {
+		if i == 0 || batch > 0 && i%batch == 0 {
+			list = append(list, &mls.Welcome{CipherSuite: suite, EncryptedGroupInfo: sealedInfo})
 		}
-		secrets := mls.GroupSecrets{JoinerSecret: s.joiner, PSKs: psks}
-		if s.path != nil {
-			leaf := added[next].Node()
-			at := slices.IndexFunc(s.path.nodes, func(n mls.NodeIndex) bool { return n.IsAncestor(leaf) })
-			if at >= 0 {
-				secrets.PathSecret = s.path.secret[at]
-			}
-		}
-		next++
+		secrets := mls.GroupSecrets{JoinerSecret: s.joiner, PSKs: psks, PathSecret: s.pathSecretFor(added[i])}
 		plaintext := mls.Marshal(&secrets)
-		c, err := suite.EncryptWithLabel(add.KeyPackage.InitKey, welcomeLabel, sealedInfo, plaintext)
+		c, err := suite.EncryptWithLabel(k.InitKey, welcomeLabel, sealedInfo, plaintext)
 		wipe(plaintext)
 		if err != nil {
 			return nil, fmt.Errorf("member: welcome: %v", err)
 		}
-		w.Secrets = append(w.Secrets, mls.EncryptedGroupSecrets{NewMember: add.KeyPackage.Ref(), Secrets: c})
+		w := list[len(list)-1]
+		w.Secrets = append(w.Secrets, mls.EncryptedGroupSecrets{NewMember: k.Ref(), Secrets: c})
 	}
-	return w, nil
+	return list, nil
+}
+
+// pathSecretFor returns the secret of the lowest node that a new member shares
+// with the committer; nil without a path.
+func (s *sealed) pathSecretFor(leaf mls.LeafIndex) []byte {
+	if s.path == nil {
+		return nil
+	}
+	at := slices.IndexFunc(s.path.nodes, func(n mls.NodeIndex) bool { return n.IsAncestor(leaf.Node()) })
+	if at < 0 {
+		return nil
+	}
+	return s.path.secret[at]
 }
 
 // WelcomeOptions is what a Welcome may ask for beside the key package.
@@ -113,8 +122,8 @@ type WelcomeOptions struct {
 	From *Group
 }
 
-// JoinWelcome joins by an invitation. tree nil takes the ratchet tree that the
-// Welcome carries. kp is not wiped, so that a Welcome that fails can be tried
+// JoinWelcome joins by an invitation. It takes over tree; nil stands for the
+// ratchet tree that the Welcome carries. kp is not wiped, so that a Welcome that fails can be tried
 // again.
 func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, opt WelcomeOptions, now time.Time) (*Group, error) {
 	g := &Group{cfg: cfg, rules: cfg.rules()}
