@@ -265,14 +265,11 @@ func TestAThousandJoinsASecondFromOneAddress(t *testing.T) {
 	wait(t, "anna's hand", 2*time.Second, func() bool { return strings.Contains(ben.lastRoster(), `"hand":true`) })
 	anna.noAlarm()
 	ben.noAlarm()
-	resp, err := http.Get(w.URL + "/v1/signal")
-	if err != nil {
-		t.Fatal(err)
+	for range 200 { // whatever has leaked back since
+		get(t, w, "/v1/signal")
 	}
-	defer resp.Body.Close()
-	var answer struct{ Problem conclave.Problem }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusTooManyRequests || answer.Problem.Code != "too_many" || answer.Problem.Fix != "wait_a_minute" {
-		t.Errorf("turned away with %d %+v", resp.StatusCode, answer)
+	if got := get(t, w, "/v1/signal"); !strings.HasPrefix(got, "429") || !strings.Contains(got, `{"problem":{"code":"too_many","fix":"wait_a_minute"}}`) {
+		t.Errorf("turned away with %s", got)
 	}
 }
 

@@ -285,14 +285,14 @@ func TestThreeMeetOneIsRemovedOneLeaves(t *testing.T) {
 		t.Error("ben has keys of a later epoch")
 	}
 	anna.Leave()
-	anna.await("end", 0, reason("left"))
+	anna.await("end", 0, state(endpoint.StateEnded))
 	alike(t, cleo)
 	for _, g := range []*guest{anna, ben, cleo} {
 		g.noAlarm()
 	}
 	// The last one turns off the light: the next makes a new group.
 	cleo.Leave()
-	cleo.await("end", 0, reason("left"))
+	cleo.await("end", 0, state(endpoint.StateEnded))
 	alike(t, come(t, w, c, "cleo", m).in())
 }
 
