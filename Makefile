@@ -9,7 +9,7 @@ DATA ?= ./data
 WEB_INPUTS := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/test*' -not -name '*.go' 2>/dev/null)
 
 .PHONY: run test bench build clean \
-	need wasm web binaries test-needs test-vet test-go test-race test-web test-end
+	need wasm web binaries test-needs test-vet test-go test-wasm test-race test-web test-end
 
 run: build ## the demonstration: prints one link per person
 	@exec bin/conclave demo --data $(DATA)
@@ -18,7 +18,7 @@ build: need binaries ## everything that runs, into bin/
 
 test: need ## all tests; installs what they need where it may
 	@scripts/need-test
-	@$(MAKE) --no-print-directory build test-vet test-go test-race test-web test-end
+	@$(MAKE) --no-print-directory build test-vet test-go test-wasm test-race test-web test-end
 	@echo 'make test: everything passed'
 
 bench: need ## what must be fast, compared within one run
@@ -53,6 +53,10 @@ test-vet:
 
 test-go:
 	@scripts/say go test ./...
+
+# What the browser runs as WebAssembly, under Node.
+test-wasm:
+	@scripts/say scripts/test-wasm
 
 # The race detector costs ten times the time, so it watches only the packages in which goroutines meet.
 test-race:

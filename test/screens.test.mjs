@@ -72,16 +72,15 @@ test("a used link is refused with a reason and a fix", async () => {
   }
 });
 
-test("who is not invited is refused with a reason and a fix, and learns nothing", async () => {
+test("who is not invited is told so before asking, with a fix, and learns nothing", async () => {
   const page = await fresh();
   await toCheck(page, await house.link(pointer, "carla"));
-  await page.click("join", { ms: 8000 }).catch(() => {});
-  await page.shown("screen-refused");
-  const reasons = await page.evaluate(() => [...document.querySelectorAll('[data-testid="reason"]')].map((e) => [e.dataset.code, e.dataset.fix, e.innerText]));
-  assert.ok(reasons.length > 0 && reasons.every(([code, fix, text]) => code && fix && text.length > 20), JSON.stringify(reasons));
+  await page.until(() => document.querySelector('[data-testid="station-door"]')?.dataset.mark === "bad", undefined, { what: "the door is marked" });
+  assert.match(await page.text("station-door"), /not invited[^]*Ask who chairs/);
+  assert.equal(await page.evaluate(() => document.querySelector('[data-testid="join"]').disabled), true, "asking is of no use");
   const text = await page.evaluate(() => document.body.innerText);
-  for (const secret of ["Border liaison", "Anna", "Ben"]) assert.ok(!text.includes(secret), `the page names ${secret}`);
-  await check(page, "refused");
+  for (const secret of ["Border liaison", "Anna", "Ben", "RESTRICTED"]) assert.ok(!text.includes(secret), `the page names ${secret}`);
+  await check(page, "not-invited");
   await page.page.context().close();
 });
 
@@ -99,6 +98,14 @@ test("the line check, the door, the room and the way out", { timeout: 120_000 },
   await ben.click("join");
   await ben.shown("waiting");
   await check(ben, "waiting");
+  await anna.click("decline");
+  await ben.shown("screen-ended");
+  assert.equal(await ben.evaluate(() => document.querySelector('[data-testid="screen-ended"]').dataset.code), "door_declined");
+  assert.match(await ben.text("screen-ended"), /Call the chair/);
+  await check(ben, "declined");
+  await ben.click("join-again");
+  await ben.shown("screen-check");
+  await ben.click("join");
   await anna.shown("guest");
   assert.match(await anna.text("guest"), new RegExp(people.ben.name));
   await check(anna, "room-with-door");
@@ -154,7 +161,7 @@ test("a small screen shows the same, and nothing runs over its edge", { timeout:
 });
 
 test("the interface speaks German and French", async () => {
-  for (const [locale, word] of [["de-DE", /Leitung|Besprechung/], ["fr-FR", /ligne|réunion/i]]) {
+  for (const [locale, word] of [["de-DE", /eingerichtet/], ["fr-FR", /navigateur/]]) {
     const page = await fresh({ locale });
     await page.goto(`http://localhost:${port}/m/${pointer}`);
     await page.shown("screen-stranger");

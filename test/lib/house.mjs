@@ -107,7 +107,7 @@ export class House {
   async headless(person, pointer, { host, play = writeTone(join(this.network.folder, `${person}.wav`), tones[person]), args = [] } = {}) {
     host ??= await this.host(person);
     const record = join(this.network.folder, `${person}-heard`);
-    const child = host.spawn(join(root, "bin/conclave"), ["join", await this.link(pointer, person), "--device", join(this.network.folder, `${person}-device`), "--play", play, "--record", record, "--json", ...args], { stdio: ["pipe", "pipe", "pipe"] });
+    const child = host.spawn(join(root, "bin/conclave"), ["join", await this.link(pointer, person), "--key", join(this.network.folder, `${person}.key`), "--play", play, "--loop", "--record", record, "--json", ...args], { stdio: ["pipe", "pipe", "pipe"] });
     return new Lines(child, `${person} (conclave join)`, { record, host });
   }
 
