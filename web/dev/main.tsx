@@ -9,7 +9,7 @@ import { startTime } from "../src/parts/time";
 import type { Core } from "../src/room/core";
 import { Session } from "../src/room/session";
 import { Screens } from "../src/screens/screens";
-import { language, type Language } from "../src/words/words";
+import { speak, type Language } from "../src/words/words";
 import { person, slide } from "./fake/pictures";
 import { scenes } from "./fake/scenes";
 import "../src/styles/fonts.css";
@@ -67,9 +67,9 @@ const session = new Session({
   clock: { now: () => Date.now() + skew, after: (ms, call) => (setTimeout(call, ms), () => {}) },
 });
 
-startLanguage();
+await startLanguage();
 const wanted = parameters.get("lang");
-if (wanted) language.value = wanted as Language;
+if (wanted) await speak(wanted as Language);
 startTime();
 const app = new App(session, media);
 app.organisation.value = "Example Ministry";

@@ -49,9 +49,10 @@ const session = new Session({
   },
 });
 
-startLanguage();
 startTime();
 const app = new App(session, media);
-const root = document.getElementById("app");
-if (root) render(<Screens app={app} />, root);
 app.start();
+const root = document.getElementById("app");
+void startLanguage().then(() => {
+  if (root) render(<Screens app={app} />, root);
+});

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { chooseLanguage } from "./language";
 import { icons, type IconName } from "./icons";
-import { language, languageName, languages, words, type Language } from "../words/words";
+import { language, languageNames, languages, words, type Language } from "../words/words";
 
 /** An icon says nothing by itself: the word beside it does. */
 export function Icon({ name, size = 20, class: className = "" }: { name: IconName; size?: number; class?: string }) {
@@ -60,7 +60,7 @@ export function LanguageSwitch() {
       <select value={language.value} onChange={(e) => chooseLanguage(e.currentTarget.value as Language)} data-testid="language">
         {languages.map((l) => (
           <option value={l} lang={l}>
-            {languageName(l)}
+            {languageNames[l]}
           </option>
         ))}
       </select>

@@ -136,13 +136,16 @@ function sound({ sound: s }: Known, make: Make): Station {
     : make("sound", "good", { code: "sound_good_default" });
 }
 
-function door({ state, line }: Known, before: readonly Station[], problems: Problem[]): Station {
+function door({ state, line }: Known, before: readonly Station[], found: readonly Problem[]): Station {
+  // That somebody decides is how doors are: it is said, and it is no fault of the line.
+  const problems = found.filter((p) => p.code !== "chair_decides");
+  const ask = problems.length < found.length ? "door_chair" : "door_ask";
   const station = (mark: Mark, code: string): Station => ({ id: "door", mark, means: { code }, problems });
   if (state.state === "waiting" || state.state === "asking") return station("waiting", "door_waiting");
   if (!line) return station("testing", "door_testing");
-  if (!line.enough || problems.length > 0) return station(line.enough ? "better" : "bad", line.enough ? "door_ask" : "door_bad");
+  if (!line.enough || problems.length > 0) return station(line.enough ? "better" : "bad", line.enough ? ask : "door_bad");
   if (before.some((s) => s.mark === "bad")) return station("testing", "door_testing");
-  return station("ask", "door_ask");
+  return station("ask", ask);
 }
 
 /** What the sentence above the rail says. */

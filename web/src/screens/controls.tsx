@@ -87,7 +87,7 @@ function Control({ icon, long, short, on = false, expanded, disabled = false, ba
       type="button"
       class={`${on ? "on" : ""} ${expanded ? "open" : ""} ${extra ? "extra" : ""}`}
       disabled={disabled}
-      aria-label={badge > 0 ? `${long} (${badge})` : long}
+      aria-label={badge > 0 ? `${long} ${badge}` : long}
       {...(expanded !== undefined && { "aria-expanded": expanded, "aria-controls": "people" })}
       onClick={onPress}
       data-testid={testid}

@@ -158,7 +158,9 @@ function Code({ app, onCode }: { app: App; onCode: () => void }) {
   if (!code) return null;
   const why = w.room.codeWhy[code.why as keyof typeof w.room.codeWhy] ?? w.room.codeWhy.other;
   const names = code.who ?? [];
-  const sentence = names.length === 0 && code.why !== "began" ? w.room.codeWhy.other : why;
+  const own = session.self.value?.name;
+  const onlyOwn = code.why === "came" && names.length === 1 && names[0] === own;
+  const sentence = onlyOwn ? w.room.codeWhy.self : names.length === 0 && code.why !== "began" ? w.room.codeWhy.other : why;
   return (
     <section class="code" data-testid="code" data-epoch={code.epoch} data-why={code.why}>
       <h2>

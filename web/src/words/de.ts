@@ -130,6 +130,7 @@ export const de = {
       sound_busy: "Ein anderes Programm hält das Mikrofon. Sie können zuhören, aber niemand hört Sie.",
       sound_bluetooth: "{device} ist drahtlos. Bluetooth lässt sich von außerhalb des Raums abhören.",
       door_ask: "Die Tür öffnet sich, nachdem Sie gefragt haben. Muss der Vorsitz entscheiden, sehen Sie es hier.",
+      door_chair: "An dieser Tür entscheidet der Vorsitz, nachdem Sie gefragt haben.",
       door_testing: "Wir warten auf die Stationen darüber.",
       door_bad: "An dieser Tür würden Sie mit Ihrer Leitung, wie sie jetzt ist, nicht eingelassen.",
       door_waiting: "Der Vorsitz wurde gefragt. {clock}",
@@ -275,6 +276,7 @@ export const de = {
     codeWhy: {
       began: "Seit {time}, als die Besprechung begann.",
       came: "Neu seit {time}: {names} kam herein.",
+      self: "Neu seit {time}: Sie kamen herein.",
       went: "Neu seit {time}: {names} ging.",
       removed: "Neu seit {time}: {names} wurde entfernt.",
       renewed: "Neu seit {time}: {names} hat einen Schlüssel erneuert.",

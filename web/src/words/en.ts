@@ -130,6 +130,7 @@ export const en = {
       sound_busy: "Another program holds the microphone. You can listen, but nobody will hear you.",
       sound_bluetooth: "{device} is wireless. Bluetooth can be listened to from outside the room.",
       door_ask: "The door opens once you have asked. If the chair has to decide, you see it here.",
+      door_chair: "The chair decides at this door, once you have asked.",
       door_testing: "We wait for the stations above.",
       door_bad: "At this door you would not be let in as your line is now.",
       door_waiting: "The chair has been asked. {clock}",
@@ -275,6 +276,7 @@ export const en = {
     codeWhy: {
       began: "Since {time}, when the meeting began.",
       came: "New since {time}, when {names} came in.",
+      self: "New since {time}, when you came in.",
       went: "New since {time}, when {names} left.",
       removed: "New since {time}, when {names} was removed.",
       renewed: "New since {time}, when {names} renewed a key.",

@@ -130,6 +130,7 @@ export const fr = {
       sound_busy: "Un autre programme occupe le micro. Vous pouvez écouter, mais personne ne vous entendra.",
       sound_bluetooth: "{device} est sans fil. Le Bluetooth peut être écouté hors de la pièce.",
       door_ask: "La porte s’ouvre une fois que vous avez demandé. Si la présidence doit décider, vous le verrez ici.",
+      door_chair: "À cette porte, la présidence décide une fois que vous avez demandé.",
       door_testing: "Nous attendons les stations ci-dessus.",
       door_bad: "À cette porte, vous ne seriez pas admis avec votre ligne actuelle.",
       door_waiting: "La présidence a été prévenue. {clock}",
@@ -275,6 +276,7 @@ export const fr = {
     codeWhy: {
       began: "Depuis {time}, quand la réunion a commencé.",
       came: "Nouveau depuis {time} : {names} est entré.",
+      self: "Nouveau depuis {time} : vous êtes entré.",
       went: "Nouveau depuis {time} : {names} est parti.",
       removed: "Nouveau depuis {time} : {names} a été retiré.",
       renewed: "Nouveau depuis {time} : {names} a renouvelé une clé.",

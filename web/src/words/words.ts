@@ -1,20 +1,23 @@
 // The language that the page speaks: one of the catalogues, chosen from the browser's languages, changed by the switch in
 // every header. Components read `words.value`, so that a change redraws them.
 
-import { computed, signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import type { Problem } from "../core/events";
-import { de } from "./de";
 import { en, type Messages, type Plural } from "./en";
-import { fr } from "./fr";
 
-const catalogues = { en, de, fr } satisfies Record<string, Messages>;
+// English is in the page; another language comes as a file of its own, only where it is wanted.
+const catalogues = {
+  en: () => Promise.resolve(en as Messages),
+  de: () => import("./de").then((m): Messages => m.de),
+  fr: () => import("./fr").then((m): Messages => m.fr),
+};
 
 export type Language = keyof typeof catalogues;
 
 export const languages = Object.keys(catalogues) as Language[];
 
-/** The name of a language in itself. */
-export const languageName = (language: Language): string => catalogues[language].language;
+/** The name of each language in itself. */
+export const languageNames: Readonly<Record<Language, string>> = { en: "English", de: "Deutsch", fr: "Français" };
 
 /** The first of the wanted languages (BCP 47 tags) that there is a catalogue for, else English. */
 export function pickLanguage(wanted: readonly string[]): Language {
@@ -27,7 +30,16 @@ export function pickLanguage(wanted: readonly string[]): Language {
 
 export const language = signal<Language>("en");
 
-export const words = computed<Messages>(() => catalogues[language.value]);
+export const words = signal<Messages>(en);
+
+/** Speaks another language from now on; what was spoken stays if its catalogue cannot be had. */
+export async function speak(wanted: Language): Promise<void> {
+  const catalogue = await catalogues[wanted]();
+  batch(() => {
+    language.value = wanted;
+    words.value = catalogue;
+  });
+}
 
 export type Args = Readonly<Record<string, string | number>>;
 

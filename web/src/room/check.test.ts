@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { LineEvent } from "../core/events";
+import { mayAsk, stations, summary, type Known } from "./check";
+
+const line: LineEvent = { organisation: "Org", person: "Anna", unit: "Unit", grade: "sealed", facts: [], findings: [], enough: true };
+const good: Known = {
+  identity: { organisation: "Org", name: "Anna", unit: "Unit", until: "2026-12-01T00:00:00Z" },
+  abilities: { safeAddress: true, transform: true, keys: true },
+  state: { state: "checked" },
+  line,
+  assurance: undefined,
+  sound: { microphone: "on", heard: true, open: 3, microphoneLabel: "Headset", speakerLabel: "Headset" },
+  delay: 20,
+  host: "example.org",
+  day: () => "then",
+};
+const marks = (known: Known) => Object.fromEntries(stations(known).map((s) => [s.id, s.mark]));
+
+test("when all is good the person may ask", () => {
+  const list = stations(good);
+  assert.deepEqual(list.map((s) => s.mark), ["good", "good", "good", "good", "good", "ask"]);
+  assert.deepEqual(summary(list), { code: "good", n: 0 });
+  assert.ok(mayAsk(list, good.state));
+});
+
+test("before the server answered nobody may ask", () => {
+  const known: Known = { ...good, line: undefined, state: { state: "connecting" } };
+  assert.equal(summary(stations(known)).code, "testing");
+  assert.ok(!mayAsk(stations(known), known.state));
+});
+
+test("a browser that cannot seal is bad, whatever the server says", () => {
+  for (const [ability, code] of [["safeAddress", "browser_unsafe_address"], ["transform", "browser_no_transform"], ["keys", "browser_no_keys"]] as const) {
+    const known: Known = { ...good, abilities: { safeAddress: true, transform: true, keys: true, [ability]: false } };
+    const browser = stations(known).find((s) => s.id === "browser");
+    assert.equal(browser?.mark, "bad");
+    assert.equal(browser?.means.fix, code);
+    assert.ok(!mayAsk(stations(known), known.state));
+  }
+});
+
+test("one may listen without a microphone, and is told what that means", () => {
+  for (const microphone of ["refused", "missing", "busy"] as const) {
+    const known: Known = { ...good, sound: { ...good.sound, microphone } };
+    const list = stations(known);
+    assert.equal(list.find((s) => s.id === "sound")?.means.fix, `sound_${microphone}`);
+    assert.deepEqual(summary(list), { code: "better", n: 1 });
+    assert.ok(mayAsk(list, known.state));
+  }
+  const asking: Known = { ...good, sound: { ...good.sound, microphone: "asking" } };
+  assert.ok(mayAsk(stations(asking), asking.state), "the question for the microphone holds nobody up");
+});
+
+test("wireless sound devices are told, by their label", () => {
+  assert.equal(marks({ ...good, sound: { ...good.sound, speakerLabel: "AirPods" } })["sound"], "better");
+  assert.equal(marks({ ...good, sound: { ...good.sound, microphoneLabel: "Jabra (Bluetooth)" } })["sound"], "better");
+});
+
+test("a silent microphone is told after some seconds, not at once", () => {
+  assert.equal(marks({ ...good, sound: { ...good.sound, heard: false, open: 2 } })["sound"], "good");
+  assert.equal(marks({ ...good, sound: { ...good.sound, heard: false, open: 20 } })["sound"], "better");
+});
+
+test("what the server found stands at its station, and decides at the door", () => {
+  const known: Known = {
+    ...good,
+    line: { ...line, enough: false, findings: [{ code: "line_too_weak", fix: "use_enrolled_device" }, { code: "not_invited", fix: "ask_chair_for_invitation" }] },
+  };
+  const m = marks(known);
+  assert.equal(m["network"], "bad");
+  assert.equal(m["door"], "bad");
+  assert.ok(!mayAsk(stations(known), known.state));
+});
+
+test("a finding that forbids nothing leaves the door open", () => {
+  const known: Known = { ...good, line: { ...line, findings: [{ code: "headset_radio", fix: "use_wired_headset" }] } };
+  const list = stations(known);
+  assert.equal(list.find((s) => s.id === "sound")?.mark, "better");
+  assert.ok(mayAsk(list, known.state));
+});
+
+test("a chair that decides at the door is no fault of the line", () => {
+  const known: Known = { ...good, line: { ...line, findings: [{ code: "chair_decides", fix: "wait_for_chair" }] } };
+  const list = stations(known);
+  assert.equal(list.find((s) => s.id === "door")?.mark, "ask");
+  assert.deepEqual(summary(list), { code: "good", n: 0 });
+  assert.ok(mayAsk(list, known.state));
+});
+
+test("nothing is bad that was only slow", () => {
+  assert.equal(marks({ ...good, delay: 900 })["network"], "better");
+});
+
+test("whoever asked waits at the door", () => {
+  const known: Known = { ...good, state: { state: "waiting", since: "2026-01-01T00:00:00Z" } };
+  assert.equal(marks(known)["door"], "waiting");
+  assert.equal(summary(stations(known)).code, "waiting");
+});

@@ -1,0 +1,254 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Command, CoreEvent, MediaOffer, MediaWanted, Member, StateEvent, StreamKind } from "../core/events";
+import type { Core, Media } from "./core";
+import { Session } from "./session";
+
+/** The page's own edges, written by hand: the core's worker and the browser's media are not here. */
+class Edge implements Core, Media {
+  sent: Command[] = [];
+  opened: MediaWanted[] = [];
+  closed = 0;
+  cameraWorks = true;
+  offers: ((offer: MediaOffer) => void)[] = [];
+  now = 1_000_000;
+  later: { at: number; call: () => void }[] = [];
+
+  onevent: (event: CoreEvent) => void = () => {};
+  onscreenend = () => {};
+  onopened: (kind: StreamKind, slot: number, leaf: number) => void = () => {};
+  onbroken = () => {};
+  onclear = () => {};
+  onlevels: Media["onlevels"] = () => {};
+  onsample: Media["onsample"] = () => {};
+
+  send(command: Command): void {
+    this.sent.push(command);
+  }
+  open(wanted: MediaWanted): Promise<MediaOffer> {
+    this.opened.push(wanted);
+    return new Promise((resolve) => this.offers.push(resolve));
+  }
+  ready(): void {}
+  close(): void {
+    this.closed++;
+  }
+  setMuted(): void {}
+  setCamera(on: boolean): Promise<boolean> {
+    return Promise.resolve(on && this.cameraWorks);
+  }
+  setScreen(on: boolean): Promise<boolean> {
+    return Promise.resolve(on);
+  }
+  setCrowded(): void {}
+
+  after(ms: number, call: () => void): () => void {
+    this.later.push({ at: this.now + ms, call });
+    return () => {};
+  }
+  pass(ms: number): void {
+    this.now += ms;
+    const due = this.later.filter((l) => l.at <= this.now);
+    this.later = this.later.filter((l) => l.at > this.now);
+    for (const { call } of due) call();
+  }
+  dos(): string[] {
+    return this.sent.map((c) => c.do);
+  }
+}
+
+const link = { meeting: "m".repeat(22), token: "t", root: "r" };
+const identity = { organisation: "Org", name: "Anna", unit: "Unit", until: "" };
+const wanted: MediaWanted = { slots: { audio: 1, camera: 1, screen: 1 }, server: { ufrag: "u", password: "p", fingerprint: "", candidates: [] } };
+const offer: MediaOffer = { ufrag: "u", password: "p", fingerprint: "f", ssrc: { microphone: 1, camera: 2, screen: 3 }, opus: 111, vp8: 96 };
+
+const member = (leaf: number, name: string, more: Partial<Member> = {}): Member => ({
+  leaf, self: false, person: name, name, unit: "", device: "", assurance: 1, grade: "sealed", leg: `leg-${leaf}`,
+  role: "member", muted: false, camera: false, screen: false, hand: false, ...more,
+});
+
+function start() {
+  const edge = new Edge();
+  const session = new Session({ core: edge, media: edge, clock: { now: () => edge.now, after: (ms, call) => edge.after(ms, call) }, link, url: "ws://x" });
+  const state = (state: StateEvent) => edge.onevent({ event: "state", state });
+  const roster = (...members: Member[]) => edge.onevent({ event: "roster", roster: { members, waiting: [] } });
+  const code = (digits: string) => edge.onevent({ event: "code", code: { groups: Array(6).fill(digits), epoch: 1, since: "", why: "came", who: [] } });
+  return { edge, session, state, roster, code };
+}
+
+function inRoom() {
+  const all = start();
+  all.edge.onevent({ event: "identity", identity });
+  all.state({ state: "checked" });
+  all.session.join([]);
+  all.edge.onevent({ event: "media_wanted", media: wanted });
+  all.state({ state: "in" });
+  all.code("11111");
+  all.roster(member(0, "Anna", { self: true, role: "chair" }), member(1, "Ben"));
+  return all;
+}
+
+test("an enrolled browser goes straight to the line check", () => {
+  const { edge, session } = start();
+  session.start();
+  edge.onevent({ event: "identity", identity });
+  assert.deepEqual(edge.dos(), ["identify", "open"]);
+});
+
+test("enrolling uses the link's token once, and a failure can be tried again", () => {
+  const { edge, session } = start();
+  edge.onevent({ event: "identity", identity: null });
+  session.enrol("Laptop");
+  session.enrol("Laptop");
+  assert.equal(edge.sent.filter((c) => c.do === "enrol").length, 1);
+  edge.onevent({ event: "enrol_failed", problem: { code: "link_used", fix: "ask_link" } });
+  assert.equal(session.enrolProblem.value?.code, "link_used");
+  session.enrol("Laptop");
+  assert.equal(edge.sent.filter((c) => c.do === "enrol").length, 2);
+});
+
+test("what a browser says of itself is claimed, never proven", () => {
+  const { edge, session, state } = start();
+  state({ state: "checked" });
+  session.join([{ name: "headset", value: "x".repeat(500) }]);
+  const join = edge.sent.find((c) => c.do === "join");
+  assert.ok(join?.do === "join");
+  assert.equal(join.facts[0]?.proven, false);
+  assert.ok((join.facts[0]?.value.length ?? 0) <= 256);
+});
+
+test("one who waits cannot ask twice", () => {
+  const { edge, session, state } = start();
+  state({ state: "waiting" });
+  session.join([]);
+  assert.ok(!edge.dos().includes("join"));
+});
+
+test("only the newest media path is told to the server", async () => {
+  const { edge } = inRoom();
+  edge.onevent({ event: "media_wanted", media: { ...wanted } });
+  edge.offers[0]?.(offer);
+  await Promise.resolve();
+  await Promise.resolve();
+  assert.ok(!edge.dos().includes("media"), "the first was overtaken");
+  edge.offers[1]?.(offer);
+  await Promise.resolve();
+  await Promise.resolve();
+  assert.equal(edge.dos().filter((d) => d === "media").length, 1);
+});
+
+test("a broken path asks the core for another, less and less often", () => {
+  const { edge } = inRoom();
+  const restarts = () => edge.dos().filter((d) => d === "restart").length;
+  edge.onbroken();
+  assert.equal(restarts(), 0);
+  edge.pass(600);
+  assert.equal(restarts(), 1);
+  edge.onevent({ event: "media_wanted", media: { ...wanted } });
+  edge.onbroken();
+  edge.pass(600);
+  assert.equal(restarts(), 1);
+  edge.pass(600);
+  assert.equal(restarts(), 2);
+});
+
+test("removed is said only when the roster says so", () => {
+  const { edge, session, roster } = inRoom();
+  const anna = member(0, "Anna", { self: true, role: "chair" });
+  const ben = member(1, "Ben");
+  session.remove(ben, "disturbs");
+  roster(anna, ben);
+  assert.ok(session.removing.value.has("leg-1"));
+  assert.ok(!session.notes.value.some((n) => n.what === "removed"));
+  roster(anna);
+  assert.equal(session.removing.value.size, 0);
+  assert.deepEqual(session.notes.value.map((n) => n.what), ["removed"], "and not also that he left");
+  edge.pass(10_000);
+  assert.equal(session.notes.value.length, 0);
+});
+
+test("a removal that failed is taken back and told", () => {
+  const { edge, session } = inRoom();
+  session.remove(member(1, "Ben"), "other");
+  edge.onevent({ event: "failed", failed: { of: "remove", reason: { code: "not_chair", fix: "ask_chair" } } });
+  assert.equal(session.removing.value.size, 0);
+  assert.ok(session.notes.value.some((n) => n.what === "failed"));
+});
+
+test("whoever comes back is told how much was missed, and whether the code is new", () => {
+  const { edge, session, state, code } = inRoom();
+  state({ state: "reconnecting", since: new Date(edge.now).toISOString() });
+  edge.pass(26_000);
+  state({ state: "in" });
+  assert.deepEqual(session.notes.value.at(-1), { what: "back", missed: 26, newCode: false });
+  state({ state: "reconnecting", since: new Date(edge.now).toISOString() });
+  code("22222");
+  edge.pass(3000);
+  state({ state: "in" });
+  assert.deepEqual(session.notes.value.at(-1), { what: "back", missed: 3, newCode: true });
+});
+
+test("something that left unsealed stops everything, and it stays stopped", async () => {
+  const { edge, session } = inRoom();
+  edge.onclear();
+  assert.ok(session.stopped.value);
+  assert.equal(session.alarms.value[0]?.code, "frames_clear");
+  edge.offers[0]?.(offer);
+  await Promise.resolve();
+  await Promise.resolve();
+  edge.onbroken();
+  edge.pass(60_000);
+  assert.ok(!edge.dos().includes("restart") && !edge.dos().includes("media"));
+});
+
+test("the same alarm is shown once", () => {
+  const { edge, session } = inRoom();
+  for (let i = 0; i < 3; i++) edge.onevent({ event: "alarm", alarm: { problem: { code: "alarm_stranger", fix: "leave_and_report" } } });
+  assert.equal(session.alarms.value.length, 1);
+});
+
+test("the end closes the media, forgets the own screen, and joining again starts clean", () => {
+  const { edge, session, state } = inRoom();
+  edge.onevent({ event: "alarm", alarm: { problem: { code: "alarm_group", fix: "join_again" } } });
+  state({ state: "ended", reasons: [{ code: "left", fix: "join_again" }] });
+  assert.ok(edge.closed > 0);
+  session.open();
+  assert.deepEqual([session.members.value, session.alarms.value, session.code.value, session.wasIn.value], [[], [], undefined, false]);
+});
+
+test("a camera that does not start is not shown as on", async () => {
+  const { edge, session } = inRoom();
+  edge.cameraWorks = false;
+  await session.setCamera(true);
+  assert.equal(session.camera.value, false);
+});
+
+test("stop asking leads back to the line check, not to an ending", () => {
+  const { edge, session, state } = start();
+  edge.onevent({ event: "identity", identity });
+  state({ state: "waiting" });
+  session.withdraw();
+  state({ state: "ended", reasons: [{ code: "left", fix: "join_again" }] });
+  assert.equal(session.state.value.state, "connecting");
+  assert.deepEqual(edge.dos().slice(-2), ["leave", "open"]);
+});
+
+test("one who speaks while muted is told, one who coughs is not", () => {
+  const { edge, session } = inRoom();
+  session.setMuted(true);
+  for (let i = 0; i < 3; i++) edge.onlevels([], 0.2);
+  assert.equal(session.mutedSpeech.value, false);
+  for (let i = 0; i < 10; i++) edge.onlevels([], 0.2);
+  assert.equal(session.mutedSpeech.value, true);
+  session.setMuted(false);
+  edge.onlevels([], 0.2);
+  assert.equal(session.mutedSpeech.value, false);
+});
+
+test("who speaks is taken from what opens, not from what the server says", () => {
+  const { edge, session } = inRoom();
+  edge.onevent({ event: "slots", slots: { audio: [0], camera: null, screen: null, crowded: false } });
+  edge.onopened("microphone", 0, 1);
+  edge.onlevels([0.3], 0);
+  assert.deepEqual([...session.speaking.value], [1]);
+});
