@@ -33,7 +33,7 @@ class DrawnMedia extends BrowserMedia {
       camera: Array.from({ length: camera }, (_, i) => person(i, i === 0 ? 1280 : 640, i === 0 ? 720 : 360)),
       screen: [slide()],
     };
-    this.connected.value = true;
+    this.onconnected(true);
     setInterval(() => {
       const levels = Array.from({ length: audio }, (_, i) => (i === scene.speaks ? 0.2 : 0));
       this.onlevels(levels, 0);
@@ -103,6 +103,8 @@ scene.audio?.forEach((leaf, slot) => media.onopened("microphone", slot, leaf));
 scene.camera?.forEach((leaf, slot) => media.onopened("camera", slot, leaf));
 if (scene.screen !== undefined) media.onopened("screen", 0, scene.screen);
 if (scene.weak) skew = 8000;
+if (scene.blocked) media.onconnected(false);
+if (scene.blocked) setTimeout(() => (skew = 9000), 1500);
 
 setTimeout(() => {
   for (const step of scene.press ?? []) {

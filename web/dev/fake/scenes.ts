@@ -14,6 +14,7 @@ export interface Scene {
   /** Presses these test ids one after the other. */
   press?: string[];
   weak?: boolean;
+  blocked?: boolean;
   muted?: boolean;
   devices?: "none" | "refused";
 }
@@ -124,8 +125,10 @@ export const scenes: Record<string, Scene> = {
   leave: { ...room, events: into([anna, marta, jan, karin]), press: ["leave"] },
   keys: { ...room, events: into([anna, marta, jan, karin]), press: ["keys"] },
   code: { ...room, events: into([anna, marta, jan, karin]), press: ["code-how"] },
-  ended: { link, events: [enrolled, state({ state: "ended", reasons: [problem("left", "join_again")] })] },
-  "ended-removed": { link, events: [enrolled, state({ state: "ended", reasons: [problem("removed_wrong_meeting", "call_chair")] })] },
-  "ended-replaced": { link, events: [enrolled, state({ state: "ended", reasons: [problem("leg_replaced", "go_on_there")] })] },
-  "ended-over": { link, events: [enrolled, state({ state: "ended", reasons: [problem("meeting_over", "ask_chair_for_meeting")] })] },
+  "room-blocked": { ...room, blocked: true, events: into([anna, marta, jan, karin]) },
+  "ended-declined": { link, events: [enrolled, state({ state: "ended", reasons: [problem("door_declined", "call_chair")] })] },
+  ended: { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("left", "join_again")] })] },
+  "ended-removed": { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("removed_wrong_meeting", "call_chair")] })] },
+  "ended-replaced": { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("leg_replaced", "go_on_there")] })] },
+  "ended-over": { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("meeting_over", "ask_chair_for_meeting")] })] },
 };

@@ -17,10 +17,10 @@ export class BrowserMedia implements Media {
   readonly streams = signal<Streams>(none);
   /** The own shared screen, for showing. */
   readonly screenPicture = signal<MediaStream | undefined>(undefined);
-  readonly connected = signal(false);
 
   onscreenend: Media["onscreenend"] = () => {};
   onopened: Media["onopened"] = () => {};
+  onconnected: Media["onconnected"] = () => {};
   onbroken: Media["onbroken"] = () => {};
   onclear: Media["onclear"] = () => {};
   onlevels: Media["onlevels"] = () => {};
@@ -56,11 +56,11 @@ export class BrowserMedia implements Media {
     this.#watchdog = new Watchdog(this.#sealed);
     path.onbroken = () => {
       if (this.#path !== path) return;
-      this.connected.value = false;
+      this.onconnected(false);
       this.onbroken();
     };
     path.onconnected = () => {
-      if (this.#path === path) this.connected.value = true;
+      if (this.#path === path) this.onconnected(true);
     };
     this.streams.value = path.streams;
     this.#levels = new Levels(this.devices.context, path.streams.audio);
@@ -135,7 +135,7 @@ export class BrowserMedia implements Media {
     this.#path?.close();
     this.#path = undefined;
     this.#watchdog = undefined;
-    this.connected.value = false;
+    this.onconnected(false);
     this.streams.value = none;
   }
 

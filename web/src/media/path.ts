@@ -19,6 +19,9 @@ const encodings = {
   screen: { maxBitrate: 2_500_000, maxFramerate: 10 },
 } as const satisfies Record<StreamKind, RTCRtpEncodingParameters>;
 
+/** A path that does not stand after so long (ms) is given up for another: some browsers would wait for ever. */
+const connectWithin = 10_000;
+
 export interface Streams {
   audio: readonly MediaStream[];
   camera: readonly MediaStream[];
@@ -56,6 +59,7 @@ export class Path {
     const connection = this.#connection;
     await connection.setLocalDescription(await connection.createOffer());
     const { media, sections } = readOffer(connection.localDescription?.sdp ?? "");
+    this.#patience = setTimeout(() => this.#broken(), connectWithin);
     this.#ssrc = media.ssrc;
     await connection.setRemoteDescription({ type: "answer", sdp: writeAnswer(sections, wanted) });
     return media;
@@ -125,12 +129,13 @@ export class Path {
   }
 
   #stateChanged(): void {
-    clearTimeout(this.#patience);
     switch (this.#connection.connectionState) {
       case "connected":
+        clearTimeout(this.#patience);
         this.onconnected();
         return;
       case "disconnected":
+        clearTimeout(this.#patience);
         // Often a passing hiccup; the browser itself gives up only after some fifteen seconds.
         this.#patience = setTimeout(() => this.#broken(), 5000);
         return;

@@ -31,6 +31,8 @@ export interface Media {
   onscreenend: () => void;
   /** Whose key opens the frames of a slot. */
   onopened: (kind: StreamKind, slot: number, leaf: number) => void;
+  /** Sound and picture get through, or do so no longer. */
+  onconnected: (connected: boolean) => void;
   /** The path broke, while the core may think all is well: a new one is needed. */
   onbroken: () => void;
   /** How loud each audio slot is (0 to 1, root mean square), ten times a second while the path stands. */

@@ -17,6 +17,7 @@ class Edge implements Core, Media {
   onevent: (event: CoreEvent) => void = () => {};
   onscreenend = () => {};
   onopened: (kind: StreamKind, slot: number, leaf: number) => void = () => {};
+  onconnected: (connected: boolean) => void = () => {};
   onbroken = () => {};
   onclear = () => {};
   onlevels: Media["onlevels"] = () => {};
@@ -150,6 +151,20 @@ test("a broken path asks the core for another, less and less often", () => {
   assert.equal(restarts(), 1);
   edge.pass(600);
   assert.equal(restarts(), 2);
+});
+
+test("a room without a media path says so after some seconds, and takes it back", () => {
+  const { edge, session } = inRoom();
+  edge.onevent({ event: "media_ready" });
+  for (let second = 0; second < 8; second++) {
+    session.tick();
+    assert.equal(session.blocked.value, false);
+    edge.pass(1000);
+  }
+  session.tick();
+  assert.equal(session.blocked.value, true);
+  edge.onconnected(true);
+  assert.deepEqual([session.blocked.value, session.flowing.value], [false, true]);
 });
 
 test("removed is said only when the roster says so", () => {

@@ -20,6 +20,9 @@ export type Note =
 /** Notes that end by themselves, in ms; those not named stay until they are dismissed or no longer true. */
 const noteFor = 8000;
 
+/** Without a media path for so long (ms) the person is told. */
+const dryFor = 8000;
+
 export interface Clock {
   now(): number;
   /** Calls back once after ms; returns a function that prevents it. */
@@ -59,8 +62,14 @@ export class Session {
   /** Bumped whenever `truth` changed. */
   readonly truthVersion = signal(0);
   readonly truth = new Truth();
-  /** Sealed sound flows: the media path stands. */
+  /** The server knows this end of the media path. */
   readonly mediaUp = signal(false);
+  /** The media path stands. */
+  readonly connected = signal(false);
+  /** Sealed sound can flow. */
+  readonly flowing = computed(() => this.mediaUp.value && this.connected.value);
+  /** It could not for some seconds, though the rest of the line is well. */
+  readonly blocked = signal(false);
   /** Sending was stopped because something left unsealed. */
   readonly stopped = signal(false);
 
@@ -96,6 +105,7 @@ export class Session {
   #wanted: MediaWanted | undefined;
   #retries = 0;
   #lostAt = 0;
+  #dryAt = 0;
   #codeAtLoss = "";
   #rosterSeen = false;
   #withdrawn = false;
@@ -109,6 +119,10 @@ export class Session {
     this.#core.onevent = (event) => batch(() => this.#follow(event));
     this.#media.onopened = (kind, slot, leaf) => this.#opened(kind, slot, leaf);
     this.#media.onscreenend = () => this.#setScreen(false);
+    this.#media.onconnected = (connected) => {
+      this.connected.value = connected;
+      if (connected) this.blocked.value = false;
+    };
     this.#media.onbroken = () => this.#broken();
     this.#media.onclear = () => this.#clear();
     this.#media.onlevels = (levels, own) => batch(() => this.#levels(levels, own));
@@ -205,7 +219,17 @@ export class Session {
 
   /** To be called about once a second while in the room. */
   tick(): void {
+    this.#watchFlow();
     for (const { kind } of this.truth.check(this.#clock.now())) this.#alarm({ code: "slot_owner", args: { stream: kind }, fix: "leave_now" });
+  }
+
+  #watchFlow(): void {
+    const now = this.#clock.now();
+    if (this.flowing.value || this.state.value.state !== "in" || this.stopped.value) {
+      this.#dryAt = 0;
+      this.blocked.value = false;
+    } else if (this.#dryAt === 0) this.#dryAt = now;
+    else if (now - this.#dryAt >= dryFor) this.blocked.value = true;
   }
 
   #setScreen(on: boolean): void {

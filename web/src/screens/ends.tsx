@@ -48,10 +48,13 @@ export function Ended({ app }: { app: App }) {
   const { session } = app;
   const reason = session.state.value.reasons?.[0];
   const { title, icon } = ending(reason?.code ?? "");
+  // Whoever was never let in holds no keys and has left nothing.
+  const never = !session.wasIn.value && title !== "left";
+  const heading = !never ? w.ended[title] : reason?.code === "door_declined" ? w.refused.declined : title === "other" ? w.refused.title : w.ended[title];
   return (
     <Page organisation={session.identity.value?.organisation ?? app.organisation.value}>
-      <div class="say" data-testid="screen-ended" data-ending={title} data-code={reason?.code ?? ""}>
-        <h1>{w.ended[title]}</h1>
+      <div class="say" data-testid="screen-ended" data-ending={never && title === "other" ? "refused" : title} data-code={reason?.code ?? ""}>
+        <h1>{heading}</h1>
         {reason && title !== "left" && title !== "replaced" && (
           <div class="reasons">
             <div class="fix">
@@ -66,7 +69,7 @@ export function Ended({ app }: { app: App }) {
         <ul class="points">
           <li>
             <Icon name="key" />
-            <span>{title === "left" ? w.ended.leftText : w.ended.wiped}</span>
+            <span>{never ? w.ended.neverIn : title === "left" ? w.ended.leftText : w.ended.wiped}</span>
           </li>
           <li>
             <Icon name={icon} />

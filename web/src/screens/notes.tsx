@@ -59,6 +59,10 @@ function pick(app: App): Told | undefined {
   if (blocked.value) {
     return { tone: "weak", icon: "volume-2", first: w.room.playBlocked, rest: "", act: { label: w.room.play, run: playAll }, testid: "note-blocked" };
   }
+  if (session.blocked.value) {
+    const problem = { code: "media_lost", fix: "check_network" };
+    return { tone: "lost", line: "lost", first: problemText(problem), rest: fixText(problem), testid: "note-no-media" };
+  }
   const failed = last("failed");
   if (failed) return told(failed, "weak", { icon: "triangle-alert" });
   if (session.mutedSpeech.value) {
@@ -116,7 +120,7 @@ export function Live({ app }: { app: App }) {
     for (const note of fresh) told.current.add(note);
     liveLine.value = fresh.map((n) => Object.values(noteText(n)).join(" ").trim()).join(" ");
   }, [notes]);
-  const weak = app.session.weak.value ? w.notes.ownWeak : "";
+  const weak = app.session.blocked.value ? w.room.truthBlocked : app.session.weak.value ? w.notes.ownWeak : "";
   return (
     <div class="vh" aria-live="polite" data-testid="live">
       <span>{liveLine.value}</span> <span>{weak}</span> <span>{said.value}</span>

@@ -51,7 +51,7 @@ export function Room({ app }: { app: App }) {
   const about = open && "leg" in open ? member(open.leg) : undefined;
 
   return (
-    <div class={`rooms ${people.value ? "with-people" : ""}`} data-testid="screen-room" data-state={state.state} data-media={String(session.mediaUp.value && app.media.connected.value)}>
+    <div class={`rooms ${people.value ? "with-people" : ""}`} data-testid="screen-room" data-state={state.state} data-media={String(session.flowing.value)}>
       <Marking level={meeting?.level ?? 0} name={meeting?.level_name ?? "…"} place="top" />
       <div class="shell">
         <header class="head">
@@ -91,18 +91,20 @@ export function Room({ app }: { app: App }) {
 /** One sentence on encryption that is true as it stands, at every moment. */
 function TruthSentence({ app }: { app: App }) {
   const w = words.value;
-  const { session, media } = app;
+  const { session } = app;
   const gateways = session.gateways.value;
   const [kind, first, rest] = session.stopped.value
     ? (["stopped", w.room.truthStopped, w.room.truthStoppedRest] as const)
-    : !session.mediaUp.value || !media.connected.value
-      ? (["joining", w.room.truthJoining, w.room.truthJoiningRest] as const)
+    : session.blocked.value
+      ? (["blocked", w.room.truthBlocked, w.room.truthBlockedRest] as const)
+      : !session.flowing.value
+        ? (["joining", w.room.truthJoining, w.room.truthJoiningRest] as const)
       : gateways.length > 0
         ? (["gateway", w.room.truthGateway, fill(w.room.truthGatewayRest, { names: list(gateways.map((m) => m.name)) })] as const)
         : (["sealed", w.room.truth, w.room.truthRest] as const);
   return (
     <p class={`truth ${kind}`} data-testid="truth" data-truth={kind}>
-      <Icon name={kind === "sealed" ? "lock" : kind === "gateway" ? "lock-open" : kind === "stopped" ? "shield-alert" : "ellipsis"} size={18} />
+      <Icon name={kind === "sealed" ? "lock" : kind === "gateway" ? "lock-open" : kind === "blocked" ? "wifi-off" : kind === "stopped" ? "shield-alert" : "ellipsis"} size={18} />
       <span>
         <b>{first}</b> <span class="rest">{rest}</span>
       </span>
