@@ -1,21 +1,35 @@
-// One size for all Opus packets of a stream. Chromium is told to encode at a constant bit rate, and does; Firefox 153 does
-// not, and sends silence in 3 bytes: whoever counts bytes would see when somebody speaks or is muted. Padding is Opus'
-// own (RFC 6716, Section 3.2.5), so every decoder takes it off by itself. It goes on before sealing.
+// One size for all Opus packets. Chromium is told to encode at a constant bit rate, and does; Firefox 153 does not, and
+// sends silence in 3 bytes: whoever counts bytes would see when somebody speaks or is muted. Padding is Opus' own (RFC
+// 6716, Section 3.2.5), so every decoder takes it off by itself. It goes on before sealing.
 
-/** What a constant 32 kbit/s makes of 20 ms. An encoder that begins with it is taken to stay with it. */
+/** What a constant 32 kbit/s makes of 20 ms: the size of all sound in Conclave. */
 const constant = 80;
-/** Sizes for all other encoders; a stream moves up, never down. Of speech in Firefox, 115 was the longest seen. */
-const cells = [128, 256, 512, 1280];
+/** The sizes of a browser whose packets do not fit into that. A microphone moves up, never down. */
+const larger = [128, 256, 512, 1280];
 
-/** Chooses the size of a stream's packets. One for each microphone, however often its stream starts again. */
+/** Too long a packet weighs as much as this many that fit ... */
+const weight = 10;
+/** ... and this weight is a browser that does not keep the rate: a dozen long ones in a row. */
+const limit = 120;
+
+/** Gives the packets of a microphone their size. One for each microphone, however often its stream starts again. */
 export class Cell {
-  #size = 0;
+  #size = constant;
+  #long = 0;
 
-  /** packet, padded to the stream's size. */
+  /**
+   * packet, padded to the size. One that is too long is rare at the rate that is asked for (a clap, a whistle); in its place
+   * goes a packet without a frame, for which decoders conceal 20 ms: a longer packet, or none, would show on the wire.
+   */
   fit(packet: ArrayBuffer): ArrayBuffer {
-    const length = packet.byteLength;
-    if (this.#size === 0 && length === constant) this.#size = constant;
-    else if (this.#size === 0 || length > this.#size) this.#size = cells.find((size) => size >= length) ?? length;
+    if (packet.byteLength <= this.#size) {
+      this.#long = Math.max(0, this.#long - 1);
+      return pad(packet, this.#size);
+    }
+    this.#long += weight;
+    if (this.#long < limit) return pad(packet.slice(0, 1), this.#size);
+    this.#long = 0;
+    this.#size = larger.find((size) => size >= packet.byteLength) ?? packet.byteLength;
     return pad(packet, this.#size);
   }
 }

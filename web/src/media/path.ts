@@ -4,7 +4,7 @@
 import type { MediaOffer, MediaWanted, StreamKind } from "../core/events";
 import type { TransformOptions } from "../frames/messages";
 import type { Sample } from "../room/ownline";
-import { writeAnswer } from "./answer";
+import { opusRate, writeAnswer } from "./answer";
 import { readOffer } from "./offer";
 import type { Totals } from "./watchdog";
 
@@ -14,7 +14,7 @@ interface Configuration extends RTCConfiguration {
 }
 
 const encodings = {
-  microphone: { maxBitrate: 32_000 },
+  microphone: { maxBitrate: opusRate },
   camera: { maxBitrate: 800_000, maxFramerate: 24 },
   screen: { maxBitrate: 2_500_000, maxFramerate: 10 },
 } as const satisfies Record<StreamKind, RTCRtpEncodingParameters>;
