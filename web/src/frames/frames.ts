@@ -111,6 +111,11 @@ export class Frames {
     this.#around.toPage({ event: "sealed", sealed: { ...this.#sealed } });
   }
 
+  /** Answers the page's question for the totals. */
+  count(question: number): void {
+    this.#around.toPage({ event: "sealed", sealed: { ...this.#sealed }, question });
+  }
+
   async #follow(message: FromCore): Promise<void> {
     if ("epoch" in message) {
       const { epoch, leaf, key, members, first } = message.epoch;

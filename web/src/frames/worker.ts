@@ -23,6 +23,7 @@ setInterval(() => frames.tick(), 1000);
 
 self.onmessage = ({ data, ports }: MessageEvent<FromPage>) => {
   if (data.do === "loudness") frames.loudness = data.loudness;
+  else if (data.do === "count") frames.count(data.question);
   else if (ports[0]) join(ports[0]);
 };
 

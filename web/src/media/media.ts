@@ -153,7 +153,9 @@ export class BrowserMedia implements Media {
       const { sent, sample } = await path.measure();
       if (this.#path !== path) return;
       this.onsample(sample);
-      if (this.#watchdog?.sent(sent, performance.now())) this.#stop();
+      const verdict = this.#watchdog?.sent(sent, performance.now());
+      if (verdict?.clear) this.#stop();
+      else if (verdict?.question) this.#toFrames({ do: "count", question: verdict.question });
     } catch {
       // A path that closes while it is measured has nothing to tell.
     } finally {
@@ -165,7 +167,7 @@ export class BrowserMedia implements Media {
     switch (message.event) {
       case "sealed":
         this.#sealed = message.sealed;
-        if (this.#watchdog?.sealed(message.sealed)) this.#stop();
+        if (message.question !== undefined && this.#watchdog?.sealed(message.sealed, message.question)) this.#stop();
         return;
       case "opened":
         this.onopened(message.opened.kind, message.opened.slot, message.opened.leaf);

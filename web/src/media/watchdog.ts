@@ -2,7 +2,8 @@
 // a whole call in clear, without an error; should ours ever do so, this notices within about a second.
 //
 // A frame is sent only after it was sealed. So a count of sent frames must not exceed a count of sealed frames that is
-// taken later. Pure: counts come in, a verdict comes out.
+// taken later. That it is later is made sure by asking for it: on a machine that is short of time, what the worker said
+// earlier can reach the page after a younger count of sent frames. Pure: counts come in, a verdict comes out.
 
 import type { StreamKind } from "../core/events";
 
@@ -12,33 +13,46 @@ const kinds = ["microphone", "camera", "screen"] as const satisfies readonly Str
 
 /** Counts of a browser may run ahead of each other by a frame in flight. */
 const slack = 2;
-/** Sent counts that wait this long (ms) for a report of the worker are taken for unsealed. */
-const silence = 3000;
+/**
+ * A question that waits this long (ms), and over this many further counts, has no answer. A worker that lives answers in
+ * milliseconds; one that does not seals nothing, so that nothing is sent either. In between lie machines under heavy load.
+ */
+const silence = 8000;
+const patience = 5;
+
+/** A kind of which something left in clear, or the number of a question to put to the worker now, or neither. */
+export interface Verdict {
+  clear?: StreamKind;
+  question?: number;
+}
 
 export class Watchdog {
   readonly #base: Totals;
-  #pending: { sent: Totals; at: number } | undefined;
+  #pending: { sent: Totals; at: number; counts: number } | undefined;
+  #question = 0;
 
   /** base is the worker's latest report before this connection began: its counts go on over connections. */
   constructor(base: Totals) {
     this.#base = { ...base };
   }
 
-  /** What the connection says that it sent so far, at now (ms). Returns a kind that was sent with no report in sight. */
-  sent(sent: Totals, now: number): StreamKind | undefined {
+  /** What the connection says that it sent so far, at now (ms). */
+  sent(sent: Totals, now: number): Verdict {
     const pending = this.#pending;
     if (!pending) {
-      this.#pending = { sent: { ...sent }, at: now };
-      return undefined;
+      this.#pending = { sent: { ...sent }, at: now, counts: 0 };
+      return { question: ++this.#question };
     }
-    if (now - pending.at < silence) return undefined;
-    return kinds.find((kind) => sent[kind] > pending.sent[kind] + slack);
+    if (++pending.counts < patience || now - pending.at < silence) return {};
+    const clear = kinds.find((kind) => sent[kind] > pending.sent[kind] + slack);
+    return clear ? { clear } : {};
   }
 
-  /** The worker's report. Returns a kind of which more was sent before than has been sealed by now. */
-  sealed(totals: Totals): StreamKind | undefined {
+  /** The worker's answer. Returns a kind of which more was sent before the question than has been sealed by now. */
+  sealed(totals: Totals, question: number): StreamKind | undefined {
     const pending = this.#pending;
+    if (!pending || question !== this.#question) return undefined;
     this.#pending = undefined;
-    return pending && kinds.find((kind) => pending.sent[kind] > totals[kind] - this.#base[kind] + slack);
+    return kinds.find((kind) => pending.sent[kind] > totals[kind] - this.#base[kind] + slack);
   }
 }

@@ -54,6 +54,8 @@ export class Session {
   readonly code = signal<CodeEvent | undefined>(undefined);
   readonly slots = signal<SlotsEvent | undefined>(undefined);
   readonly alarms = signal<readonly Problem[]>([]);
+  /** An alarm was raised in this visit, read or not. */
+  readonly alarmed = signal(false);
   readonly notes = signal<readonly Note[]>([]);
   /** Legs whose removal was asked for and is not confirmed by the roster yet. */
   readonly removing = signal<ReadonlyMap<string, string>>(new Map());
@@ -363,6 +365,7 @@ export class Session {
   #alarm(problem: Problem): void {
     if (this.alarms.value.some((a) => a.code === problem.code)) return;
     this.alarms.value = [...this.alarms.value, problem];
+    this.alarmed.value = true;
   }
 
   #failed(of: string, problem: Problem): void {
@@ -440,7 +443,7 @@ export class Session {
     this.notes.value = [];
     this.removing.value = new Map();
     this.decided.value = new Set();
-    this.stopped.value = false;
+    this.stopped.value = this.alarmed.value = false;
     this.mediaUp.value = false;
     this.wasIn.value = false;
     this.screen.value = this.hand.value = false;

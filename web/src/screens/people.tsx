@@ -94,7 +94,7 @@ function AtDoor({ app, guest }: { app: App; guest: Guest }) {
 
 /** What the drawn line of a member shows: how it is now, or where its encryption ends. */
 function lineOf(app: App, member: Member): LineState {
-  if (member.lost) return "lost";
+  if (member.lost || (member.self && app.session.state.value.state === "reconnecting")) return "lost";
   if (member.self && app.session.weak.value) return "weak";
   return member.grade === "hop" || member.grade === "open" ? "phone" : "good";
 }
@@ -105,7 +105,7 @@ function Row({ app, member, onMember }: { app: App; member: Member; onMember: (l
   const line = lineOf(app, member);
   const speaks = session.speaking.value.has(member.leaf);
   const removing = session.removing.value.has(member.leg);
-  const lineWord = line === "lost" ? fill(w.room.lostFor, { clock: span(secondsSince(member.lost)) }) : w.room.line[line];
+  const lineWord = line === "lost" ? fill(w.room.lostFor, { clock: span(secondsSince(member.lost ?? session.state.value.since)) }) : w.room.line[line];
   return (
     <li class={speaks ? "on" : ""} data-testid={member.self ? "member-self" : `member-${member.leaf}`} data-leaf={member.leaf} data-leg={member.leg} data-name={member.name} data-grade={member.grade} data-line={line} data-muted={String(member.muted)} data-speaks={String(speaks)}>
       <div class="one">

@@ -88,23 +88,28 @@ export function Room({ app }: { app: App }) {
   );
 }
 
+type Truth = readonly [kind: keyof typeof truthIcons, first: string, rest: string];
+
+const truthIcons = { stopped: "shield-alert", alarmed: "shield-alert", lost: "wifi-off", blocked: "wifi-off", joining: "ellipsis", gateway: "lock-open", sealed: "lock" } as const;
+
+function truthOf({ session }: App): Truth {
+  const { room } = words.value;
+  const gateways = session.gateways.value;
+  if (session.stopped.value) return ["stopped", room.truthStopped, room.truthStoppedRest];
+  if (session.alarmed.value) return ["alarmed", room.truthAlarmed, room.truthAlarmedRest];
+  if (session.state.value.state === "reconnecting") return ["lost", room.truthLost, room.truthLostRest];
+  if (session.blocked.value) return ["blocked", room.truthBlocked, room.truthBlockedRest];
+  if (!session.flowing.value) return ["joining", room.truthJoining, room.truthJoiningRest];
+  if (gateways.length > 0) return ["gateway", room.truthGateway, fill(room.truthGatewayRest, { names: list(gateways.map((m) => m.name)) })];
+  return ["sealed", room.truth, room.truthRest];
+}
+
 /** One sentence on encryption that is true as it stands, at every moment. */
 function TruthSentence({ app }: { app: App }) {
-  const w = words.value;
-  const { session } = app;
-  const gateways = session.gateways.value;
-  const [kind, first, rest] = session.stopped.value
-    ? (["stopped", w.room.truthStopped, w.room.truthStoppedRest] as const)
-    : session.blocked.value
-      ? (["blocked", w.room.truthBlocked, w.room.truthBlockedRest] as const)
-      : !session.flowing.value
-        ? (["joining", w.room.truthJoining, w.room.truthJoiningRest] as const)
-      : gateways.length > 0
-        ? (["gateway", w.room.truthGateway, fill(w.room.truthGatewayRest, { names: list(gateways.map((m) => m.name)) })] as const)
-        : (["sealed", w.room.truth, w.room.truthRest] as const);
+  const [kind, first, rest] = truthOf(app);
   return (
     <p class={`truth ${kind}`} data-testid="truth" data-truth={kind}>
-      <Icon name={kind === "sealed" ? "lock" : kind === "gateway" ? "lock-open" : kind === "blocked" ? "wifi-off" : kind === "stopped" ? "shield-alert" : "ellipsis"} size={18} />
+      <Icon name={truthIcons[kind]} size={18} />
       <span>
         <b>{first}</b> <span class="rest">{rest}</span>
       </span>
