@@ -140,7 +140,7 @@ func attribute(sdp, name string) string {
 }
 
 // answer is the template that the browser client fills in, too.
-func answer(h *house, c sfu.Credentials, offer string, slots []slot.Slot, opus, vp8 webrtc.PayloadType) string {
+func answer[T ~uint8](h *house, c sfu.Credentials, offer string, slots []slot.Slot, opus, vp8 T) string {
 	fingerprint := h.sfu.Fingerprint()
 	var colons []string
 	for _, b := range fingerprint {

@@ -12,7 +12,9 @@ import (
 const (
 	maxCompound = 32 // packets taken of one compound
 	maxNACK     = 32 // entries taken of one NACK, of up to 17 packets each
-	srMemory    = 4  // reports of the server's own that a receiver may refer to
+	shortestRTT = 100 * time.Microsecond
+
+	srMemory = 32 // sender reports that a receiver may still refer to: a room's, for some seconds
 )
 
 // meter is what the forwarder measures of one leg's line.
@@ -24,7 +26,7 @@ type meter struct {
 
 	// The forwarder's: when which sender report left, to know the round trip from its echo.
 	echoes [srMemory]echo
-	echo   int
+	echo   uint
 }
 
 type echo struct {
@@ -130,8 +132,9 @@ func (f *forwarder) takeReports(b []byte, n uint8, t *transport, least *uint8) (
 		}
 		for _, e := range t.meter.echoes {
 			// The echo's time in receiver's hands, as it says; the rest is the way there and back.
-			if rtt := f.now - e.at - time.Duration(r.delay)*time.Second>>16; e.middle == r.lastSR && rtt > 0 && rtt < 10*time.Second {
-				t.meter.rtt.Store(int64(rtt))
+			// Clients count in milliseconds and round: a short way can come out as less than none.
+			if rtt := f.now - e.at - time.Duration(r.delay)*time.Second>>16; e.middle == r.lastSR && rtt > -50*time.Millisecond && rtt < 10*time.Second {
+				t.meter.rtt.Store(int64(max(rtt, shortestRTT)))
 			}
 		}
 	}
@@ -242,18 +245,14 @@ func (f *forwarder) appendReports(b []byte, r *Room, t *transport) []byte {
 	if in := &t.in[slot.Screen-1]; in.receipt.received > 0 {
 		b = appendREMB(b, in.ssrc, f.sfu.config.ScreenRate)
 	}
-	noted := false
 	for _, s := range r.slots {
 		in := s.out.speaker
 		if in == nil || in.of == t || !in.report.fresh || in.grant.Load() != s.out.era || cap(b)-len(b) < 128 {
 			continue
 		}
 		b = appendSR(b, &s.out, &in.report)
-		if !noted { // one is enough to measure the round trip by
-			noted = true
-			t.meter.echoes[t.meter.echo%srMemory] = echo{middle: uint32(in.report.ntp >> 16), at: f.now}
-			t.meter.echo++
-		}
+		t.meter.echoes[t.meter.echo%srMemory] = echo{middle: uint32(in.report.ntp >> 16), at: f.now}
+		t.meter.echo++
 	}
 	return b
 }
