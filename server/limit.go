@@ -58,10 +58,11 @@ func (b *bucket) take(rate, burst float64, now time.Time) bool {
 }
 
 func (b *bucket) leak(rate float64, now time.Time) {
+	// Callers read the clock before they get the mutex, so now may lie a little before at: time passes only once.
 	if dt := now.Sub(b.at).Seconds(); dt > 0 {
 		b.level = max(0, b.level-dt*rate)
+		b.at = now
 	}
-	b.at = now
 }
 
 func newLimiter(l Limits) *limiter {

@@ -87,3 +87,20 @@ func TestTheLimiterForgetsAddressesAndIsBounded(t *testing.T) {
 		t.Errorf("%d addresses are kept", len(l.addresses))
 	}
 }
+
+func TestTimeThatIsReadOutOfOrderPassesOnce(t *testing.T) {
+	var b bucket
+	taken := 0
+	for i := range 1000 {
+		now := at.Add(time.Duration(i) * time.Millisecond)
+		if i%2 == 1 {
+			now = now.Add(-50 * time.Millisecond)
+		}
+		if b.take(10, 5, now) {
+			taken++
+		}
+	}
+	if taken > 15 {
+		t.Errorf("%d were taken in one second, at most 15 allowed", taken)
+	}
+}

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/sha256"
 	"errors"
+	"time"
 
 	"conclave"
 	"conclave/audit"
@@ -180,6 +181,9 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		r.leave(leg, m)
 	default:
 		err = problemTurn
+	}
+	if r.broken {
+		return // the connection ends with the room, and the leg comes back: that is its answer
 	}
 	if err != nil {
 		if !errors.As(err, new(conclave.Problem)) {
@@ -427,7 +431,7 @@ func (r *room) letIn(id conclave.LegID) {
 	}
 	if err == nil && ruling.Outcome == conclave.Admit {
 		var b []byte
-		until := r.now()
+		var until time.Time
 		if b, until, err = r.signPass(r.ctx, r.context, id, leg.Device, ruling.Grade, passLife); err == nil {
 			r.act(r.roster.Pass(id, b, until, ruling.Grade))
 			r.tellAdmitted(id, nil)
