@@ -156,6 +156,10 @@ func (t *Transport) takeRTCP(b []byte) {
 		t.stat.bad.Add(1)
 		return
 	}
+	t.followRTCP(plain)
+}
+
+func (t *Transport) followRTCP(plain []byte) {
 	packets, err := rtcp.Unmarshal(plain)
 	if err != nil {
 		t.stat.bad.Add(1)
