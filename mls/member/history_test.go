@@ -177,7 +177,7 @@ func TestRandomHistories(t *testing.T) {
 		if long, err := strconv.Atoi(os.Getenv("CONCLAVE_HISTORY")); err == nil {
 			n = long
 		} else if testing.Short() {
-			n = 15
+			n = 12
 		}
 		for seed := range uint64(2) {
 			playHistory(t, suite, seed, n)
