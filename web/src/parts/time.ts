@@ -1,6 +1,6 @@
 // A clock that components read: it ticks once a second while the page is open.
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 /** Now, in ms since 1970, within a second. */
 export const now = signal(Date.now());
@@ -10,6 +10,9 @@ export function startTime(): void {
     now.value = Date.now();
   }, 1000);
 }
+
+/** The minute of now, in minutes since 1970: what shows no seconds reads this, and is drawn anew once a minute. */
+export const minute = computed(() => Math.floor(now.value / 60_000));
 
 /** Seconds since a point in time told as RFC 3339; 0 if there is none. */
 export function secondsSince(text: string | undefined): number {

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { App } from "../app";
 import { Icon, LanguageSwitch, LineDrawing, Marking } from "../parts/parts";
-import { now, secondsSince } from "../parts/time";
+import { minute, secondsSince } from "../parts/time";
 import { fill, fixText, list, problemText, span, words } from "../words/words";
 import { Controls } from "./controls";
 import { CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
@@ -44,7 +44,7 @@ export function Room({ app }: { app: App }) {
   useKeys(app, { over, people });
 
   const lost = state.state === "reconnecting" || state.state === "connecting" || state.state === "entering";
-  const minutes = meeting ? Math.floor(Math.max(0, now.value - Date.parse(meeting.since)) / 60_000) : 0;
+  const minutes = meeting ? Math.max(0, minute.value - Math.floor(Date.parse(meeting.since) / 60_000)) : 0;
   const show = (next: Over) => (over.value = next);
   const member = (leg: string) => session.members.value.find((m) => m.leg === leg);
   const open = over.value;

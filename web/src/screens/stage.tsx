@@ -7,7 +7,7 @@ import { Picture } from "../parts/picture";
 import { clockTime, fill, span, words } from "../words/words";
 import { layout, type Place } from "../room/stage";
 import { initials } from "../room/roster";
-import { now, secondsSince } from "../parts/time";
+import { minute, secondsSince } from "../parts/time";
 
 export function Stage({ app, onPeople }: { app: App; onPeople: () => void }) {
   const w = words.value;
@@ -87,7 +87,7 @@ function Tile({ app, member, place, large = false }: TileProps) {
           {phone ? <Icon name="phone" size={large ? 34 : 22} /> : <span class="initials" aria-hidden="true">{initials(member.name)}</span>}
         </div>
       )}
-      {stream && !own && <Watermark app={app} />}
+      {stream && !own && <Watermark app={app} few={!large} />}
       {lost && (
         <div class="void lost-tile">
           <span>{fill(w.room.lostTile, { clock: span(secondsSince(member.lost)) })}</span>
@@ -105,19 +105,18 @@ function Tile({ app, member, place, large = false }: TileProps) {
   );
 }
 
-/** Enough to cover a large screen; what overflows is cut. */
+/** Enough to cover the stage of a large screen, and a tile; what overflows is cut. */
 const copies = Array.from({ length: 60 }, (_, i) => i);
+const fewCopies = copies.slice(0, 16);
 
 /** Who looks, when, at what level: a photograph of the screen says whose screen it was. */
-function Watermark({ app }: { app: App }) {
+function Watermark({ app, few = false }: { app: App; few?: boolean }) {
   const { session } = app;
   const name = session.self.value?.name ?? session.identity.value?.name ?? "";
-  // Every minute anew; reading the clock each second would draw the page each second.
-  const minute = Math.floor(now.value / 60_000);
-  const text = `${name} · ${clockTime(new Date(minute * 60_000))} · ${session.meeting.value?.level_name ?? ""}`;
+  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${session.meeting.value?.level_name ?? ""}`;
   return (
     <div class="wm" aria-hidden="true" data-testid="watermark" data-text={text}>
-      {copies.map((i) => (
+      {(few ? fewCopies : copies).map((i) => (
         <span key={i}>{text}</span>
       ))}
     </div>
