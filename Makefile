@@ -51,7 +51,12 @@ test-vet:
 	@scripts/say go vet ./...
 	@GOOS=js GOARCH=wasm scripts/say go vet ./cmd/conclave-wasm
 
-test-go:
+# ts-mls, the second implementation that ours is held against.
+mls/interop/node_modules/.package-lock.json: mls/interop/package-lock.json mls/interop/package.json
+	@cd mls/interop && ../../scripts/say npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+test-go: mls/interop/node_modules/.package-lock.json
 	@scripts/say go test ./...
 
 # What the browser runs as WebAssembly, under Node.
@@ -73,4 +78,4 @@ test-end: test/node_modules/.package-lock.json
 	@scripts/say test/run
 
 clean: ## all that was built; ./data stays
-	rm -rf bin web/dist web/node_modules test/node_modules test/results
+	rm -rf bin web/dist web/node_modules test/node_modules mls/interop/node_modules test/results
