@@ -16,6 +16,10 @@ const mends = [
     "createUpdatePath(res.tree, toLeafIndex(state.privatePath.leafIndex), res.additionalResult.kind === \"memberCommit\" && " +
       "res.additionalResult.extensions.length > 0 ? { ...state.groupContext, extensions: res.additionalResult.extensions } : " +
       "state.groupContext,"],
+  // Section 12.3: removals go before additions, so that a commit may give the leaf of a removed member to a new one. ts-mls
+  // takes a member for removed only if its leaf stays blank.
+  ["clientState.js", "mutatedTree[leafToNodeIndex(toLeafIndex(state.privatePath.leafIndex))] === undefined;",
+    "grouped.remove.some(({ proposal }) => proposal.remove.removed === state.privatePath.leafIndex);"],
   // Section 12.1.8.1: the external_senders extension is a vector of senders, and a sender_index counts in it. ts-mls
   // takes the extension for one sender, and counts extensions.
   ["externalSender.js", "//# sourceMappingURL=externalSender.js.map",
