@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave/sfu/srtp"
+	"conclave/sfu/udp"
 )
 
 const (
@@ -31,10 +32,10 @@ type stage struct {
 // is in here: a second forwarder with its own socket could take a share of the rooms.
 type forwarder struct {
 	sfu     *SFU
-	sock    *socket
-	batch   *batch
+	socket  *udp.Socket
+	batch   *udp.Batch
 	buffers [][]byte
-	in      []datagram
+	in      []udp.Datagram
 	rooms   []*Room // with packets staged
 	now     time.Duration
 
@@ -51,18 +52,18 @@ type forwarder struct {
 func newForwarder(s *SFU) *forwarder {
 	f := &forwarder{
 		sfu:     s,
-		sock:    s.sock,
-		batch:   newBatch(s.sock, &s.stats),
+		socket:  s.socket,
+		batch:   udp.NewBatch(s.socket),
 		buffers: make([][]byte, receiveSlots),
-		in:      make([]datagram, receiveSlots),
+		in:      make([]udp.Datagram, receiveSlots),
 		rooms:   make([]*Room, 0, 64),
-		scratch: make([]byte, 0, maxDatagram),
+		scratch: make([]byte, 0, udp.MaxDatagram),
 		gather:  gatherer{longest: s.config.MaxGather},
 		budget:  resendBudget,
 	}
-	all := make([]byte, receiveSlots*maxDatagram)
+	all := make([]byte, receiveSlots*udp.MaxDatagram)
 	for i := range f.buffers {
-		f.buffers[i] = all[i*maxDatagram : (i+1)*maxDatagram : (i+1)*maxDatagram]
+		f.buffers[i] = all[i*udp.MaxDatagram : (i+1)*udp.MaxDatagram : (i+1)*udp.MaxDatagram]
 	}
 	return f
 }
@@ -85,23 +86,23 @@ func (f *forwarder) run() error {
 
 // turn waits for packets, gathers more if there is much to do, and forwards them all.
 func (f *forwarder) turn() error {
-	n, err := f.sock.receive(f.buffers, f.in, true)
+	n, err := f.socket.Receive(f.buffers, f.in, true)
 	if err != nil {
 		return err
 	}
 	f.now = f.sfu.now()
-	more := n == receiveBatch
+	more := n == udp.MaxReceive
 	// Packets wait in the socket's buffer. Those of a quiet moment do not wait at all: the last flush is long ago.
 	if wait := f.gather.wait(f.now); wait > 0 {
-		pause(wait)
+		udp.Pause(wait)
 		f.now, more = f.sfu.now(), true
 	}
 	for more && n < receiveSlots {
-		got, err := f.sock.receive(f.buffers[n:], f.in[n:], false)
+		got, err := f.socket.Receive(f.buffers[n:], f.in[n:], false)
 		if err != nil {
 			return err
 		}
-		n, more = n+got, got == receiveBatch
+		n, more = n+got, got == udp.MaxReceive
 	}
 	f.sfu.stats.received.Add(uint64(n))
 	addresses := *f.sfu.addresses.Load()
@@ -113,39 +114,39 @@ func (f *forwarder) turn() error {
 }
 
 // take sorts one datagram by its first byte (RFC 7983).
-func (f *forwarder) take(d *datagram, addresses map[addrKey]*transport) {
+func (f *forwarder) take(d *udp.Datagram, addresses map[udp.Address]*transport) {
 	stats := &f.sfu.stats
-	if len(d.data) < rtpHeader {
+	if len(d.Data) < rtpHeader {
 		stats.malformed.Add(1)
 		return
 	}
-	first := d.data[0]
+	first := d.Data[0]
 	if first < 4 {
-		if len(d.data) > maxSTUN {
+		if len(d.Data) > maxSTUN {
 			stats.malformed.Add(1)
 			return
 		}
 		select {
-		case f.sfu.requests <- datagram{data: append([]byte(nil), d.data...), from: d.from, reply: d.reply}:
+		case f.sfu.requests <- udp.Datagram{Data: append([]byte(nil), d.Data...), From: d.From, To: d.To}:
 		default:
 			stats.stunDropped.Add(1)
 		}
 		return
 	}
-	t := addresses[d.from]
+	t := addresses[d.From]
 	if t == nil {
 		stats.stranger.Add(1)
 		return
 	}
 	switch {
 	case first >= 20 && first < 64:
-		t.push(d.data)
+		t.push(d.Data)
 	case first < 128 || first > 191:
 		stats.malformed.Add(1)
-	case d.data[1] >= 192 && d.data[1] <= 223: // RFC 5761, Section 4
-		f.takeRTCP(d.data, t)
+	case d.Data[1] >= 192 && d.Data[1] <= 223: // RFC 5761, Section 4
+		f.takeRTCP(d.Data, t)
 	default:
-		f.takeRTP(d.data, t)
+		f.takeRTP(d.Data, t)
 	}
 }
 
@@ -326,7 +327,10 @@ func (f *forwarder) flush() {
 		f.rooms[i] = nil
 	}
 	f.rooms = f.rooms[:0]
-	f.batch.send()
+	f.batch.Send()
+	sends, failed := f.batch.Counts()
+	f.sfu.stats.sends.Add(uint64(sends))
+	f.sfu.stats.sendFailed.Add(uint64(failed))
 	f.gather.flushed(f.now, f.sent)
 	f.sent = 0
 }
@@ -362,7 +366,7 @@ func (f *forwarder) flushRoom(r *Room) {
 func bySize(a, b packet) int { return cmp.Compare(a.seat.out.size, b.seat.out.size) }
 
 // forward seals one packet for one receiver.
-func (f *forwarder) forward(t *transport, k *keys, to *path, p *packet) int {
+func (f *forwarder) forward(t *transport, k *keys, to *udp.Path, p *packet) int {
 	if p.owner == t {
 		return 0
 	}
@@ -374,9 +378,7 @@ func (f *forwarder) forward(t *transport, k *keys, to *path, p *packet) int {
 	return 1
 }
 
-func (f *forwarder) seal(t *transport, k *keys, to *path, p *packet, index uint64) {
-	b := f.batch
-	b.reserve()
+func (f *forwarder) seal(t *transport, k *keys, to *udp.Path, p *packet, index uint64) {
 	h := &f.header
 	h[0] = 0x80
 	if p.pad {
@@ -390,9 +392,7 @@ func (f *forwarder) seal(t *transport, k *keys, to *path, p *packet, index uint6
 	binary.BigEndian.PutUint32(h[4:], p.ts)
 	ssrc := p.seat.out.ssrc
 	binary.BigEndian.PutUint32(h[8:], ssrc)
-	off := len(b.arena)
-	b.arena = k.sealer.SealRTP(b.arena, h[:], p.payload, ssrc, index)
-	b.added(to, off)
+	f.batch.Add(to, k.sealer.SealRTP(f.batch.Reserve(), h[:], p.payload, ssrc, index))
 }
 
 // sendRTCP seals an RTCP packet and puts it into the batch. packet may be f.scratch.
@@ -401,14 +401,9 @@ func (f *forwarder) sendRTCP(t *transport, k *keys, packet []byte) {
 	if to == nil || len(packet) == 0 {
 		return
 	}
-	b := f.batch
-	b.reserve()
-	b.room = false
-	off := len(b.arena)
-	b.arena = k.sealer.SealRTCP(b.arena, packet)
-	if len(b.arena) > off {
-		b.added(to, off)
-		b.room = false
+	b := f.batch.Reserve()
+	if sealed := k.sealer.SealRTCP(b, packet); len(sealed) > len(b) {
+		f.batch.Add(to, sealed)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"conclave"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
+	"conclave/sfu/udp"
 )
 
 // mouth seals packets as a publisher does.
@@ -53,12 +54,12 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 	for i := byte(3); i <= 20; i++ {
 		all = append(all, addLeg(t, room, i))
 	}
-	sink, err := listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	sink, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sink.close()
-	to := &path{key: keyOf(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sink.port()))}
+	defer sink.Close()
+	to := &udp.Path{To: udp.AddressOf(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sink.Port()))}
 	for _, tr := range all {
 		tr.path.Store(to)
 	}
@@ -96,17 +97,17 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 func TestEveryReceiverOpensTheSameWhateverTheBatching(t *testing.T) {
 	for _, offload := range []bool{true, false} {
 		s, room, all := workbench(t)
-		offload = offload && s.sock.offload()
-		s.sock.gso.Store(offload)
-		sinks := make([]*socket, 3)
+		offload = offload && s.socket.Offload()
+		s.socket.SetOffload(offload)
+		sinks := make([]*udp.Socket, 3)
 		all = append(all, addLeg(t, room, 3))
 		for i := range sinks {
 			var err error
-			if sinks[i], err = listen(netip.MustParseAddrPort("127.0.0.1:0")); err != nil {
+			if sinks[i], err = udp.Listen(netip.MustParseAddrPort("127.0.0.1:0")); err != nil {
 				t.Fatal(err)
 			}
-			defer sinks[i].close()
-			all[i].path.Store(&path{key: keyOf(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sinks[i].port()))})
+			defer sinks[i].Close()
+			all[i].path.Store(&udp.Path{To: udp.AddressOf(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sinks[i].Port()))})
 		}
 		f := newForwarder(s)
 		f.now = time.Second
@@ -136,13 +137,13 @@ func TestEveryReceiverOpensTheSameWhateverTheBatching(t *testing.T) {
 			}
 			var got [2][][]byte
 			var windows [2]srtp.Window
-			buffers := make([][]byte, receiveBatch)
+			buffers := make([][]byte, udp.MaxReceive)
 			for j := range buffers {
-				buffers[j] = make([]byte, maxDatagram)
+				buffers[j] = make([]byte, udp.MaxDatagram)
 			}
-			into := make([]datagram, receiveBatch)
+			into := make([]udp.Datagram, udp.MaxReceive)
 			for {
-				n, err := sink.receive(buffers, into, false)
+				n, err := sink.Receive(buffers, into, false)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -150,15 +151,15 @@ func TestEveryReceiverOpensTheSameWhateverTheBatching(t *testing.T) {
 					break
 				}
 				for _, d := range into[:n] {
-					if d.data[1] >= 192 && d.data[1] <= 223 {
+					if d.Data[1] >= 192 && d.Data[1] <= 223 {
 						continue // a report
 					}
-					h, ok := parseRTP(d.data)
+					h, ok := parseRTP(d.Data)
 					name, slotOK := slot.Of(h.ssrc)
 					if !ok || !slotOK || name.Index > 1 {
-						t.Fatalf("receiver %d got % x", i, d.data)
+						t.Fatalf("receiver %d got % x", i, d.Data)
 					}
-					payload, _, err := opener.OpenRTP(d.data, h.size, h.ssrc, h.seq, &windows[name.Index])
+					payload, _, err := opener.OpenRTP(d.Data, h.size, h.ssrc, h.seq, &windows[name.Index])
 					if err != nil {
 						t.Fatalf("receiver %d slot %d: %v", i, name.Index, err)
 					}

@@ -35,6 +35,7 @@ import (
 
 	"conclave"
 	"conclave/sfu/slot"
+	"conclave/sfu/udp"
 )
 
 // Config is how an SFU is set up. The zero value of a field means its default.
@@ -80,16 +81,16 @@ func (c *Config) fill() error {
 type SFU struct {
 	config      Config
 	log         *slog.Logger
-	sock        *socket
+	socket      *udp.Socket
 	certificate tls.Certificate
 	fingerprint [sha256.Size]byte
 	candidates  []netip.AddrPort
 	began       time.Time
 	stats       counters
 
-	addresses  atomic.Pointer[map[addrKey]*transport] // replaced under mu, read by the forwarder
+	addresses  atomic.Pointer[map[udp.Address]*transport] // replaced under mu, read by the forwarder
 	handshakes atomic.Int32
-	requests   chan datagram // STUN requests for the ICE goroutine; dropped when full
+	requests   chan udp.Datagram // STUN requests for the ICE goroutine; dropped when full
 	events     eventQueue
 	handshaker sync.WaitGroup
 
@@ -108,22 +109,22 @@ func New(config Config, log *slog.Logger) (*SFU, error) {
 		config:   config,
 		log:      log,
 		began:    time.Now(),
-		requests: make(chan datagram, 256),
+		requests: make(chan udp.Datagram, 256),
 		users:    make(map[string]*transport),
 		rooms:    make(map[*Room]struct{}),
 	}
 	s.events.init()
-	s.addresses.Store(&map[addrKey]*transport{})
+	s.addresses.Store(&map[udp.Address]*transport{})
 	var err error
 	if s.certificate, err = makeCertificate(); err != nil {
 		return nil, fmt.Errorf("sfu: make certificate: %v", err)
 	}
 	s.fingerprint = sha256.Sum256(s.certificate.Certificate[0])
-	if s.sock, err = listen(config.Listen); err != nil {
+	if s.socket, err = udp.Listen(config.Listen); err != nil {
 		return nil, fmt.Errorf("sfu: listen: %w", err)
 	}
-	if s.candidates, err = candidates(config, s.sock.port()); err != nil {
-		s.sock.close()
+	if s.candidates, err = candidates(config, s.socket.Port()); err != nil {
+		s.socket.Close()
 		return nil, err
 	}
 	return s, nil
@@ -231,7 +232,7 @@ func (s *SFU) Close() error {
 	for _, r := range rooms {
 		r.Close()
 	}
-	return s.sock.close()
+	return s.socket.Close()
 }
 
 // Candidates returns the addresses that clients may send to. The slice is the caller's.
@@ -290,11 +291,11 @@ func (s *SFU) tickRooms(done <-chan struct{}) {
 }
 
 // setAddress makes packets from key belong to t.
-func (s *SFU) setAddress(key addrKey, t *transport) {
+func (s *SFU) setAddress(key udp.Address, t *transport) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := *s.addresses.Load()
-	m := make(map[addrKey]*transport, len(old)+1)
+	m := make(map[udp.Address]*transport, len(old)+1)
 	for k, v := range old {
 		m[k] = v
 	}
@@ -303,14 +304,14 @@ func (s *SFU) setAddress(key addrKey, t *transport) {
 }
 
 // forget removes t from demultiplexing, or only those of its addresses that are named.
-func (s *SFU) forget(t *transport, keys []addrKey, user bool) {
+func (s *SFU) forget(t *transport, keys []udp.Address, user bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if user && s.users[t.user] == t {
 		delete(s.users, t.user)
 	}
 	old := *s.addresses.Load()
-	m := make(map[addrKey]*transport, len(old))
+	m := make(map[udp.Address]*transport, len(old))
 	for k, v := range old {
 		m[k] = v
 	}

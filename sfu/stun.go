@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pion/stun/v3"
+
+	"conclave/sfu/udp"
 )
 
 // ICE, the lite side (RFC 8445, Section 2.5): we answer binding requests, and learn from them where a client is. A
@@ -24,7 +26,7 @@ type iceState struct {
 	mu        sync.Mutex
 	closed    bool
 	nominated bool
-	paths     []*path // oldest first
+	paths     []*udp.Path // oldest first
 }
 
 // serveICE answers STUN until done. It has its own goroutine so that a flood of requests does not hold up media.
@@ -36,20 +38,20 @@ func (s *SFU) serveICE(done <-chan struct{}) {
 		case <-done:
 			return
 		case d := <-s.requests:
-			if !gate.pass(d.from.ip, s.now()) {
+			if !gate.pass(d.From.IP, s.now()) {
 				s.stats.stunDropped.Add(1)
 				continue
 			}
 			if reply := s.answer(&m, d); reply != nil {
-				s.sock.sendOne(reply, &path{key: d.from, reply: d.reply})
+				s.socket.Write(reply, &udp.Path{To: d.From, From: d.To})
 			}
 		}
 	}
 }
 
 // answer handles one STUN message and returns the reply, if there is to be one.
-func (s *SFU) answer(m *stun.Message, d datagram) []byte {
-	m.Raw = append(m.Raw[:0], d.data...)
+func (s *SFU) answer(m *stun.Message, d udp.Datagram) []byte {
+	m.Raw = append(m.Raw[:0], d.Data...)
 	if err := m.Decode(); err != nil {
 		s.stats.malformed.Add(1)
 		return nil
@@ -78,7 +80,7 @@ func (s *SFU) answer(m *stun.Message, d datagram) []byte {
 			s.stats.stunRefused.Add(1)
 			return nil
 		}
-		from := d.from.addrPort()
+		from := d.From.AddrPort()
 		reply, err = stun.Build(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess,
 			&stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())},
 			stun.MessageIntegrity(t.password), stun.Fingerprint)
@@ -94,9 +96,9 @@ func (s *SFU) answer(m *stun.Message, d datagram) []byte {
 const inUse = 5 * time.Second
 
 // learn notes an authenticated request: where the client can be reached, and where it wants to be (nominated).
-func (t *transport) learn(d datagram, nominated bool) bool {
+func (t *transport) learn(d udp.Datagram, nominated bool) bool {
 	s := t.room.sfu
-	if other := (*s.addresses.Load())[d.from]; other != nil && other.leg != t.leg &&
+	if other := (*s.addresses.Load())[d.From]; other != nil && other.leg != t.leg &&
 		other.keys.Load() != nil && s.now()-time.Duration(other.heard.Load()) < inUse {
 		return false
 	}
@@ -106,19 +108,19 @@ func (t *transport) learn(d datagram, nominated bool) bool {
 		return false
 	}
 	t.heard.Store(int64(s.now()))
-	i := slices.IndexFunc(t.ice.paths, func(p *path) bool { return p.key == d.from && p.reply == d.reply })
-	var evicted []addrKey
-	var p *path
+	i := slices.IndexFunc(t.ice.paths, func(p *udp.Path) bool { return p.To == d.From && p.From == d.To })
+	var evicted []udp.Address
+	var p *udp.Path
 	fresh := i < 0
 	if fresh {
-		p = &path{key: d.from, reply: d.reply}
+		p = &udp.Path{To: d.From, From: d.To}
 		if len(t.ice.paths) == maxPaths {
 			// Never the one in use.
 			j := 0
 			if t.ice.paths[0] == t.path.Load() {
 				j = 1
 			}
-			evicted = append(evicted, t.ice.paths[j].key)
+			evicted = append(evicted, t.ice.paths[j].To)
 			t.ice.paths = slices.Delete(t.ice.paths, j, j+1)
 		}
 		t.ice.paths = append(t.ice.paths, p)
@@ -128,15 +130,15 @@ func (t *transport) learn(d datagram, nominated bool) bool {
 	moved := false
 	if current := t.path.Load(); current != p && (nominated || !t.ice.nominated) {
 		t.path.Store(p)
-		moved = current != nil && current.key != p.key
+		moved = current != nil && current.To != p.To
 	}
 	t.ice.nominated = t.ice.nominated || nominated
-	evicted = slices.DeleteFunc(evicted, func(k addrKey) bool {
-		return slices.ContainsFunc(t.ice.paths, func(p *path) bool { return p.key == k })
+	evicted = slices.DeleteFunc(evicted, func(k udp.Address) bool {
+		return slices.ContainsFunc(t.ice.paths, func(p *udp.Path) bool { return p.To == k })
 	})
 	if fresh {
 		// Under ice.mu, so that close, which marks ice closed first, cannot miss it.
-		s.setAddress(d.from, t)
+		s.setAddress(d.From, t)
 	}
 	t.ice.mu.Unlock()
 	if len(evicted) > 0 {

@@ -18,6 +18,7 @@ import (
 
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
+	"conclave/sfu/udp"
 )
 
 const (
@@ -34,13 +35,6 @@ var (
 	errProfile     = errors.New("sfu: no SRTP profile in common")
 )
 
-// path is one way to a client. Immutable, but for plain.
-type path struct {
-	key   addrKey
-	reply replyTo     // what the socket needs to answer from the address that was asked
-	plain atomic.Bool // segmentation offload failed here once
-}
-
 // keys are a ready transport's, for the forwarder alone.
 type keys struct {
 	opener *srtp.Opener
@@ -56,10 +50,10 @@ type transport struct {
 	fingerprint [sha256.Size]byte
 	payloadType [slot.Kinds]uint8 // by kind-1
 
-	open  atomic.Bool          // admitted and ready: media passes
-	path  atomic.Pointer[path] // where to send; nil before the first authenticated STUN request
-	keys  atomic.Pointer[keys] // nil until DTLS is done
-	heard atomic.Int64         // last authenticated packet, since SFU.began
+	open  atomic.Bool              // admitted and ready: media passes
+	path  atomic.Pointer[udp.Path] // where to send; nil before the first authenticated STUN request
+	keys  atomic.Pointer[keys]     // nil until DTLS is done
+	heard atomic.Int64             // last authenticated packet, since SFU.began
 	meter meter
 
 	// The forwarder's, once keys are there.
@@ -101,11 +95,11 @@ func (t *transport) close() {
 		t.open.Store(false)
 		t.release()
 		close(t.done)
-		known := make([]addrKey, 0, maxPaths)
+		known := make([]udp.Address, 0, maxPaths)
 		t.ice.mu.Lock()
 		t.ice.closed = true
 		for _, p := range t.ice.paths {
-			known = append(known, p.key)
+			known = append(known, p.To)
 		}
 		t.ice.mu.Unlock()
 		t.room.sfu.forget(t, known, true)
@@ -131,7 +125,7 @@ func (t *transport) release() {
 // address is where the leg's packets come from.
 func (t *transport) address() netip.AddrPort {
 	if p := t.path.Load(); p != nil {
-		return p.key.addrPort()
+		return p.To.AddrPort()
 	}
 	return netip.AddrPort{}
 }
@@ -292,7 +286,7 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // WriteTo implements net.PacketConn; whoever it is addressed to, it goes to the client's current address.
 func (c *packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if p := c.t.path.Load(); p != nil && !c.mute.Load() {
-		c.t.room.sfu.sock.sendOne(b, p)
+		c.t.room.sfu.socket.Write(b, p)
 	}
 	return len(b), nil
 }

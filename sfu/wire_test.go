@@ -16,6 +16,7 @@ import (
 	"conclave"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
+	"conclave/sfu/udp"
 )
 
 func TestRTCPWeWriteIsWhatPionReads(t *testing.T) {
@@ -178,10 +179,10 @@ func FuzzSTUN(f *testing.F) {
 	}
 	f.Add(good.Raw)
 	f.Add(good.Raw[:len(good.Raw)-8])
-	from := keyOf(netip.MustParseAddrPort("192.0.2.1:5"))
+	from := udp.AddressOf(netip.MustParseAddrPort("192.0.2.1:5"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m stun.Message
-		reply := s.answer(&m, datagram{data: bytes.Clone(b), from: from})
+		reply := s.answer(&m, udp.Datagram{Data: bytes.Clone(b), From: from})
 		if reply != nil && !bytes.Contains(b, []byte(room.legs[conclave.LegID{1}].credentials.Ufrag)) {
 			t.Fatal("answered a request that does not name a leg")
 		}
@@ -190,18 +191,18 @@ func FuzzSTUN(f *testing.F) {
 
 func FuzzDatagram(f *testing.F) {
 	s, _, all := workbench(f)
-	key := keyOf(netip.MustParseAddrPort("192.0.2.1:5"))
+	key := udp.AddressOf(netip.MustParseAddrPort("192.0.2.1:5"))
 	s.setAddress(key, all[0])
 	forward := newForwarder(s)
 	f.Add([]byte{0x80, 111, 0, 1, 0, 0, 0, 2, 0, 0, 0, 11, 1, 2, 3})
 	f.Add([]byte{0x81, 201, 0, 1, 0, 0, 0, 2, 0, 0, 0, 11, 1, 2, 3})
 	f.Add([]byte{22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > maxDatagram || len(b) > 0 && b[0] >= 20 && b[0] < 64 {
+		if len(b) > udp.MaxDatagram || len(b) > 0 && b[0] >= 20 && b[0] < 64 {
 			return // DTLS is pion's, and starts a goroutine
 		}
 		before := s.Stats()
-		forward.take(&datagram{data: bytes.Clone(b), from: key}, *s.addresses.Load())
+		forward.take(&udp.Datagram{Data: bytes.Clone(b), From: key}, *s.addresses.Load())
 		forward.flush()
 		if after := s.Stats(); after.Forwarded != before.Forwarded {
 			t.Fatal("forwarded what nobody sealed")

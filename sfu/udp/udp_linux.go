@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package sfu
+package udp
 
 import (
 	"encoding/binary"
@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is the UDP socket with batches in both directions: recvmmsg(2), sendmmsg(2), UDP_SEGMENT (udp(7)). receive belongs
-// to one goroutine, send to one; sendOne and close to anyone.
+// Socket is the UDP socket with batches in both directions: recvmmsg(2), sendmmsg(2), UDP_SEGMENT (udp(7)). Receive belongs
+// to one goroutine, a Batch to one; Write and Close to anyone.
 //
 // It is not a net.UDPConn, for what that costs here: the runtime's poller has every arriving packet wake a thread, even while
-// the forwarder only waits for more of them. So receive blocks in the kernel, which wakes exactly one thread.
-type socket struct {
+// the forwarder only waits for more of them. So Receive blocks in the kernel, which wakes exactly one thread.
+type Socket struct {
 	fd      int
 	v6      bool
 	pktinfo bool // bound to all addresses: learn and set the local one
@@ -47,10 +47,10 @@ const (
 
 // receiver is the state of receive: headers for one call, pointing at the caller's buffers.
 type receiver struct {
-	headers  [receiveBatch]mmsghdr
-	iovecs   [receiveBatch]unix.Iovec
-	names    [receiveBatch][nameSize]byte
-	controls [receiveBatch][controlSize]byte
+	headers  [MaxReceive]mmsghdr
+	iovecs   [MaxReceive]unix.Iovec
+	names    [MaxReceive][nameSize]byte
+	controls [MaxReceive][controlSize]byte
 }
 
 type sender struct {
@@ -60,7 +60,8 @@ type sender struct {
 	controls [maxMessages][controlSize]byte
 }
 
-func listen(at netip.AddrPort) (*socket, error) {
+// Listen opens a socket: at an address, at all of a family, or, with ::, at all.
+func Listen(at netip.AddrPort) (*Socket, error) {
 	family := unix.AF_INET
 	if at.Addr().Is6() && !at.Addr().Is4In6() {
 		family = unix.AF_INET6
@@ -69,7 +70,7 @@ func listen(at netip.AddrPort) (*socket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &socket{fd: fd, v6: family == unix.AF_INET6, pktinfo: at.Addr().IsUnspecified()}
+	s := &Socket{fd: fd, v6: family == unix.AF_INET6, pktinfo: at.Addr().IsUnspecified()}
 	var address unix.Sockaddr
 	if !s.v6 {
 		address = &unix.SockaddrInet4{Addr: at.Addr().Unmap().As4(), Port: int(at.Port())}
@@ -96,7 +97,8 @@ func listen(at netip.AddrPort) (*socket, error) {
 	return s, nil
 }
 
-func (s *socket) port() uint16 {
+// Port returns the port that the socket has.
+func (s *Socket) Port() uint16 {
 	switch a, _ := unix.Getsockname(s.fd); a := a.(type) {
 	case *unix.SockaddrInet4:
 		return uint16(a.Port)
@@ -106,7 +108,8 @@ func (s *socket) port() uint16 {
 	return 0
 }
 
-func (s *socket) close() error {
+// Close closes the socket. A Receive that waits ends with net.ErrClosed.
+func (s *Socket) Close() error {
 	if !s.closing.CompareAndSwap(false, true) {
 		return nil
 	}
@@ -116,14 +119,17 @@ func (s *socket) close() error {
 	return os.NewSyscallError("close", unix.Close(s.fd))
 }
 
-// offload reports whether equal packets to one address may be sent as one message.
-func (s *socket) offload() bool { return s.gso.Load() }
+// Offload reports whether equal packets to one address may be sent as one message.
+func (s *Socket) Offload() bool { return s.gso.Load() }
 
-// receive fills datagrams from buffers, each of which is wholly used for one, and returns how many. With wait it blocks
+// SetOffload turns it off, or on again where the kernel has it: for networks whose drivers get it wrong, and tests.
+func (s *Socket) SetOffload(on bool) { s.gso.Store(on) }
+
+// Receive fills datagrams from buffers, each of which is wholly used for one, and returns how many. With wait it blocks
 // until there is at least one.
-func (s *socket) receive(buffers [][]byte, into []datagram, wait bool) (int, error) {
+func (s *Socket) Receive(buffers [][]byte, into []Datagram, wait bool) (int, error) {
 	r := &s.in
-	want := min(len(buffers), receiveBatch)
+	want := min(len(buffers), MaxReceive)
 	for i := range want {
 		r.iovecs[i].Base, r.iovecs[i].Len = &buffers[i][0], uint64(len(buffers[i]))
 		h := &r.headers[i].hdr
@@ -140,19 +146,19 @@ func (s *socket) receive(buffers [][]byte, into []datagram, wait bool) (int, err
 	}
 	for i := range got {
 		h := &r.headers[i]
-		d := datagram{data: buffers[i][:h.n]}
-		if h.hdr.Flags&unix.MSG_TRUNC != 0 || !parseName(r.names[i][:h.hdr.Namelen], &d.from) {
-			d.data = nil // too long to be ours; its buffer's place is kept
+		d := Datagram{Data: buffers[i][:h.n]}
+		if h.hdr.Flags&unix.MSG_TRUNC != 0 || !parseName(r.names[i][:h.hdr.Namelen], &d.From) {
+			d.Data = nil // too long to be ours; its buffer's place is kept
 		}
 		if s.pktinfo {
-			d.reply = parsePktinfo(r.controls[i][:h.hdr.Controllen])
+			d.To = parsePktinfo(r.controls[i][:h.hdr.Controllen])
 		}
 		into[i] = d
 	}
 	return got, nil
 }
 
-func (s *socket) receiveBatch(want int, wait bool) (int, error) {
+func (s *Socket) receiveBatch(want int, wait bool) (int, error) {
 	s.inUse.RLock()
 	defer s.inUse.RUnlock()
 	for {
@@ -184,42 +190,42 @@ func (s *socket) receiveBatch(want int, wait bool) (int, error) {
 	}
 }
 
-func parseName(b []byte, k *addrKey) bool {
+func parseName(b []byte, k *Address) bool {
 	if len(b) < 8 {
 		return false
 	}
-	k.port = binary.BigEndian.Uint16(b[2:])
+	k.Port = binary.BigEndian.Uint16(b[2:])
 	switch binary.NativeEndian.Uint16(b) {
 	case unix.AF_INET:
-		k.ip = netip.AddrFrom4([4]byte(b[4:8])).As16()
+		k.IP = netip.AddrFrom4([4]byte(b[4:8])).As16()
 		return true
 	case unix.AF_INET6:
 		if len(b) < 24 {
 			return false
 		}
-		k.ip = [16]byte(b[8:24])
+		k.IP = [16]byte(b[8:24])
 		return true
 	}
 	return false
 }
 
 // putName writes the socket address of k and returns its length.
-func (s *socket) putName(b *[nameSize]byte, k *addrKey) uint32 {
+func (s *Socket) putName(b *[nameSize]byte, k *Address) uint32 {
 	clear(b[:])
-	binary.BigEndian.PutUint16(b[2:], k.port)
+	binary.BigEndian.PutUint16(b[2:], k.Port)
 	if s.v6 {
 		binary.NativeEndian.PutUint16(b[:], unix.AF_INET6)
-		copy(b[8:24], k.ip[:])
+		copy(b[8:24], k.IP[:])
 		return unix.SizeofSockaddrInet6
 	}
 	binary.NativeEndian.PutUint16(b[:], unix.AF_INET)
-	copy(b[4:8], k.ip[12:])
+	copy(b[4:8], k.IP[12:])
 	return unix.SizeofSockaddrInet4
 }
 
 const cmsgHeader = unix.SizeofCmsghdr // 16 on 64-bit
 
-func parsePktinfo(b []byte) (r replyTo) {
+func parsePktinfo(b []byte) (r Local) {
 	for len(b) >= cmsgHeader {
 		n := binary.NativeEndian.Uint64(b)
 		level, kind := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
@@ -228,9 +234,9 @@ func parsePktinfo(b []byte) (r replyTo) {
 		}
 		switch data := b[cmsgHeader:n]; {
 		case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= 12:
-			r.local = netip.AddrFrom4([4]byte(data[4:8])).As16() // in_pktinfo.ipi_spec_dst
+			r = netip.AddrFrom4([4]byte(data[4:8])).As16() // in_pktinfo.ipi_spec_dst
 		case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO && len(data) >= 20:
-			r.local = [16]byte(data[:16])
+			r = [16]byte(data[:16])
 		}
 		b = b[min((n+7)&^7, uint64(len(b))):]
 	}
@@ -238,7 +244,7 @@ func parsePktinfo(b []byte) (r replyTo) {
 }
 
 // putControl writes the control messages of one message and returns their length.
-func (s *socket) putControl(b *[controlSize]byte, reply *replyTo, segment int) int {
+func (s *Socket) putControl(b *[controlSize]byte, from Local, segment int) int {
 	n := 0
 	header := func(size int, level, kind uint32) []byte {
 		at := b[n:]
@@ -248,15 +254,15 @@ func (s *socket) putControl(b *[controlSize]byte, reply *replyTo, segment int) i
 		n += cmsgHeader + (size+7)&^7
 		return at[cmsgHeader : cmsgHeader+(size+7)&^7]
 	}
-	if s.pktinfo && reply.local != ([16]byte{}) {
+	if s.pktinfo && from != (Local{}) {
 		if s.v6 {
 			data := header(20, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO)
 			clear(data)
-			copy(data, reply.local[:])
+			copy(data, from[:])
 		} else {
 			data := header(12, unix.IPPROTO_IP, unix.IP_PKTINFO)
 			clear(data)
-			copy(data[4:], reply.local[12:])
+			copy(data[4:], from[12:])
 		}
 	}
 	if segment > 0 {
@@ -266,7 +272,7 @@ func (s *socket) putControl(b *[controlSize]byte, reply *replyTo, segment int) i
 }
 
 // send hands messages to the kernel and returns how many packets it refused. Waits while the socket's buffer is full.
-func (s *socket) send(arena []byte, messages []message) (failed int) {
+func (s *Socket) send(arena []byte, messages []message) (failed int) {
 	s.inUse.RLock()
 	defer s.inUse.RUnlock()
 	for i := range messages {
@@ -292,26 +298,26 @@ func (s *socket) send(arena []byte, messages []message) (failed int) {
 	return failed
 }
 
-func (s *socket) put(i int, arena []byte, m *message) {
+func (s *Socket) put(i int, arena []byte, m *message) {
 	o := &s.out
 	o.iovecs[i].Base, o.iovecs[i].Len = &arena[m.off], uint64(m.size)
 	h := &o.headers[i].hdr
 	h.Name = &o.names[i][0]
-	h.Namelen = s.putName(&o.names[i], &m.to.key)
+	h.Namelen = s.putName(&o.names[i], &m.to.To)
 	h.Iov, h.Iovlen = &o.iovecs[i], 1
 	segment := m.segment
 	if m.size <= m.segment {
 		segment = 0
 	}
 	h.Control, h.Controllen = nil, 0
-	if n := s.putControl(&o.controls[i], &m.to.reply, segment); n > 0 {
+	if n := s.putControl(&o.controls[i], m.to.From, segment); n > 0 {
 		h.Control, h.Controllen = &o.controls[i][0], uint64(n)
 	}
 }
 
 // retry sends a refused message packet by packet, if offload may be what was refused: EIO when the interface cannot
 // checksum (no offload any more), EINVAL when a packet is longer than this path's MTU (none to it).
-func (s *socket) retry(arena []byte, m *message, errno syscall.Errno) (failed int) {
+func (s *Socket) retry(arena []byte, m *message, errno syscall.Errno) (failed int) {
 	if m.size <= m.segment {
 		return 1
 	}
@@ -331,32 +337,32 @@ func (s *socket) retry(arena []byte, m *message, errno syscall.Errno) (failed in
 	return failed
 }
 
-// sendOne sends one datagram; any goroutine may.
-func (s *socket) sendOne(b []byte, p *path) error {
+// Write sends one datagram; any goroutine may.
+func (s *Socket) Write(b []byte, p *Path) error {
 	s.inUse.RLock()
 	defer s.inUse.RUnlock()
 	return s.write(b, p)
 }
 
 // write sends one datagram; inUse is held. A full buffer is loss.
-func (s *socket) write(b []byte, p *path) error {
+func (s *Socket) write(b []byte, p *Path) error {
 	if s.closing.Load() {
 		return net.ErrClosed
 	}
 	var control [controlSize]byte
-	n := s.putControl(&control, &p.reply, 0)
+	n := s.putControl(&control, p.From, 0)
 	var to unix.Sockaddr
 	if s.v6 {
-		to = &unix.SockaddrInet6{Addr: p.key.ip, Port: int(p.key.port)}
+		to = &unix.SockaddrInet6{Addr: p.To.IP, Port: int(p.To.Port)}
 	} else {
-		to = &unix.SockaddrInet4{Addr: [4]byte(p.key.ip[12:]), Port: int(p.key.port)}
+		to = &unix.SockaddrInet4{Addr: [4]byte(p.To.IP[12:]), Port: int(p.To.Port)}
 	}
 	_, err := unix.SendmsgN(s.fd, b, control[:n], to, unix.MSG_DONTWAIT)
 	return err
 }
 
-// pause waits for a while outside of the runtime's timers: see socket.
-func pause(d time.Duration) {
+// Pause waits for a while outside of the runtime's timers: see Socket.
+func Pause(d time.Duration) {
 	t := unix.NsecToTimespec(int64(d))
 	unix.Nanosleep(&t, nil)
 }
