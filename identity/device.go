@@ -264,6 +264,26 @@ func (d *Directory) change(ctx context.Context, device Device, revision store.Re
 	return nil
 }
 
+// Devices returns all devices of a person, those that are revoked among them, in no order. It reads all devices of the
+// organisation: it is for the administrator, not for a ruling.
+func (d *Directory) Devices(ctx context.Context, person conclave.PersonID) ([]Device, error) {
+	entries, err := d.store.List(ctx, "device")
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	devices := []Device{}
+	for _, e := range entries {
+		var device Device
+		if err := json.Unmarshal(e.Value, &device); err != nil {
+			return nil, fmt.Errorf("identity: a stored value cannot be read: %v", err)
+		}
+		if device.Person == person {
+			devices = append(devices, device)
+		}
+	}
+	return devices, nil
+}
+
 // RevokeDevice makes a device useless from the next ruling on.
 func (d *Directory) RevokeDevice(ctx context.Context, id conclave.DeviceID, now time.Time) error {
 	device, revision, err := d.device(ctx, id)

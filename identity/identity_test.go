@@ -329,3 +329,34 @@ func TestGrantsAreRenewedWithTheRootKeyOnly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAPersonsDevicesAreListedAlsoTheRevoked(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	if err := w.AddPerson(ctx, Person{ID: "ben", Name: "Ben"}, now); err != nil {
+		t.Fatal(err)
+	}
+	var ids []conclave.DeviceID
+	for range 2 {
+		_, e := enrolment(t, w.token(t))
+		_, d, err := w.Enrol(ctx, e, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, d.ID)
+	}
+	if err := w.RevokeDevice(ctx, ids[0], now); err != nil {
+		t.Fatal(err)
+	}
+	devices, err := w.Devices(ctx, "anna.weber")
+	if err != nil || len(devices) != 2 {
+		t.Fatalf("%d devices, %v", len(devices), err)
+	}
+	for _, d := range devices {
+		if (d.Revoked != nil) != (d.ID == ids[0]) {
+			t.Errorf("revoked: %v", d.Revoked)
+		}
+	}
+	if none, err := w.Devices(ctx, "ben"); err != nil || len(none) != 0 {
+		t.Errorf("ben has %d devices, %v", len(none), err)
+	}
+}

@@ -15,6 +15,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /organisation", s.serveOrganisation)
 	mux.HandleFunc("POST /people", s.addPerson)
+	mux.HandleFunc("GET /people/{person}", s.showPerson)
 	mux.HandleFunc("POST /links", s.issueLink)
 	mux.HandleFunc("POST /meetings", s.openMeeting)
 	mux.HandleFunc("GET /meetings/{pointer}", s.showMeeting)
@@ -37,6 +38,22 @@ func (s *Server) addPerson(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		s.fail(w, "add person", err)
+		return
+	}
+	s.answer(w, http.StatusOK, m)
+}
+
+func (s *Server) showPerson(w http.ResponseWriter, r *http.Request) {
+	person, err := s.directory.Person(r.Context(), conclave.PersonID(r.PathValue("person")))
+	m := struct {
+		identity.Person
+		Devices []identity.Device `json:"devices"`
+	}{Person: person}
+	if err == nil {
+		m.Devices, err = s.directory.Devices(r.Context(), person.ID)
+	}
+	if err != nil {
+		s.fail(w, "show person", err)
 		return
 	}
 	s.answer(w, http.StatusOK, m)
