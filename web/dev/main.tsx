@@ -106,10 +106,9 @@ if (scene.weak) skew = 8000;
 if (scene.blocked) media.onconnected(false);
 if (scene.blocked) setTimeout(() => (skew = 9000), 1500);
 
-setTimeout(() => {
-  for (const step of scene.press ?? []) {
-    const [id, within] = step.split(":");
-    const place = within ? document.querySelector(`[data-testid="member-${within}"]`) : document;
-    place?.querySelector<HTMLElement>(`[data-testid="${id}"]`)?.click();
-  }
-}, 300);
+for (const step of scene.press ?? []) {
+  await new Promise((resolve) => setTimeout(resolve, 250));
+  const [id, within] = step.split(":");
+  const place = within ? document.querySelector(`[data-testid="member-${within}"]`) : document;
+  place?.querySelector<HTMLElement>(`[data-testid="${id}"]`)?.click();
+}

@@ -64,7 +64,7 @@ export function Room({ app }: { app: App }) {
           <LanguageSwitch />
         </header>
         <Alarms app={app} />
-        <main class="stage" aria-label={w.room.stage}>
+        <main class="stage" id="main" tabIndex={-1} aria-label={w.room.stage}>
           <Stage app={app} onPeople={() => (people.value = true)} />
           {lost && <Reconnecting app={app} />}
         </main>

@@ -1,7 +1,9 @@
 // Which screen is shown: decided by what is known, never by where the person came from.
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
+import type { Identity, State } from "../core/events";
+import type { Link } from "../room/link";
 import { words } from "../words/words";
 import { Check } from "./check";
 import { Ended, Refused } from "./ends";
@@ -15,18 +17,28 @@ export function Screens({ app }: { app: App }) {
   const { state } = session.state.value;
   // Before the pass the window's title tells nothing of the meeting either.
   const title = (session.wasIn.value && session.meeting.value?.title) || words.value.aMeeting;
+  const atDoor = session.guests.value.length;
   useEffect(() => {
-    document.title = link.meeting ? `${title} – ${words.value.product}` : words.value.product;
-  }, [title]);
+    const name = link.meeting ? `${title} – ${words.value.product}` : words.value.product;
+    document.title = atDoor > 0 ? `(${atDoor}) ${name}` : name;
+  }, [title, atDoor]);
 
-  if (identity === undefined) return <Opening app={app} />;
-  if (identity === null) {
-    if (link.token) return <Enrol app={app} />;
-    return link.meeting ? <Stranger app={app} /> : <Home app={app} />;
-  }
-  if (!link.meeting) return <Home app={app} />;
-  if (state === "refused") return <Refused app={app} />;
-  if (state === "ended") return <Ended app={app} />;
-  if (state === "in" || session.wasIn.value) return <Room app={app} />;
-  return <Check app={app} />;
+  const screen = choose(identity, link, state, session.wasIn.value);
+  const before = useRef(screen);
+  useEffect(() => {
+    // Reading goes on where the new screen begins; the first one is read anyway.
+    if (before.current !== screen && before.current !== Opening) document.getElementById("main")?.focus({ preventScroll: true });
+    before.current = screen;
+  }, [screen]);
+  const Screen = screen;
+  return <Screen app={app} />;
+}
+
+function choose(identity: Identity | null | undefined, link: Link, state: State, wasIn: boolean) {
+  if (identity === undefined) return Opening;
+  if (identity === null) return link.token ? Enrol : link.meeting ? Stranger : Home;
+  if (!link.meeting) return Home;
+  if (state === "refused") return Refused;
+  if (state === "ended") return Ended;
+  return state === "in" || wasIn ? Room : Check;
 }

@@ -4,24 +4,17 @@ import type { Messages } from "./en";
 import { fixes, problems } from "./problems.de";
 
 export const de = {
-  language: "Deutsch",
   languageLabel: "Sprache",
   product: "Conclave",
   aMeeting: "Eine Besprechung",
   skip: "Zum Inhalt",
-  help: "Hilfe",
   close: "Schließen",
-  cancel: "Abbrechen",
   testAgain: "Noch einmal prüfen",
   toFix: "Abhilfe:",
-  and: " und ",
-  seconds: { one: "{n} Sekunde", other: "{n} Sekunden" },
-  minutes: { one: "{n} Minute", other: "{n} Minuten" },
 
   level: {
     top: "Einstufung, oben auf der Seite",
     bottom: "Einstufung, unten auf der Seite",
-    meaning: "ist das Höchste, was in diesem Raum gesagt oder gezeigt werden darf",
   },
 
   home: {
@@ -84,7 +77,6 @@ export const de = {
     joining: "Wird gefragt …",
     sees: "Wer an der Tür entscheidet, sieht Ihren Namen, Ihre Organisation und was über Ihre Leitung festgestellt wurde. Dass Sie da waren, wird im Protokoll der Besprechung vermerkt.",
     alone: "Ich bin hier allein; niemand sonst kann mithören oder mitsehen",
-    aloneHint: "Was Sie über Ihren Ort sagen, sieht der Vorsitz als Ihre Angabe.",
     rail: "Ihre Leitung zu diesem Raum",
     measurements: "Zeigen, was festgestellt wurde",
     proven: "vom Server geprüft",
@@ -111,7 +103,6 @@ export const de = {
       person_testing: "Wir suchen Ihren Schlüssel in diesem Browser.",
       device_testing: "Der Server prüft den Schlüssel Ihres Geräts.",
       device_good: "Dieses Gerät hat einen eigenen Schlüssel, und der Server hat ihn geprüft.",
-      device_software: "Der Schlüssel dieses Geräts liegt im Browser. Er lässt sich nicht auslesen, steckt aber nicht in einem Chip.",
       browser_good: "Er hat unsere Prüfung der Verschlüsselung bestanden. Was Sie sagen, wird hier versiegelt; der Server kann nicht mithören.",
       browser_testing: "Wir prüfen, wie dieser Browser verschlüsselt.",
       browser_unsafe_address: "Diese Seite kam nicht über eine sichere Verbindung, deshalb sperrt der Browser seine Verschlüsselung.",
@@ -204,7 +195,6 @@ export const de = {
   },
 
   door: {
-    title: "Sie stehen an der Tür",
     asked: "Der Vorsitz wurde gefragt.",
     since: "Gefragt vor {clock}. Sie müssen nichts tun; bleiben Sie auf dieser Seite.",
     meanwhile: "Niemand im Raum kann Sie jetzt hören oder sehen, und Sie hören niemanden.",
@@ -216,7 +206,6 @@ export const de = {
   refused: {
     title: "Sie wurden nicht eingelassen",
     declined: "Der Vorsitz hat Sie nicht eingelassen",
-    fix: "Was Sie tun können",
     again: "Noch einmal fragen",
     back: "Zurück zur Prüfung der Leitung",
   },
@@ -272,7 +261,6 @@ export const de = {
     sharing: "teilt den Bildschirm",
     optionsFor: "Optionen für {name}",
     remove: "Entfernen …",
-    removeName: "{name} entfernen …",
     removing: "Wird entfernt …",
     line: { good: "Gut", weak: "Schwach", lost: "Weg", phone: "Telefon" },
     lostFor: "Weg {clock}",
@@ -300,7 +288,6 @@ export const de = {
     screenOf: "Bildschirm von {name}",
     ownPicture: "Ihr eigenes Bild",
     ownScreen: "Sie teilen Ihren Bildschirm. Alle sehen ihn, jeder mit dem eigenen Namen darauf.",
-    noPicture: "nur Ton",
     lostTile: "Leitung seit {clock} weg. Der Platz bleibt.",
     more: { one: "{n} weitere Person", other: "{n} weitere Personen" },
     controls: "Bedienung der Besprechung",
@@ -320,7 +307,6 @@ export const de = {
     playBlocked: "Dieser Browser hält den Ton zurück, bis Sie etwas drücken.",
     play: "Ton einschalten",
     dismiss: "Ausblenden",
-    sound: "Ton von Platz {n}",
   },
 
   keys: {
@@ -386,8 +372,6 @@ export const de = {
     handUp: "{name} hat die Hand gehoben.",
     shares: "{name} teilt den Bildschirm.",
     sharesEnd: "{name} teilt den Bildschirm nicht mehr.",
-    mutedSelf: "Sie sind stumm.",
-    unmutedSelf: "Die anderen hören Sie.",
     talkingMuted: "Sie sprechen, aber Sie sind stumm.",
     codeRead: "Sicherheitscode: {groups}.",
   },

@@ -4,24 +4,17 @@
 import { problems, fixes } from "./problems.en";
 
 export const en = {
-  language: "English",
   languageLabel: "Language",
   product: "Conclave",
   aMeeting: "A meeting",
   skip: "Skip to content",
-  help: "Help",
   close: "Close",
-  cancel: "Cancel",
   testAgain: "Test again",
   toFix: "To fix it:",
-  and: " and ",
-  seconds: { one: "{n} second", other: "{n} seconds" },
-  minutes: { one: "{n} minute", other: "{n} minutes" },
 
   level: {
     top: "Level, top of the page",
     bottom: "Level, bottom of the page",
-    meaning: "is the highest level that may be spoken or shown in this room",
   },
 
   home: {
@@ -84,7 +77,6 @@ export const en = {
     joining: "Asking…",
     sees: "Who decides at the door sees your name, your organisation, and what was found out about your line. That you were there is written to the record of the meeting.",
     alone: "I am alone where I am; nobody else can hear or see this",
-    aloneHint: "What you say about your place is shown to the chair as said by you.",
     rail: "Your line to this room",
     measurements: "Show what was found out",
     proven: "checked by the server",
@@ -111,7 +103,6 @@ export const en = {
       person_testing: "We look for your key in this browser.",
       device_testing: "The server checks your device’s key.",
       device_good: "This device holds its own key, and the server has checked it.",
-      device_software: "This device’s key lies in the browser. It cannot be read out, but it is not in a chip.",
       browser_good: "It passed our encryption test. What you say is sealed here, and the server cannot listen.",
       browser_testing: "We test how this browser encrypts.",
       browser_unsafe_address: "This page did not come over a safe connection, so the browser keeps its encryption locked.",
@@ -204,7 +195,6 @@ export const en = {
   },
 
   door: {
-    title: "You are at the door",
     asked: "The chair has been asked.",
     since: "Asked {clock} ago. You do not have to do anything; stay on this page.",
     meanwhile: "Nobody in the room can hear or see you now, and you cannot hear them.",
@@ -216,7 +206,6 @@ export const en = {
   refused: {
     title: "You were not let in",
     declined: "The chair did not let you in",
-    fix: "What you can do",
     again: "Ask again",
     back: "Back to the line check",
   },
@@ -272,7 +261,6 @@ export const en = {
     sharing: "shares a screen",
     optionsFor: "Options for {name}",
     remove: "Remove…",
-    removeName: "Remove {name}…",
     removing: "Removing…",
     line: { good: "Good", weak: "Weak", lost: "Lost", phone: "Phone" },
     lostFor: "Lost {clock}",
@@ -300,7 +288,6 @@ export const en = {
     screenOf: "Screen of {name}",
     ownPicture: "Your own picture",
     ownScreen: "You are sharing your screen. Everyone sees it, with their own name on it.",
-    noPicture: "sound only",
     lostTile: "Line lost {clock} ago. Place kept.",
     more: { one: "{n} more", other: "{n} more" },
     controls: "Meeting controls",
@@ -320,7 +307,6 @@ export const en = {
     playBlocked: "This browser holds the sound back until you press something.",
     play: "Switch sound on",
     dismiss: "Dismiss",
-    sound: "Sound of place {n}",
   },
 
   keys: {
@@ -386,8 +372,6 @@ export const en = {
     handUp: "{name} raised a hand.",
     shares: "{name} shares a screen.",
     sharesEnd: "{name} stopped sharing.",
-    mutedSelf: "You are muted.",
-    unmutedSelf: "Others hear you.",
     talkingMuted: "You are speaking, but you are muted.",
     codeRead: "Security code: {groups}.",
   },

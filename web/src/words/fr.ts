@@ -4,24 +4,17 @@ import type { Messages } from "./en";
 import { fixes, problems } from "./problems.fr";
 
 export const fr = {
-  language: "Français",
   languageLabel: "Langue",
   product: "Conclave",
   aMeeting: "Une réunion",
   skip: "Aller au contenu",
-  help: "Aide",
   close: "Fermer",
-  cancel: "Annuler",
   testAgain: "Vérifier de nouveau",
   toFix: "À faire :",
-  and: " et ",
-  seconds: { one: "{n} seconde", other: "{n} secondes" },
-  minutes: { one: "{n} minute", other: "{n} minutes" },
 
   level: {
     top: "Niveau, en haut de la page",
     bottom: "Niveau, en bas de la page",
-    meaning: "est le niveau le plus élevé de ce qui peut être dit ou montré dans cette salle",
   },
 
   home: {
@@ -84,7 +77,6 @@ export const fr = {
     joining: "Demande en cours…",
     sees: "La personne qui décide à la porte voit votre nom, votre organisation et ce qui a été constaté sur votre ligne. Votre présence est inscrite au procès-verbal de la réunion.",
     alone: "Je suis seul ici ; personne d’autre ne peut entendre ou voir",
-    aloneHint: "Ce que vous dites de votre lieu est montré à la présidence comme votre déclaration.",
     rail: "Votre ligne vers cette salle",
     measurements: "Montrer ce qui a été constaté",
     proven: "vérifié par le serveur",
@@ -111,7 +103,6 @@ export const fr = {
       person_testing: "Nous cherchons votre clé dans ce navigateur.",
       device_testing: "Le serveur vérifie la clé de votre appareil.",
       device_good: "Cet appareil a sa propre clé, et le serveur l’a vérifiée.",
-      device_software: "La clé de cet appareil est dans le navigateur. On ne peut pas la lire, mais elle n’est pas dans une puce.",
       browser_good: "Il a réussi notre test de chiffrement. Ce que vous dites est scellé ici, et le serveur ne peut pas écouter.",
       browser_testing: "Nous testons comment ce navigateur chiffre.",
       browser_unsafe_address: "Cette page n’est pas venue par une connexion sûre ; le navigateur bloque donc son chiffrement.",
@@ -204,7 +195,6 @@ export const fr = {
   },
 
   door: {
-    title: "Vous êtes à la porte",
     asked: "La présidence a été prévenue.",
     since: "Demandé il y a {clock}. Vous n’avez rien à faire ; restez sur cette page.",
     meanwhile: "Personne dans la salle ne peut vous entendre ni vous voir, et vous n’entendez personne.",
@@ -216,7 +206,6 @@ export const fr = {
   refused: {
     title: "Vous n’avez pas été admis",
     declined: "La présidence ne vous a pas admis",
-    fix: "Ce que vous pouvez faire",
     again: "Demander de nouveau",
     back: "Retour à la vérification",
   },
@@ -272,7 +261,6 @@ export const fr = {
     sharing: "partage un écran",
     optionsFor: "Options pour {name}",
     remove: "Retirer…",
-    removeName: "Retirer {name}…",
     removing: "Retrait…",
     line: { good: "Bonne", weak: "Faible", lost: "Perdue", phone: "Téléphone" },
     lostFor: "Perdue {clock}",
@@ -300,7 +288,6 @@ export const fr = {
     screenOf: "Écran de {name}",
     ownPicture: "Votre propre image",
     ownScreen: "Vous partagez votre écran. Chacun le voit, avec son propre nom dessus.",
-    noPicture: "son seul",
     lostTile: "Ligne perdue depuis {clock}. Place gardée.",
     more: { one: "{n} autre", other: "{n} autres" },
     controls: "Commandes de la réunion",
@@ -320,7 +307,6 @@ export const fr = {
     playBlocked: "Ce navigateur retient le son jusqu’à ce que vous appuyiez quelque part.",
     play: "Activer le son",
     dismiss: "Masquer",
-    sound: "Son de la place {n}",
   },
 
   keys: {
@@ -386,8 +372,6 @@ export const fr = {
     handUp: "{name} a levé la main.",
     shares: "{name} partage un écran.",
     sharesEnd: "{name} ne partage plus d’écran.",
-    mutedSelf: "Votre micro est coupé.",
-    unmutedSelf: "Les autres vous entendent.",
     talkingMuted: "Vous parlez, mais votre micro est coupé.",
     codeRead: "Code de sécurité : {groups}.",
   },
