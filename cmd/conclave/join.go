@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"time"
 
 	"conclave"
@@ -99,7 +98,8 @@ type leg struct {
 	stay     time.Duration // 0: until told
 	shown    signal.State
 
-	timer *time.Timer // for stay; set once in
+	entered bool        // has been in
+	timer   *time.Timer // for stay
 }
 
 // run returns nil when the leg has left as it should.
@@ -133,7 +133,8 @@ func (l *leg) event(e endpoint.Event) {
 			_ = l.client.Leave() // nobody is here who could mend it
 		}
 	case endpoint.StateIn:
-		if l.timer == nil {
+		if !l.entered {
+			l.entered = true
 			_ = l.client.SetState(l.shown)
 			if l.stay > 0 {
 				l.timer = time.AfterFunc(l.stay, func() { _ = l.client.Leave() })
@@ -151,14 +152,13 @@ func (l *leg) outcome(err error) error {
 	case !errors.As(err, &p):
 		return err
 	}
-	switch p.Code {
-	case "left", "meeting_over":
-		return nil
-	case "server_unreachable":
+	switch {
+	case p.Code == "server_unreachable":
 		return codedError{exitUnreachable, p}
+	case !l.entered:
+		return codedError{exitRefused, p}
+	case p.Code == "meeting_over":
+		return nil
 	}
-	if l.timer != nil {
-		return codedError{exitPutOut, fmt.Errorf("out of the meeting: %w", p)}
-	}
-	return codedError{exitRefused, p}
+	return codedError{exitPutOut, p}
 }
