@@ -75,7 +75,7 @@ export const de = {
     join: "Um Einlass bitten",
     soundOnly: "Nur mit Ton teilnehmen",
     joining: "Wird gefragt …",
-    sees: "Wer an der Tür entscheidet, sieht Ihren Namen, Ihre Organisation und was über Ihre Leitung festgestellt wurde. Dass Sie da waren, wird im Protokoll der Besprechung vermerkt.",
+    sees: "Wer an der Tür entscheidet, sieht Ihren Namen, Ihre Organisation und was über Ihre Leitung festgestellt wurde.",
     alone: "Ich bin hier allein; niemand sonst kann mithören oder mitsehen",
     rail: "Ihre Leitung zu diesem Raum",
     measurements: "Zeigen, was festgestellt wurde",
@@ -326,7 +326,7 @@ export const de = {
     title: "{name} aus dem Raum entfernen?",
     here: "{unit}.",
     why: "Warum",
-    whyHint: "({name} sieht das, und es steht im Protokoll)",
+    whyHint: "({name} sieht das)",
     reasons: {
       wrong_meeting: "In der falschen Besprechung",
       not_cleared: "Nicht befugt für das, was folgt",

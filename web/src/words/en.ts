@@ -75,7 +75,7 @@ export const en = {
     join: "Ask to join",
     soundOnly: "Join with sound only",
     joining: "Asking…",
-    sees: "Who decides at the door sees your name, your organisation, and what was found out about your line. That you were there is written to the record of the meeting.",
+    sees: "Who decides at the door sees your name, your organisation, and what was found out about your line.",
     alone: "I am alone where I am; nobody else can hear or see this",
     rail: "Your line to this room",
     measurements: "Show what was found out",
@@ -326,7 +326,7 @@ export const en = {
     title: "Remove {name} from the room?",
     here: "{unit}.",
     why: "Why",
-    whyHint: "({name} sees this, and it is written to the record)",
+    whyHint: "({name} sees this)",
     reasons: {
       wrong_meeting: "Joined the wrong meeting",
       not_cleared: "Not cleared for what we discuss next",

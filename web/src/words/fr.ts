@@ -75,7 +75,7 @@ export const fr = {
     join: "Demander à entrer",
     soundOnly: "Participer avec le son seul",
     joining: "Demande en cours…",
-    sees: "La personne qui décide à la porte voit votre nom, votre organisation et ce qui a été constaté sur votre ligne. Votre présence est inscrite au procès-verbal de la réunion.",
+    sees: "La personne qui décide à la porte voit votre nom, votre organisation et ce qui a été constaté sur votre ligne.",
     alone: "Je suis seul ici ; personne d’autre ne peut entendre ou voir",
     rail: "Votre ligne vers cette salle",
     measurements: "Montrer ce qui a été constaté",
@@ -326,7 +326,7 @@ export const fr = {
     title: "Retirer {name} de la salle ?",
     here: "{unit}.",
     why: "Pourquoi",
-    whyHint: "({name} le voit, et c’est inscrit au procès-verbal)",
+    whyHint: "({name} le voit)",
     reasons: {
       wrong_meeting: "S’est trompé de réunion",
       not_cleared: "Pas habilité pour la suite",
