@@ -360,3 +360,13 @@ func TestAPersonsDevicesAreListedAlsoTheRevoked(t *testing.T) {
 		t.Errorf("ben has %d devices, %v", len(none), err)
 	}
 }
+
+func FuzzParseToken(f *testing.F) {
+	f.Add("AAAAAAAAAAAAAAAAAAAAAA")
+	f.Add("AAAAAAAAAAAAAAAAAAAAAB") // not canonical
+	f.Fuzz(func(t *testing.T, s string) {
+		if token, err := ParseToken(s); err == nil && token.Text() != s {
+			t.Errorf("%q and %q are one token", s, token.Text())
+		}
+	})
+}
