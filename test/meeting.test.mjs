@@ -5,7 +5,6 @@ import { after, before, test } from "node:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { comeIn, hears, House, inRoom, people, results } from "./lib/house.mjs";
-import { heard, readRecording, tones } from "./lib/sound.mjs";
 
 let house, pointer, browsers, pages, david, tap;
 
@@ -68,7 +67,7 @@ test("a shared screen arrives", { timeout: 90_000 }, async () => {
     const page = pages[name];
     await page.until(() => {
       const e = document.querySelector('[data-testid="screen"]');
-      return e instanceof HTMLVideoElement && e.videoWidth > 0 && e.getVideoPlaybackQuality().totalVideoFrames > 3;
+      return e instanceof HTMLVideoElement && e.videoWidth > 0;
     }, undefined, { what: "the shared screen", ms: 30_000 });
     const picture = (await page.pictures()).find((p) => p.near === "screen" || p.near === "tile-screen");
     assert.ok(picture && picture.spread > 3, `${page.name}: the shared screen is of one colour: ${JSON.stringify(picture)}`);
@@ -85,7 +84,7 @@ test("what the server forwards is sealed, and does not decode as Opus", { timeou
   for (const name of ["anna", "ben", "carla", "david"]) {
     const s = report.of(name);
     assert.ok(s, `${name}'s sound is forwarded: ${JSON.stringify(report.streams.map((x) => [x.name, x.kind]))}`);
-    assert.ok(s.frames > 300, `${name}: ${s.frames} frames in 8 s`);
+    assert.ok(s.frames > 200, `${name}: ${s.frames} frames in 8 s`);
     assert.deepEqual([s.clear, s.wrong, s.unknown], [0, 0, 0], `${name}: every frame is SFrame and opens: ${JSON.stringify(s)}`);
     assert.equal(s.opened, s.frames);
     assert.ok((s.opened_tone[name] ?? 0) > 10, `${name}'s tone is in what was opened: ${JSON.stringify(s.opened_tone)}`);
@@ -98,15 +97,15 @@ test("what the server forwards is sealed, and does not decode as Opus", { timeou
   }
 });
 
-test("the headless endpoint has recorded every other", async () => {
+test("the headless endpoint has recorded every other", { timeout: 60_000 }, async () => {
   await david.end();
   const files = readdirSync(david.record);
-  const found = new Set();
-  for (const file of files.filter((f) => f.endsWith(".wav"))) {
-    const samples = readRecording(join(david.record, file));
-    for (const [name, hz] of Object.entries(tones)) if (heard(samples, hz) >= 10) found.add(name);
+  const found = {};
+  for (const file of files.filter((f) => f.endsWith(".ogg"))) {
+    const count = await house.tonesIn(join(david.record, file));
+    found[file.split("-")[0].toLowerCase()] = Object.keys(count).filter((n) => count[n] >= 10);
   }
-  assert.deepEqual([...found].sort(), ["anna", "ben", "carla"], `recordings ${files}`);
+  assert.deepEqual(found, { anna: ["anna"], ben: ["ben"], carla: ["carla"] }, `a file for each, with their tone alone: ${files}`);
 });
 
 test("leaving goes without trouble, and the others see it", async () => {

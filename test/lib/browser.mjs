@@ -26,11 +26,13 @@ function instrument() {
     },
   });
   // Three browsers that encode and decode each other on two cores: ten pictures a second of modest size are enough.
-  const getUserMedia = MediaDevices.prototype.getUserMedia;
-  MediaDevices.prototype.getUserMedia = function (constraints) {
-    const video = constraints?.video && { ...constraints.video, width: 320, height: 180, frameRate: 10 };
-    return getUserMedia.call(this, video ? { ...constraints, video } : constraints);
-  };
+  if (window.MediaDevices) {
+    const getUserMedia = MediaDevices.prototype.getUserMedia;
+    MediaDevices.prototype.getUserMedia = function (constraints) {
+      const video = constraints?.video && { ...constraints.video, width: 320, height: 180, frameRate: 10 };
+      return getUserMedia.call(this, video ? { ...constraints, video } : constraints);
+    };
+  }
   const Native = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Native {
     constructor(...args) {
@@ -143,7 +145,7 @@ export class Page {
 
   /** What a person would see, for messages of failed tests. */
   async describe() {
-    const text = await this.page.evaluate(() => document.body?.innerText.slice(0, 1500)).catch((e) => `(${e.message})`);
+    const text = await this.page.evaluate(() => [...new Set(document.body?.innerText.split("\n"))].join("\n").slice(0, 2000)).catch((e) => `(${e.message})`);
     return `── page of ${this.name}: ${this.page.url()}\n${text}\n── its log\n${this.log.slice(-30).join("\n")}`;
   }
 

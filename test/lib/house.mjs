@@ -11,6 +11,7 @@ import { Network, ready, serverAddress } from "./host.mjs";
 import { tones, writeTone } from "./sound.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const toneList = Object.entries(tones).map(([n, hz]) => `${n}=${hz}`).join(",");
 export const port = 8080;
 export const results = fileURLToPath(new URL("../results/", import.meta.url));
 
@@ -111,11 +112,22 @@ export class House {
     return new Lines(child, `${person} (conclave join)`, { record, host });
   }
 
-  /** The endpoint that shows what the server forwards: see ../tap. With removed, it also plays that person. */
-  async tap(person, pointer, { removed } = {}) {
+  async #tapProgram() {
     const program = join(this.network.folder, "tap");
     if (!existsSync(program)) await promisify(execFile)("go", ["build", "-o", program, "./test/tap"], { cwd: root, env: { ...process.env, CGO_ENABLED: "0" } });
-    const args = ["--url", `http://localhost:${port}`, "--meeting", pointer, "--token", (await this.token(person)).token, "--tones", Object.entries(tones).map(([n, hz]) => `${n}=${hz}`).join(",")];
+    return program;
+  }
+
+  /** In how many tenths of a second of a recording (Ogg/Opus) each tone stands out. */
+  async tonesIn(file) {
+    const { stdout } = await promisify(execFile)(await this.#tapProgram(), ["--tones", toneList, "--listen", file]);
+    return JSON.parse(stdout).listen;
+  }
+
+  /** The endpoint that shows what the server forwards: see ../tap. With removed, it also plays that person. */
+  async tap(person, pointer, { removed } = {}) {
+    const program = await this.#tapProgram();
+    const args = ["--url", `http://localhost:${port}`, "--meeting", pointer, "--token", (await this.token(person)).token, "--tones", toneList];
     if (removed) args.push("--removed", (await this.token(removed)).token);
     const host = await this.host(`tap-${person}`);
     const lines = new Lines(host.spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] }), `${person} (tap)`, { host });

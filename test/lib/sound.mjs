@@ -1,5 +1,5 @@
 // Tones: each endpoint of a test sends its own, so that what is heard tells who was heard.
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 
 export const sampleRate = 48000;
 
@@ -35,15 +35,6 @@ export function writeTone(file, hz, { seconds = 12, silence = [] } = {}) {
   return file;
 }
 
-/** The samples of a recording of ours: 16-bit mono at 48 kHz, as numbers from -1 to 1. */
-export function readRecording(file) {
-  const bytes = readFileSync(file);
-  const at = bytes.indexOf("data", 12) + 8;
-  const samples = new Float32Array(Math.floor((bytes.length - at) / 2));
-  for (let i = 0; i < samples.length; i++) samples[i] = bytes.readInt16LE(at + 2 * i) / 32768;
-  return samples;
-}
-
 /** The share of the power of samples that lies at hz, by Goertzel's algorithm: 1 for that tone alone. */
 export function share(samples, hz, rate = sampleRate) {
   const c = 2 * Math.cos((2 * Math.PI * hz) / rate);
@@ -55,12 +46,4 @@ export function share(samples, hz, rate = sampleRate) {
     power += x * x;
   }
   return power < 1e-9 * samples.length ? 0 : ((a * a + b * b - c * a * b) * 2) / (power * samples.length);
-}
-
-/** In how many tenths of a second of samples a tone stands out: over half of the power there. */
-export function heard(samples, hz, rate = sampleRate) {
-  const step = rate / 10;
-  let count = 0;
-  for (let i = 0; i + step <= samples.length; i += step) if (share(samples.subarray(i, i + step), hz, rate) > 0.5) count++;
-  return count;
 }

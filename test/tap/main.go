@@ -2,6 +2,7 @@
 // opened. With a second link it also plays an endpoint that will be removed, keeps every key it was ever given, and tries
 // those on what the first one hears afterwards. It is no part of what is shipped.
 //
+//	tap --listen FILE [--tones anna=523,ben=787]
 //	tap --url http://localhost:8080 --meeting POINTER --token TOKEN [--removed TOKEN] [--tones anna=523,ben=787]
 //
 // It prints JSON lines: endpoint events under "tap" or "removed", and a "report" for each line on its standard input.
@@ -68,6 +69,7 @@ func run(args []string, stdin io.Reader) error {
 	token := flags.String("token", "", "one-time token of the endpoint that stays")
 	removed := flags.String("removed", "", "one-time token of the endpoint that will be removed")
 	list := flags.String("tones", "", "name=hertz,…")
+	listen := flags.String("listen", "", "only tell what tones are in this Ogg/Opus `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -76,6 +78,9 @@ func run(args []string, stdin io.Reader) error {
 		if f, err := strconv.ParseFloat(hz, 64); err == nil {
 			tones[name] = f
 		}
+	}
+	if *listen != "" {
+		return listenTo(*listen)
 	}
 	pointer, err := conclave.ParseMeetingID(*meeting)
 	if err != nil {
@@ -96,6 +101,29 @@ func run(args []string, stdin io.Reader) error {
 	for lines := bufio.NewScanner(stdin); lines.Scan(); {
 		say("report", stays.report(names.of))
 	}
+	return nil
+}
+
+// listenTo prints in how many tenths of a second of a recording each tone stands out.
+func listenTo(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	packets, err := opus.ReadOgg(f)
+	if err != nil {
+		return err
+	}
+	count := map[string]int{}
+	l := listener{}
+	if l.decoder, err = opus.NewDecoder(); err != nil {
+		return err
+	}
+	for _, p := range packets {
+		l.hear(p, count)
+	}
+	say("listen", count)
 	return nil
 }
 
