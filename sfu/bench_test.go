@@ -243,7 +243,7 @@ func load(b *testing.B, server string, publishers, legs int) (r benchResult) {
 	after := ask(benchRequest{})
 	n1, sent1 := received()
 	n, want := float64(n1-n0), float64(sent1-sent0)*float64(legs-1)
-	if n < want/2 {
+	if n < want/10 {
 		b.Fatalf("%s: only %.0f of %.0f packets arrived", server, n, want)
 	}
 	r.perPacket = float64(after.CPU-before.CPU) / n

@@ -446,8 +446,8 @@ type gatherer struct {
 
 const (
 	gatherWindow = 200 * time.Millisecond
-	gatherSome   = 25_000 // packets a second from which 2 ms are gathered
-	gatherMuch   = 60_000 // from which 5 ms are
+	gatherSome   = 15_000 // packets a second from which 2 ms are gathered
+	gatherMuch   = 40_000 // from which 5 ms are
 )
 
 // wait returns how long to wait before the next flush.

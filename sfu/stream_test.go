@@ -193,8 +193,8 @@ func TestGatheringFollowsTheLoad(t *testing.T) {
 	for _, step := range []struct {
 		rate uint64
 		want time.Duration
-	}{{1000, 0}, {30_000, 2 * time.Millisecond}, {20_000, 2 * time.Millisecond}, {100_000, 5 * time.Millisecond},
-		{50_000, 5 * time.Millisecond}, {35_000, 2 * time.Millisecond}, {10_000, 0}} {
+	}{{1000, 0}, {20_000, 2 * time.Millisecond}, {12_000, 2 * time.Millisecond}, {100_000, 5 * time.Millisecond},
+		{30_000, 5 * time.Millisecond}, {20_000, 2 * time.Millisecond}, {8_000, 0}} {
 		if load(step.rate); g.tick != step.want {
 			t.Fatalf("at %d packets a second: %v, want %v", step.rate, g.tick, step.want)
 		}
