@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"conclave/sfu/rtp"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 )
@@ -72,7 +73,7 @@ func (f *forwarder) takeRTCP(b []byte, t *transport) {
 func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
 	least, blocks := uint8(255), false
 	for range maxCompound {
-		p, rest, ok := nextRTCP(plain)
+		p, rest, ok := rtp.NextRTCP(plain)
 		if !ok {
 			if len(plain) > 0 {
 				f.sfu.stats.malformed.Add(1)
@@ -80,21 +81,21 @@ func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
 			break
 		}
 		plain = rest
-		switch p.kind {
-		case typeSR:
+		switch p.Kind {
+		case rtp.TypeSR:
 			f.takeSR(p, t)
-			if len(p.body) >= 24 {
-				blocks = f.takeReports(p.body[24:], p.format, t, &least) || blocks
+			if len(p.Body) >= 24 {
+				blocks = f.takeReports(p.Body[24:], p.Format, t, &least) || blocks
 			}
-		case typeRR:
-			if len(p.body) >= 4 {
-				blocks = f.takeReports(p.body[4:], p.format, t, &least) || blocks
+		case rtp.TypeRR:
+			if len(p.Body) >= 4 {
+				blocks = f.takeReports(p.Body[4:], p.Format, t, &least) || blocks
 			}
-		case typeRTPF:
-			if p.format == formatNACK {
+		case rtp.TypeTransport:
+			if p.Format == rtp.FormatNACK {
 				f.takeNACK(p, t, k)
 			}
-		case typePSF:
+		case rtp.TypePayload:
 			f.takePayloadFeedback(p, t)
 		}
 	}
@@ -104,36 +105,36 @@ func (f *forwarder) followRTCP(plain []byte, t *transport, k *keys) {
 }
 
 // takeSR keeps a publisher's report for those who receive it.
-func (f *forwarder) takeSR(p rtcp, t *transport) {
-	if len(p.body) < 24 {
+func (f *forwarder) takeSR(p rtp.RTCP, t *transport) {
+	if len(p.Body) < 24 {
 		return
 	}
-	in := t.inbound(binary.BigEndian.Uint32(p.body))
+	in := t.inbound(binary.BigEndian.Uint32(p.Body))
 	if in == nil {
 		return
 	}
-	in.report = senderReport{ntp: binary.BigEndian.Uint64(p.body[4:]), rtp: binary.BigEndian.Uint32(p.body[12:]), at: f.now, fresh: true}
+	in.report = senderReport{ntp: binary.BigEndian.Uint64(p.Body[4:]), rtp: binary.BigEndian.Uint32(p.Body[12:]), at: f.now, fresh: true}
 }
 
 // takeReports notes what a receiver says of the slots it is sent. least is the loss of the stream that loses least: what
 // others lose on their way to us, gaps in their streams alone, is not this line's.
 func (f *forwarder) takeReports(b []byte, n uint8, t *transport, least *uint8) (any bool) {
-	for ; n > 0 && len(b) >= reportBlockSize; n-- {
-		r := parseReportBlock(b)
-		b = b[reportBlockSize:]
-		s := f.seat(t, r.ssrc)
+	for ; n > 0 && len(b) >= rtp.ReportBlockSize; n-- {
+		r := rtp.ParseReportBlock(b)
+		b = b[rtp.ReportBlockSize:]
+		s := f.seat(t, r.SSRC)
 		if s == nil {
 			continue
 		}
 		any = true
-		*least = min(*least, r.share)
-		if r.lastSR == 0 {
+		*least = min(*least, r.Share)
+		if r.LastSR == 0 {
 			continue
 		}
 		for _, e := range t.meter.echoes {
 			// The echo's time in receiver's hands, as it says; the rest is the way there and back.
 			// Clients count in milliseconds and round: a short way can come out as less than none.
-			if rtt := f.now - e.at - time.Duration(r.delay)*time.Second>>16; e.middle == r.lastSR && rtt > -50*time.Millisecond && rtt < 10*time.Second {
+			if rtt := f.now - e.at - time.Duration(r.Delay)*time.Second>>16; e.middle == r.LastSR && rtt > -50*time.Millisecond && rtt < 10*time.Second {
 				t.meter.rtt.Store(int64(max(rtt, shortestRTT)))
 			}
 		}
@@ -153,15 +154,15 @@ func (f *forwarder) seat(t *transport, ssrc uint32) *seat {
 	return nil
 }
 
-func (f *forwarder) takeNACK(p rtcp, t *transport, k *keys) {
-	if len(p.body) < 8 {
+func (f *forwarder) takeNACK(p rtp.RTCP, t *transport, k *keys) {
+	if len(p.Body) < 8 {
 		return
 	}
-	s := f.seat(t, binary.BigEndian.Uint32(p.body[4:]))
+	s := f.seat(t, binary.BigEndian.Uint32(p.Body[4:]))
 	if s == nil {
 		return
 	}
-	b := p.body[8:]
+	b := p.Body[8:]
 	for n := 0; n < maxNACK && len(b) >= 4; n++ {
 		pid, blp := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 		b = b[4:]
@@ -174,15 +175,15 @@ func (f *forwarder) takeNACK(p rtcp, t *transport, k *keys) {
 	}
 }
 
-func (f *forwarder) takePayloadFeedback(p rtcp, t *transport) {
-	if len(p.body) < 8 {
+func (f *forwarder) takePayloadFeedback(p rtp.RTCP, t *transport) {
+	if len(p.Body) < 8 {
 		return
 	}
-	switch p.format {
-	case formatPLI:
-		f.wantKey(t, binary.BigEndian.Uint32(p.body[4:]))
-	case formatFIR: // RFC 5104, Section 4.3.1: the SSRCs are in the entries
-		for b := p.body[8:]; len(b) >= 8; b = b[8:] {
+	switch p.Format {
+	case rtp.FormatPLI:
+		f.wantKey(t, binary.BigEndian.Uint32(p.Body[4:]))
+	case rtp.FormatFIR: // RFC 5104, Section 4.3.1: the SSRCs are in the entries
+		for b := p.Body[8:]; len(b) >= 8; b = b[8:] {
 			f.wantKey(t, binary.BigEndian.Uint32(b))
 		}
 	}
@@ -218,39 +219,39 @@ func (f *forwarder) reportRoom(r *Room) {
 }
 
 func (f *forwarder) appendReports(b []byte, r *Room, t *transport) []byte {
-	b, at := beginRTCP(b, typeRR, slot.ServerSSRC)
+	b, at := rtp.BeginRTCP(b, rtp.TypeRR, slot.ServerSSRC)
 	n, worst := uint8(0), uint8(0)
 	for i := range t.in {
 		in := &t.in[i]
-		if in.ssrc == 0 || in.receipt.received == in.receipt.reported {
+		if in.ssrc == 0 || !in.receipt.Fresh() {
 			continue
 		}
-		share, lost := in.receipt.interval()
-		block := reportBlock{ssrc: in.ssrc, share: share, lost: lost, highest: uint32(in.receipt.highest), jitter: in.receipt.jitter >> 4}
+		share, lost := in.receipt.Interval()
+		block := in.receipt.Block(in.ssrc, share, lost)
 		if in.report.at != 0 {
-			block.lastSR = uint32(in.report.ntp >> 16)
-			block.delay = uint32((f.now - in.report.at) << 16 / time.Second)
+			block.LastSR = uint32(in.report.ntp >> 16)
+			block.Delay = uint32((f.now - in.report.at) << 16 / time.Second)
 		}
-		b = block.append(b)
+		b = block.Append(b)
 		worst = max(worst, share)
 		n++
 	}
-	b = endRTCP(b, at, n)
+	b = rtp.EndRTCP(b, at, n)
 	if n > 0 {
 		t.meter.lossUp.Store(uint32(worst))
 	}
-	if in := &t.in[slot.Camera-1]; in.receipt.received > 0 {
-		b = appendREMB(b, in.ssrc, f.sfu.config.CameraRate)
+	if in := &t.in[slot.Camera-1]; in.receipt.Received() > 0 {
+		b = rtp.AppendREMB(b, in.ssrc, f.sfu.config.CameraRate)
 	}
-	if in := &t.in[slot.Screen-1]; in.receipt.received > 0 {
-		b = appendREMB(b, in.ssrc, f.sfu.config.ScreenRate)
+	if in := &t.in[slot.Screen-1]; in.receipt.Received() > 0 {
+		b = rtp.AppendREMB(b, in.ssrc, f.sfu.config.ScreenRate)
 	}
 	for _, s := range r.slots {
 		in := s.out.speaker
 		if in == nil || in.of == t || !in.report.fresh || in.grant.Load() != s.out.era || cap(b)-len(b) < 128 {
 			continue
 		}
-		b = appendSR(b, &s.out, &in.report)
+		b = rtp.AppendSR(b, s.out.ssrc, in.report.ntp, in.report.rtp+s.out.tsBase, s.out.packets, s.out.octets)
 		t.meter.echoes[t.meter.echo%srMemory] = echo{middle: uint32(in.report.ntp >> 16), at: f.now}
 		t.meter.echo++
 	}

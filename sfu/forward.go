@@ -7,12 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"conclave/sfu/rtp"
 	"conclave/sfu/srtp"
 	"conclave/sfu/udp"
 )
 
 const (
-	rtpHeader    = 12
 	receiveSlots = 512 // datagrams between two flushes at most
 	stageSize    = 512 // packets of one room between two flushes
 	pliInterval  = 400 * time.Millisecond
@@ -41,10 +41,10 @@ type forwarder struct {
 
 	gather  gatherer
 	sent    uint64 // RTP packets since the last flush's end
-	header  [rtpHeader]byte
+	header  [rtp.HeaderSize]byte
 	resent  packet
 	scratch []byte // an RTCP packet in the making
-	nack    nackWriter
+	nack    rtp.NACK
 	budget  int // retransmissions left in this second
 	second  time.Duration
 }
@@ -116,7 +116,7 @@ func (f *forwarder) turn() error {
 // take sorts one datagram by its first byte (RFC 7983).
 func (f *forwarder) take(d *udp.Datagram, addresses map[udp.Address]*transport) {
 	stats := &f.sfu.stats
-	if len(d.Data) < rtpHeader {
+	if len(d.Data) < rtp.HeaderSize {
 		stats.malformed.Add(1)
 		return
 	}
@@ -150,37 +150,6 @@ func (f *forwarder) take(d *udp.Datagram, addresses map[udp.Address]*transport) 
 	}
 }
 
-// rtp is a parsed RTP header (RFC 3550, Section 5.1).
-type rtp struct {
-	size        int // of the header with everything that belongs to it
-	payloadType uint8
-	marker, pad bool
-	seq         uint16
-	ts, ssrc    uint32
-}
-
-func parseRTP(b []byte) (h rtp, ok bool) {
-	if len(b) < rtpHeader || b[0]>>6 != 2 {
-		return h, false
-	}
-	h = rtp{
-		size:        rtpHeader + 4*int(b[0]&15),
-		payloadType: b[1] & 127,
-		marker:      b[1]&128 != 0,
-		pad:         b[0]&32 != 0,
-		seq:         binary.BigEndian.Uint16(b[2:]),
-		ts:          binary.BigEndian.Uint32(b[4:]),
-		ssrc:        binary.BigEndian.Uint32(b[8:]),
-	}
-	if b[0]&16 != 0 { // an extension: never asked for, and not passed on
-		if len(b) < h.size+4 {
-			return h, false
-		}
-		h.size += 4 + 4*int(binary.BigEndian.Uint16(b[h.size+2:]))
-	}
-	return h, len(b) >= h.size+srtp.TagSize
-}
-
 func (t *transport) inbound(ssrc uint32) *inbound {
 	for i := range t.in {
 		if in := &t.in[i]; in.ssrc == ssrc && ssrc != 0 {
@@ -193,18 +162,18 @@ func (t *transport) inbound(ssrc uint32) *inbound {
 // takeRTP opens a packet and stages it for its room.
 func (f *forwarder) takeRTP(b []byte, t *transport) {
 	stats := &f.sfu.stats
-	h, ok := parseRTP(b)
+	h, ok := rtp.ParseHeader(b)
 	if !ok {
 		stats.malformed.Add(1)
 		return
 	}
-	k, in := t.keys.Load(), t.inbound(h.ssrc)
-	if k == nil || in == nil || h.payloadType != t.payloadType[in.kind-1] {
+	k, in := t.keys.Load(), t.inbound(h.SSRC)
+	if k == nil || in == nil || h.PayloadType != t.payloadType[in.kind-1] {
 		stats.stranger.Add(1)
 		return
 	}
 	before, started := in.window.Highest()
-	payload, index, err := k.opener.OpenRTP(b, h.size, h.ssrc, h.seq, &in.window)
+	payload, index, err := k.opener.OpenRTP(b, h.Size, h.SSRC, h.Sequence, &in.window)
 	if err != nil {
 		if err == srtp.ErrReplay {
 			stats.replayed.Add(1)
@@ -218,7 +187,7 @@ func (f *forwarder) takeRTP(b []byte, t *transport) {
 	in.last.Store(int64(f.now))
 	t.meter.received.Add(1)
 	body := payload
-	if h.pad {
+	if h.Pad {
 		if n := len(body); n == 0 || body[n-1] == 0 || int(body[n-1]) > n {
 			stats.malformed.Add(1)
 			return
@@ -226,12 +195,12 @@ func (f *forwarder) takeRTP(b []byte, t *transport) {
 		body = body[:len(body)-int(body[len(body)-1])]
 	}
 	if in.kind.Video() {
-		in.receipt.note(index, h.ts, videoClock, f.now)
+		in.receipt.Note(index, h.Timestamp, rtp.VideoClock, f.now)
 		if started {
-			in.gaps.note(index, before, f.now)
+			in.gaps.Note(index, before, f.now)
 		}
 	} else {
-		in.receipt.note(index, h.ts, audioClock, f.now)
+		in.receipt.Note(index, h.Timestamp, rtp.AudioClock, f.now)
 		if len(body) > 0 {
 			in.hear(body[len(body)-1])
 		}
@@ -240,9 +209,9 @@ func (f *forwarder) takeRTP(b []byte, t *transport) {
 		return
 	}
 	if in.kind.Video() {
-		f.ask(t, k, in, keyFrameStart(body))
+		f.ask(t, k, in, rtp.KeyFrameStart(body))
 	}
-	f.stage(in, index, packet{owner: t, ts: h.ts, marker: h.marker, pad: h.pad, payload: payload}, body)
+	f.stage(in, index, packet{owner: t, ts: h.Timestamp, marker: h.Marker, pad: h.Pad, payload: payload}, body)
 }
 
 // ask sends what a video publisher is to be asked for: lost packets, and a key frame if somebody waits for one.
@@ -252,13 +221,13 @@ func (f *forwarder) ask(t *transport, k *keys, in *inbound, isKey bool) {
 	} else if in.wantKey.Load() && (in.asked == 0 || f.now-in.asked >= pliInterval) {
 		in.asked = f.now
 		in.wantKey.Store(false)
-		f.sendRTCP(t, k, appendPLI(f.scratch[:0], in.ssrc))
+		f.sendRTCP(t, k, rtp.AppendPLI(f.scratch[:0], in.ssrc))
 	}
-	if in.gaps.n > 0 {
-		f.nack.reset()
-		in.gaps.due(f.now, f.nack.add)
-		if f.nack.n > 0 {
-			f.sendRTCP(t, k, f.nack.append(f.scratch[:0], in.ssrc))
+	if in.gaps.Any() {
+		f.nack.Reset()
+		in.gaps.Due(f.now, f.nack.Add)
+		if !f.nack.Empty() {
+			f.sendRTCP(t, k, f.nack.Append(f.scratch[:0], in.ssrc))
 		}
 	}
 }
@@ -272,7 +241,7 @@ func (f *forwarder) stage(in *inbound, index uint64, p packet, body []byte) {
 	room, l := in.of.room, &g.seat.out
 	video := in.kind.Video()
 	if l.era != g {
-		if video && !keyFrameStart(body) {
+		if video && !rtp.KeyFrameStart(body) {
 			in.wantKey.Store(true) // and still, until one comes
 			return
 		}
@@ -287,7 +256,7 @@ func (f *forwarder) stage(in *inbound, index uint64, p packet, body []byte) {
 	p.ts += l.tsBase
 	if p.index > l.highest {
 		l.highest, l.at = p.index, f.now
-		if int32(p.ts-l.ts) > 0 || p.index == firstIndex {
+		if int32(p.ts-l.ts) > 0 || p.index == rtp.FirstIndex {
 			l.ts = p.ts
 		}
 	}
@@ -370,7 +339,7 @@ func (f *forwarder) forward(t *transport, k *keys, to *udp.Path, p *packet) int 
 	if p.owner == t {
 		return 0
 	}
-	index, ok := t.streams[p.seat.number].next(p.index, p.previous)
+	index, ok := t.streams[p.seat.number].Next(p.index, p.previous)
 	if !ok {
 		return 0
 	}
@@ -414,7 +383,7 @@ func (f *forwarder) resend(t *transport, k *keys, s *seat, seq uint16) {
 		return
 	}
 	st := &t.streams[s.number]
-	index, ok := st.back(seq)
+	index, own, ok := st.Back(seq)
 	if !ok || !s.out.ring.get(index, &f.resent) || f.resent.owner == t {
 		return
 	}
@@ -426,7 +395,7 @@ func (f *forwarder) resend(t *transport, k *keys, s *seat, seq uint16) {
 	}
 	f.budget--
 	f.resent.seat = s
-	f.seal(t, k, to, &f.resent, index+st.offset)
+	f.seal(t, k, to, &f.resent, own)
 	f.sfu.stats.retransmitted.Add(1)
 }
 

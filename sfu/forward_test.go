@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/sfu/rtp"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 	"conclave/sfu/udp"
@@ -39,7 +40,7 @@ func newMouth(t testing.TB, in *inbound) *mouth {
 }
 
 func (m *mouth) seal(dst, payload []byte, ts uint32) []byte {
-	var h [rtpHeader]byte
+	var h [rtp.HeaderSize]byte
 	h[0], h[1] = 0x80, m.pt
 	binary.BigEndian.PutUint16(h[2:], uint16(m.index))
 	binary.BigEndian.PutUint32(h[4:], ts)
@@ -154,12 +155,12 @@ func TestEveryReceiverOpensTheSameWhateverTheBatching(t *testing.T) {
 					if d.Data[1] >= 192 && d.Data[1] <= 223 {
 						continue // a report
 					}
-					h, ok := parseRTP(d.Data)
-					name, slotOK := slot.Of(h.ssrc)
+					h, ok := rtp.ParseHeader(d.Data)
+					name, slotOK := slot.Of(h.SSRC)
 					if !ok || !slotOK || name.Index > 1 {
 						t.Fatalf("receiver %d got % x", i, d.Data)
 					}
-					payload, _, err := opener.OpenRTP(d.Data, h.size, h.ssrc, h.seq, &windows[name.Index])
+					payload, _, err := opener.OpenRTP(d.Data, h.Size, h.SSRC, h.Sequence, &windows[name.Index])
 					if err != nil {
 						t.Fatalf("receiver %d slot %d: %v", i, name.Index, err)
 					}

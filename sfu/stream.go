@@ -4,16 +4,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"conclave/sfu/rtp"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 )
 
-// Sequence numbers, three times. A publisher has an index (RFC 3711: rollover counter and sequence number) for each of its
-// streams. A lane, the forwarder's half of a slot, has its own, continuous over all who speak in it one after the other
-// (eras). A receiver has a third for each lane: it differs from the lane's by an offset which changes only after
-// an absence, such that the index never goes back and never leaves a gap that the receiver would take for loss. So the
-// index we seal with is by construction the one the receiver guesses: both count from the same first packet, with
-// rollover counter 0; and no index is ever given two plaintexts.
+// Packets are numbered three times. A publisher has an index (rollover counter and sequence number) for each of its streams. A
+// lane, the forwarder's half of a slot, has its own, continuous over all who speak in it one after the other (eras). Each
+// receiver has a third (rtp.Numbering), so that it can guess what we seal with however it comes and goes.
 
 const loudShift = 8 // fixed point of inbound.loud
 
@@ -31,8 +29,8 @@ type inbound struct {
 
 	// The forwarder's.
 	window  srtp.Window
-	receipt receipt
-	gaps    gaps
+	receipt rtp.Receipt
+	gaps    rtp.Gaps
 	asked   time.Duration // last PLI
 	report  senderReport
 }
@@ -77,23 +75,16 @@ type lane struct {
 	ring    *ring // video: what can be sent again
 }
 
-const (
-	audioClock = 48000
-	videoClock = 90000
-	// A lane begins here: below 2^15, as RFC 3711 asks of the first sequence number.
-	firstIndex = 1 << 10
-)
-
 // enter begins an era with the publisher's packet of this index and timestamp.
 func (l *lane) enter(g *grant, in *inbound, index uint64, ts uint32, now time.Duration) {
 	l.era, l.speaker, l.first = g, in, index
-	next, clock := l.highest+1, uint64(audioClock)
+	next, clock := l.highest+1, uint64(rtp.AudioClock)
 	if !l.started {
-		next, l.started = firstIndex, true
-		l.highest = firstIndex - 1
+		next, l.started = rtp.FirstIndex, true
+		l.highest = rtp.FirstIndex - 1
 	}
 	if in.kind.Video() {
-		clock = videoClock
+		clock = rtp.VideoClock
 	}
 	// The clock runs on between eras, by at least one packet of audio or a frame of video.
 	elapsed := uint64(max(now-l.at, 20*time.Millisecond)) / 1000 * clock / 1_000_000
@@ -104,57 +95,15 @@ func (l *lane) enter(g *grant, in *inbound, index uint64, ts uint32, now time.Du
 // close closes the gap before a packet whose publisher has jumped. Receivers must not see it: one that misses a few
 // packets around two great leaps would guess rollovers wrongly from then on, and a publisher can leap as it likes.
 func (l *lane) close(index uint64) {
-	if gap := int64(index + l.base - l.highest); gap > ringSize {
+	if gap := int64(index + l.base - l.highest); gap > rtp.MaxLate {
 		l.base -= uint64(gap - 1)
 		l.first = index
 	}
 }
 
-// stream is what one receiver was sent of one lane.
-type stream struct {
-	offset uint64 // its index = lane index + offset (modulo 2^64)
-	since  uint64 // lane index from which offset holds
-	last   uint64 // greatest lane index sent
-	used   bool
-}
-
-// next returns the receiver's index for a lane's packet; previous is the lane's greatest index before that packet. It
-// reports false for a packet that the receiver's index has no place for: from before it came, or too old.
-func (s *stream) next(index, previous uint64) (uint64, bool) {
-	switch {
-	case !s.used:
-		s.used = true
-		s.since, s.last = index, index
-		s.offset = firstIndex - index
-	case index > s.last:
-		if s.last != previous && index > previous {
-			// It was away, and did not get what came last: go on where it stopped.
-			s.offset += s.last + 1 - index
-			s.since = index
-		}
-		s.last = index
-	case index < s.since || s.last-index >= ringSize:
-		return 0, false
-	}
-	return index + s.offset, true
-}
-
-// back returns the lane index of a receiver's sequence number, as it names it in a NACK.
-func (s *stream) back(seq uint16) (uint64, bool) {
-	if !s.used {
-		return 0, false
-	}
-	highest := s.last + s.offset
-	index := srtp.Guess(highest, true, seq) - s.offset
-	if index > s.last || index < s.since {
-		return 0, false
-	}
-	return index, true
-}
-
 const (
-	ringSize   = 512  // packets; a second and a half of video at its cap
-	ringPacket = 1300 // bytes kept of a packet; longer ones cannot be asked for again
+	ringSize   = rtp.MaxLate // packets; a second and a half of video at its cap
+	ringPacket = 1300        // bytes kept of a packet; longer ones cannot be asked for again
 )
 
 // ring keeps a video lane's last plaintexts.
@@ -202,113 +151,4 @@ type packet struct {
 	marker   bool
 	pad      bool
 	payload  []byte // in a receive buffer: until the next flush
-}
-
-// receipt measures how a stream arrives (RFC 3550, Appendices A.3 and A.8).
-type receipt struct {
-	received  uint64
-	first     uint64 // index
-	highest   uint64
-	reported  uint64 // received at the last report
-	expected  uint64 // expected at the last report
-	transit   int64  // arrival minus timestamp, in clock ticks
-	jitter    uint32 // times 16
-	lossShare uint8  // of the last interval, in 256ths
-}
-
-func (r *receipt) note(index uint64, ts uint32, clock int64, now time.Duration) {
-	if r.received == 0 {
-		r.first, r.highest = index, index
-	}
-	r.received++
-	r.highest = max(r.highest, index)
-	transit := int64(now/time.Microsecond)*clock/1_000_000 - int64(ts)
-	if r.received > 1 {
-		d := transit - r.transit
-		// Differences beyond a second are wraps and jumps of the timestamp, not jitter.
-		if d < 0 {
-			d = -d
-		}
-		if d < clock {
-			r.jitter += uint32(d) - (r.jitter+8)>>4
-		}
-	}
-	r.transit = transit
-}
-
-// interval closes a report interval and returns the loss in it (256ths) and all packets lost so far.
-func (r *receipt) interval() (share uint8, lost uint32) {
-	expected := r.highest - r.first + 1
-	expectedNow, receivedNow := expected-r.expected, r.received-r.reported
-	r.expected, r.reported = expected, r.received
-	r.lossShare = 0
-	if expectedNow > receivedNow {
-		r.lossShare = uint8(min(255, (expectedNow-receivedNow)<<8/expectedNow))
-	}
-	if expected > r.received {
-		lost = uint32(min(expected-r.received, 0x7fffff))
-	}
-	return r.lossShare, lost
-}
-
-const (
-	maxGaps     = 64
-	gapWait     = 10 * time.Millisecond // a packet may simply come second
-	gapRepeat   = 60 * time.Millisecond
-	gapTries    = 4
-	gapTooLarge = 128 // packets missing at once: a pause, not a loss
-)
-
-// gaps is a video stream's missing packets, that we ask the publisher for.
-type gaps struct {
-	missing [maxGaps]gap
-	n       int
-}
-
-type gap struct {
-	index uint64
-	due   time.Duration
-	tries int
-}
-
-// note takes an arrived packet; before is the stream's greatest index before it.
-func (g *gaps) note(index, before uint64, now time.Duration) {
-	if index <= before {
-		for i := range g.n {
-			if g.missing[i].index == index {
-				g.n--
-				g.missing[i] = g.missing[g.n]
-				return
-			}
-		}
-		return
-	}
-	if index-before > gapTooLarge {
-		g.n = 0
-		return
-	}
-	for i := before + 1; i < index && g.n < maxGaps; i++ {
-		g.missing[g.n] = gap{index: i, due: now + gapWait}
-		g.n++
-	}
-}
-
-// due calls ask with each sequence number that it is time to ask for.
-func (g *gaps) due(now time.Duration, ask func(seq uint16)) {
-	for i := 0; i < g.n; {
-		m := &g.missing[i]
-		if now < m.due {
-			i++
-			continue
-		}
-		if m.tries == gapTries {
-			g.n--
-			*m = g.missing[g.n]
-			continue
-		}
-		m.tries++
-		m.due = now + gapRepeat
-		ask(uint16(m.index))
-		i++
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/transport/v4/deadline"
 
+	"conclave/sfu/rtp"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 	"conclave/sfu/udp"
@@ -58,7 +59,7 @@ type transport struct {
 
 	// The forwarder's, once keys are there.
 	in      [slot.Kinds]inbound // by kind-1; ssrc and of are immutable
-	streams []stream            // by seat number: what this leg is sent
+	streams []rtp.Numbering     // by seat number: what this leg is sent
 
 	// The forwarder's and the handshake's.
 	datagrams   chan []byte // DTLS, towards the handshake; dropped when full
@@ -78,7 +79,7 @@ func newTransport(r *Room, l *leg, o Offer) *transport {
 		password:    []byte(l.credentials.Password),
 		fingerprint: o.Fingerprint,
 		payloadType: [slot.Kinds]uint8{o.Opus, o.VP8, o.VP8},
-		streams:     make([]stream, len(r.slots)),
+		streams:     make([]rtp.Numbering, len(r.slots)),
 		datagrams:   make(chan []byte, 16),
 		done:        make(chan struct{}),
 	}

@@ -9,105 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	pion "github.com/pion/rtcp"
-	"github.com/pion/rtp/codecs"
 	"github.com/pion/stun/v3"
 
 	"conclave"
+	"conclave/sfu/rtp"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 	"conclave/sfu/udp"
 )
-
-func TestRTCPWeWriteIsWhatPionReads(t *testing.T) {
-	l := &lane{ssrc: 0x0C1B0001, tsBase: 1000, packets: 7, octets: 700}
-	b := appendPLI(nil, 42)
-	b = appendREMB(b, 43, 1_500_000)
-	b = appendSR(b, l, &senderReport{ntp: 0x1234567890abcdef, rtp: 5000})
-	var w nackWriter
-	for _, seq := range []uint16{65534, 65535, 3, 100} {
-		w.add(seq)
-	}
-	b = w.append(b, 44)
-	b, at := beginRTCP(b, typeRR, slot.ServerSSRC)
-	block := reportBlock{ssrc: 45, share: 3, lost: 0x010203, highest: 70000, jitter: 9, lastSR: 10, delay: 11}
-	b = endRTCP(block.append(b), at, 1)
-
-	packets, err := pion.Unmarshal(b)
-	if err != nil || len(packets) != 5 {
-		t.Fatalf("%d packets, %v", len(packets), err)
-	}
-	if p := packets[0].(*pion.PictureLossIndication); p.MediaSSRC != 42 || p.SenderSSRC != slot.ServerSSRC {
-		t.Fatalf("PLI %+v", p)
-	}
-	if p := packets[1].(*pion.ReceiverEstimatedMaximumBitrate); p.SSRCs[0] != 43 || p.Bitrate < 1_490_000 || p.Bitrate > 1_500_000 {
-		t.Fatalf("REMB %+v", p)
-	}
-	if p := packets[2].(*pion.SenderReport); p.SSRC != l.ssrc || p.RTPTime != 6000 || p.NTPTime != 0x1234567890abcdef || p.PacketCount != 7 {
-		t.Fatalf("SR %+v", p)
-	}
-	var seqs []uint16
-	for _, n := range packets[3].(*pion.TransportLayerNack).Nacks {
-		seqs = append(seqs, n.PacketList()...)
-	}
-	if len(seqs) != 4 || seqs[0] != 65534 || seqs[1] != 65535 || seqs[2] != 3 || seqs[3] != 100 {
-		t.Fatalf("NACK %v", seqs)
-	}
-	p := packets[4].(*pion.ReceiverReport)
-	if r := p.Reports[0]; r.SSRC != 45 || r.FractionLost != 3 || r.TotalLost != 0x010203 || r.LastSequenceNumber != 70000 || r.Jitter != 9 || r.LastSenderReport != 10 || r.Delay != 11 {
-		t.Fatalf("RR %+v", p)
-	}
-	if got := parseReportBlock(block.append(nil)); got != block {
-		t.Fatalf("block comes back as %+v", got)
-	}
-}
-
-func TestKeyFramesAreKnownByTheirFirstPacket(t *testing.T) {
-	key := []byte{0, 0, 0, 0x9d, 1, 0x2a, 16, 0, 16, 0, 1, 2, 3}
-	for name, c := range map[string]struct {
-		payload []byte
-		want    bool
-	}{
-		"short descriptor":          {append([]byte{0x10}, key...), true},
-		"delta frame":               {[]byte{0x10, 1, 2, 3}, false},
-		"not the first packet":      {append([]byte{0x00}, key...), false},
-		"another partition":         {append([]byte{0x11}, key...), false},
-		"7-bit picture id":          {append([]byte{0x90, 0x80, 0x11}, key...), true},
-		"15-bit picture id":         {append([]byte{0x90, 0x80, 0x81, 0x01}, key...), true},
-		"all fields":                {append([]byte{0x90, 0xf0, 0x81, 0x01, 7, 0x20}, key...), true},
-		"all fields, delta":         {[]byte{0x90, 0xf0, 0x81, 0x01, 7, 0x20, 1}, false},
-		"cut off after descriptor":  {[]byte{0x90, 0xf0, 0x81, 0x01, 7, 0x20}, false},
-		"cut off within descriptor": {[]byte{0x90, 0x80}, false},
-		"empty":                     {nil, false},
-	} {
-		if got := keyFrameStart(c.payload); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-func FuzzKeyFrameStart(f *testing.F) {
-	f.Add([]byte{0x90, 0xf0, 0x81, 0x01, 7, 0x20, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got := keyFrameStart(b)
-		var p codecs.VP8Packet
-		frame, err := p.Unmarshal(b)
-		want := err == nil && p.S == 1 && p.PID == 0 && len(frame) > 0 && frame[0]&1 == 0
-		if got != want {
-			t.Fatalf("% x: %v, pion: %v", b, got, want)
-		}
-	})
-}
-
-func FuzzRTP(f *testing.F) {
-	f.Add(append([]byte{0x80, 111, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 20)...))
-	f.Add(append([]byte{0x90, 111, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0, 0, 0, 0}, make([]byte, 20)...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if h, ok := parseRTP(b); ok && (h.size < rtpHeader || h.size > len(b)) {
-			t.Fatalf("header of %d bytes in %d", h.size, len(b))
-		}
-	})
-}
 
 // workbench is an SFU that is not running, with a room of two open legs, for tests of its parts.
 func workbench(t testing.TB) (*SFU, *Room, []*transport) {
@@ -147,26 +56,15 @@ func addLeg(t testing.TB, room *Room, id byte) *transport {
 }
 
 func FuzzRTCP(f *testing.F) {
-	nack := nackWriter{}
-	nack.add(5)
-	f.Add(appendPLI(nil, 0x0C1B0000))
-	f.Add(nack.append(appendREMB(appendPLI(nil, 0x0C1A0000), 1, 1e6), 0x0C1B0000))
-	f.Add(appendSR(nil, &lane{ssrc: 11}, &senderReport{}))
-	f.Add([]byte{0x84, typePSF, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0x0c, 0x1b, 0, 0, 1, 0, 0, 0})
+	nack := rtp.NACK{}
+	nack.Add(5)
+	f.Add(rtp.AppendPLI(nil, 0x0C1B0000))
+	f.Add(nack.Append(rtp.AppendREMB(rtp.AppendPLI(nil, 0x0C1A0000), 1, 1e6), 0x0C1B0000))
+	f.Add(rtp.AppendSR(nil, 11, 1, 2, 3, 4))
+	f.Add([]byte{0x84, rtp.TypePayload, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0x0c, 0x1b, 0, 0, 1, 0, 0, 0})
 	s, _, all := workbench(f)
 	forward := newForwarder(s)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		rest := b
-		for range maxCompound {
-			p, next, ok := nextRTCP(rest)
-			if !ok {
-				break
-			}
-			if len(p.body)+4 > len(rest) || len(next) >= len(rest) {
-				t.Fatalf("packet of %d bytes in %d, %d left", len(p.body), len(rest), len(next))
-			}
-			rest = next
-		}
 		forward.followRTCP(b, all[0], all[0].keys.Load())
 	})
 }

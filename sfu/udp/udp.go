@@ -83,8 +83,8 @@ func NewBatch(s *Socket) *Batch {
 	return &Batch{socket: s, arena: make([]byte, 0, arenaSize), messages: make([]message, 0, maxMessages)}
 }
 
-// Reserve returns the batch's memory, to which the caller appends one datagram of at most MaxDatagram bytes and hands it to Add. If there is no
-// place, what is there is sent first.
+// Reserve returns the batch's memory, to which the caller appends one datagram of at most MaxDatagram bytes and hands it
+// to Add. If there is no place, what is there is sent first.
 func (b *Batch) Reserve() []byte {
 	if cap(b.arena)-len(b.arena) < arenaReserve || len(b.messages) == cap(b.messages) {
 		b.Send()

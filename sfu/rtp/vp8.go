@@ -1,9 +1,9 @@
-package sfu
+package rtp
 
-// keyFrameStart reports whether an RTP payload begins a VP8 key frame: RFC 7741, Section 4.2 (descriptor: S bit set,
+// KeyFrameStart reports whether an RTP payload begins a VP8 key frame: RFC 7741, Section 4.2 (descriptor: S bit set,
 // partition 0) and Section 4.3 (first bit of the frame: 0). A sealed frame keeps that much: the sender puts ten synthetic
 // bytes of a key frame, or the byte 1, before what it has sealed.
-func keyFrameStart(b []byte) bool {
+func KeyFrameStart(b []byte) bool {
 	const (
 		extended  = 0x80 // X
 		start     = 0x10 // S
