@@ -14,8 +14,37 @@ test("what is sealed before it is sent passes", () => {
 
 test("one stream sent in clear beside sealed ones is noticed", () => {
   const dog = new Watchdog(totals(0));
-  assert.deepEqual(dog.sent(totals(50, 24), 1000), { question: 1 });
-  assert.equal(dog.sealed(totals(50, 0), 1), "camera");
+  for (const n of [1, 2, 3]) {
+    assert.deepEqual(dog.sent(totals(50 * n, 24 * n), 1000 * n), { question: n });
+    assert.equal(dog.sealed(totals(50 * n, 0), n), n < 3 ? undefined : "camera");
+  }
+});
+
+test("pictures on their way to a busy worker are no alarm", () => {
+  const dog = new Watchdog(totals(0));
+  for (let n = 1; n < 30; n++) {
+    assert.deepEqual(dog.sent(totals(50 * n, 24 * n), 1000 * n), { question: n });
+    assert.equal(dog.sealed(totals(50 * n, 24 * n - 20), n), undefined);
+  }
+});
+
+test("a few clear pictures among many sealed ones are noticed", () => {
+  const dog = new Watchdog(totals(0));
+  let verdict: string | undefined;
+  // Every tenth picture goes round the worker: the gap grows, and is at last wider than what can be on its way.
+  for (let n = 1; n < 60 && !verdict; n++) {
+    dog.sent(totals(50 * n, 20 * n), 1000 * n);
+    verdict = dog.sealed(totals(50 * n, 18 * n), n);
+  }
+  assert.equal(verdict, "camera");
+});
+
+test("a worker that falls silent after an answer is noticed", () => {
+  const dog = new Watchdog(totals(0));
+  dog.sent(totals(0, 24), 1000);
+  assert.equal(dog.sealed(totals(0, 10), 1), undefined);
+  for (let n = 2; n < 10; n++) dog.sent(totals(50 * n, 24 * n), 1000 * n);
+  assert.deepEqual(dog.sent(totals(600, 300), 11_000), { clear: "microphone" });
 });
 
 test("a few clear frames among many sealed ones are noticed", () => {

@@ -1,7 +1,7 @@
 // The small pieces that all screens are made of: native elements with the house's look.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { chooseLanguage } from "./language";
 import { icons, type IconName } from "./icons";
 import { language, languageNames, languages, words, type Language } from "../words/words";
@@ -81,7 +81,7 @@ type DialogProps = {
 /** A native dialog, open as long as it is drawn. Escape and a press beside it close it; focus goes back by itself. */
 export function Dialog({ label, onClose, children, class: className = "", testid, modal = true }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = ref.current;
     if (!dialog || dialog.open) return;
     if (modal) dialog.showModal();
