@@ -143,6 +143,15 @@ func (e *Endpoint) Stranger(stream Stream, leaf int) error {
 	return e.do(func(s *session) { s.stranger(stream, leaf) })
 }
 
+// Opened tells whose frames open in a receiving slot from now on: the owner of media says so whenever it changes. leaf -1
+// is nobody, after two seconds without a frame that opened.
+func (e *Endpoint) Opened(stream Stream, slot, leaf int) error {
+	if stream != Microphone {
+		return nil
+	}
+	return e.do(func(s *session) { s.heartbeat.opened(slot, leaf) })
+}
+
 // noMedia is the Media of an endpoint that only follows the keys.
 type noMedia struct{}
 

@@ -88,6 +88,8 @@ func (s *session) backIn() {
 	}
 	s.enter(StateIn)
 	s.after(dueLook, settle)
+	s.heartbeat.reset()
+	s.after(dueListen, listenEvery)
 }
 
 // stale is a lost race. A joiner tries again from the state that it is given; a member waits for the winner's commit.

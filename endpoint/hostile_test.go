@@ -402,3 +402,26 @@ func TestAMemberWhosePassLapsesIsNamed(t *testing.T) {
 		jan.stop()
 	})
 }
+
+func TestAForgedRenewalIsNoticedAndChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		h.locked(func() {
+			b := h.org.Pass(jan.device.signer.Public(), h.meeting, time.Now().Add(time.Minute))
+			b[len(b)-1] ^= 1
+			h.tell(&signal.Passes{Passes: []signal.LeafPass{{Leaf: 1, Pass: b}}})
+		})
+		anna.await("the alarm", isAlarm("pass_signature"))
+		if names := anna.names(); len(names) != 2 {
+			t.Errorf("anna sees %v", names)
+		}
+		time.Sleep(10 * time.Minute) // true renewals go on
+		if _, ok := anna.find(isAlarm("alarm_pass_lapsed")); ok {
+			t.Error("the forged pass kept the true ones out")
+		}
+		anna.stop()
+		jan.stop()
+	})
+}

@@ -127,7 +127,7 @@ func (s *session) joinGroup(from *signal.Group, now time.Time) (*membership, *si
 		return nil, nil, errGroupSize
 	}
 	for _, p := range from.Passes {
-		if err := s.trust.renew(p.Pass, now); err != nil {
+		if err := s.trust.renew(p.Pass); err != nil {
 			// One that has just run out may be sent along with a newer one; whether each leaf has a good one is seen below.
 			s.cfg.Log.Debug("renewed pass not taken", "cause", err)
 		}

@@ -99,21 +99,32 @@ func (s *session) passes(m *signal.Passes) {
 		return
 	}
 	now := s.cfg.Now()
+	own := conclave.DeviceOf(s.cfg.Identity.Signer.Public())
 	for _, p := range m.Passes {
-		if err := s.trust.renew(p.Pass, now); err != nil {
+		if err := s.trust.renew(p.Pass); err != nil {
 			s.alarm(problemOf(err, "pass_policy", "join_again"))
 			continue
 		}
-		q, err := pass.ParsePass(p.Pass)
-		if err == nil && q.Device == conclave.DeviceOf(s.cfg.Identity.Signer.Public()) {
-			s.admitted.Pass = p.Pass
-			s.passTimes(p.Pass, now)
+		if q, err := pass.ParsePass(p.Pass); err != nil || q.Device != own {
+			continue
 		}
+		// It will stand in the own leaf, so it must be good.
+		if _, err := s.trust.Pass(p.Pass, now); err != nil {
+			s.alarm(problemOf(err, "pass_signature", "join_again"))
+			continue
+		}
+		s.admitted.Pass = p.Pass
+		s.passTimes(p.Pass, now)
 	}
-	if s.member.entered {
-		s.member.readLeaves(now)
-		s.showRoster()
+	if !s.member.entered {
+		return
 	}
+	s.member.readLeaves(now)
+	if s.trust.forged != nil {
+		s.alarm(problemOf(s.trust.forged, "pass_signature", "join_again"))
+		s.trust.forged = nil
+	}
+	s.showRoster()
 }
 
 func (s *session) renew() {
@@ -131,6 +142,7 @@ func (s *session) slots(m *signal.Slots) {
 	c := s.admitted.Slots
 	m.Audio, m.Camera, m.Screen = fit(m.Audio, c.Audio), fit(m.Camera, c.Camera), fit(m.Screen, c.Screen)
 	s.emit(Event{Slots: &SlotsEvent{Audio: m.Audio, Camera: m.Camera, Screen: m.Screen, Crowded: m.Crowded}})
+	s.heartbeat.crowded = m.Crowded
 	s.cfg.Media.Slots(*m)
 }
 

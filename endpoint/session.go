@@ -47,6 +47,7 @@ type session struct {
 	member   *membership // nil before the first
 	roster   *signal.Roster
 	alarms   map[string]time.Time // when each was last raised
+	heartbeat
 
 	offered chan offered
 	offer   context.CancelFunc // ends the latest path; nil if there is none
@@ -68,6 +69,7 @@ const (
 	dueRenew                   // ask for a fresh pass
 	dueRetire                  // wipe an old epoch
 	dueLook                    // hold roster, tree and passes against each other
+	dueListen                  // miss members who are not heard
 	deadlines
 )
 
@@ -181,6 +183,7 @@ func (s *session) tick() {
 		dueRenew:   s.renew,
 		dueRetire:  s.retire,
 		dueLook:    s.look,
+		dueListen:  s.listen,
 	}
 	now := s.cfg.Now()
 	for d, act := range acts {

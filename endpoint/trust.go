@@ -18,7 +18,8 @@ type trust struct {
 	*pass.Trust
 	want    pass.MeetingContext // from the own pass, verified
 	verify  mls.BatchVerifier
-	renewed map[conclave.DeviceID][]byte // the newest pass of each device, verified
+	renewed map[conclave.DeviceID][]byte // the newest pass of each device, as the server says
+	forged  error                        // why a renewed pass was found false
 	proven  map[[32]byte]struct{}        // signatures that hold: a leaf is looked at in every epoch
 }
 
@@ -76,32 +77,40 @@ func (t *trust) wantOf(leafKey []byte) pass.Want {
 
 // leaf proves a leaf: statement and pass, the one in the leaf or a renewed one.
 func (t *trust) leaf(l *mls.LeafNode, now time.Time) (*pass.Leaf, error) {
-	found, checks, err := t.checks(l, now)
+	found, checks, renewed, err := t.checks(l, now)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.prove(checks); err != nil {
+	if err := t.prove(checks); err == nil {
+		return found, nil
+	} else if !renewed {
 		return nil, err
+	} else {
+		// Somebody made up a renewed pass; it must not stand in the way of the one in the leaf.
+		t.forged = err
+		delete(t.renewed, conclave.DeviceOf(l.SignatureKey))
 	}
-	return found, nil
+	return t.leaf(l, now)
 }
 
-// checks applies all rules on a leaf but the signatures.
-func (t *trust) checks(l *mls.LeafNode, now time.Time) (*pass.Leaf, []pass.Check, error) {
+// checks applies all rules on a leaf but the signatures, which are returned. renewed tells that they are those of a
+// renewed pass.
+func (t *trust) checks(l *mls.LeafNode, now time.Time) (found *pass.Leaf, checks []pass.Check, renewed bool, err error) {
 	if l.Credential.Type != mls.CredentialBasic {
-		return nil, nil, errCredential
+		return nil, nil, false, errCredential
 	}
 	inLeaf, ok := l.Extensions.Find(pass.ExtensionPass)
 	if !ok {
-		return nil, nil, errNoPass
+		return nil, nil, false, errNoPass
 	}
 	want := t.wantOf(l.SignatureKey)
-	if renewed, ok := t.renewed[conclave.DeviceOf(l.SignatureKey)]; ok {
-		if found, checks, err := t.Checks(l.Credential.Identity, renewed, want, now); err == nil {
-			return found, checks, nil
+	if newer, ok := t.renewed[conclave.DeviceOf(l.SignatureKey)]; ok {
+		if found, checks, err := t.Checks(l.Credential.Identity, newer, want, now); err == nil {
+			return found, checks, true, nil
 		}
 	}
-	return t.Checks(l.Credential.Identity, inLeaf, want, now)
+	found, checks, err = t.Checks(l.Credential.Identity, inLeaf, want, now)
+	return found, checks, false, err
 }
 
 // prove verifies those of checks that are not proven yet, in one batch.
@@ -153,7 +162,7 @@ func checkName(c pass.Check) [32]byte {
 func (t *trust) proveTree(tree *mls.RatchetTree, now time.Time) {
 	var all []pass.Check
 	for _, l := range tree.Members() {
-		_, checks, err := t.checks(l, now)
+		_, checks, _, err := t.checks(l, now)
 		if err != nil {
 			return
 		}
@@ -162,9 +171,10 @@ func (t *trust) proveTree(tree *mls.RatchetTree, now time.Time) {
 	_ = t.prove(all) // VerifyLeaf finds the same again and says so
 }
 
-// renew takes a renewed pass of a member's device. It fails for a pass that an honest server does not send.
-func (t *trust) renew(encoded []byte, now time.Time) error {
-	p, err := t.Pass(encoded, now)
+// renew takes a renewed pass of a member's device, as the server says. Its signature is verified when it is used, with
+// those of other leaves; here it fails for what an honest server does not send.
+func (t *trust) renew(encoded []byte) error {
+	p, err := pass.ParsePass(encoded)
 	if err != nil {
 		return err
 	}

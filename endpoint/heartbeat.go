@@ -1,0 +1,122 @@
+package endpoint
+
+import (
+	"time"
+
+	"conclave"
+	"conclave/mls"
+)
+
+// The heartbeat of a room is its sound. Every leg sends 50 sealed frames a second, muted or not. Their key comes from the
+// epoch's exporter secret, and that from the group context with its epoch number and confirmed transcript hash (RFC 9420,
+// Section 8): whose frames open agrees with us on everything that happened so far, and nobody else's can. So no message of
+// its own is needed, nor could a server forge or hold back one without holding back the sound.
+//
+// A leaf that is neither lost nor heard is then one of three things: its line broke and the server has not noticed, the
+// server holds its sound back, or it is in another epoch: a fork. The person is told, and has the security code to tell
+// them apart.
+
+const (
+	// listenEvery is how often the room is listened to.
+	listenEvery = 2 * time.Second
+	// unheardFor is the silence after which a member is missed: the server takes six seconds to find a line lost, and an
+	// epoch that others entered and we did not opens no more after grace.
+	unheardFor = 12 * time.Second
+	// unheardAll is the silence of all after which the own line is in doubt too.
+	unheardAll = 20 * time.Second
+	// maxHeard bounds the slots that an owner may report.
+	maxHeard = 256
+)
+
+// heartbeat is what is heard of the members. It is owned by the session.
+type heartbeat struct {
+	slots   map[int]mls.LeafIndex           // who is heard in which audio slot
+	missing map[mls.LeafIndex]time.Time     // since when a member is not heard
+	joined  map[mls.LeafIndex]conclave.LegID // to which leg missing refers: leaves are used again
+	crowded bool
+}
+
+// opened notes who is heard in a slot; leaf -1 is nobody.
+func (h *heartbeat) opened(slot, leaf int) {
+	if slot < 0 || slot >= maxHeard {
+		return
+	}
+	if leaf < 0 {
+		delete(h.slots, slot)
+		return
+	}
+	if h.slots == nil {
+		h.slots = make(map[int]mls.LeafIndex)
+	}
+	h.slots[slot] = mls.LeafIndex(leaf)
+}
+
+// reset forgets silences: the media path is new, or the leg is back.
+func (h *heartbeat) reset() {
+	clear(h.slots)
+	clear(h.missing)
+}
+
+func (h *heartbeat) hears(leaf mls.LeafIndex) bool {
+	for _, l := range h.slots {
+		if l == leaf {
+			return true
+		}
+	}
+	return false
+}
+
+// listen misses those members who are there by the server's word and are not heard. In a room with more microphones than
+// slots not everybody can be heard: nobody is missed there.
+func (s *session) listen() {
+	if s.state != StateIn || s.member == nil || s.roster == nil {
+		return
+	}
+	s.after(dueListen, listenEvery)
+	h, now := &s.heartbeat, s.cfg.Now()
+	if _, deaf := s.cfg.Media.(noMedia); deaf || h.crowded {
+		clear(h.missing)
+		return
+	}
+	if h.missing == nil {
+		h.missing, h.joined = make(map[mls.LeafIndex]time.Time), make(map[mls.LeafIndex]conclave.LegID)
+	}
+	here := make(map[mls.LeafIndex]conclave.LegID)
+	for _, leg := range s.roster.Legs {
+		at := mls.LeafIndex(leg.Leaf)
+		if at != s.member.group.OwnLeaf() && leg.Lost == nil && s.member.leaves[at] != nil {
+			here[at] = leg.Leg
+		}
+	}
+	for at := range h.missing {
+		if leg, ok := here[at]; !ok || h.joined[at] != leg || h.hears(at) {
+			delete(h.missing, at)
+		}
+	}
+	for at, leg := range here {
+		if _, ok := h.missing[at]; !ok && !h.hears(at) {
+			h.missing[at], h.joined[at] = now, leg
+		}
+	}
+	s.miss(len(here), now)
+}
+
+// miss tells of members not heard for too long. Where that is all of them, the own line is as likely the cause.
+func (s *session) miss(here int, now time.Time) {
+	h := &s.heartbeat
+	if here > 1 && len(h.missing) == here {
+		for _, since := range h.missing {
+			if now.Sub(since) < unheardAll {
+				return
+			}
+		}
+		s.alarm(conclave.Problem{Code: "alarm_nobody_heard", Fix: "compare_code"})
+		return
+	}
+	for at, since := range h.missing {
+		if now.Sub(since) >= unheardFor {
+			s.alarm(conclave.Problem{Code: "alarm_not_heard", Fix: "compare_code",
+				Args: map[string]string{"name": s.member.leaves[at].Statement.Name}})
+		}
+	}
+}
