@@ -248,6 +248,7 @@ func TestOldEpochsAreRetiredAndLeavesRefreshed(t *testing.T) {
 		h := newHouse(t)
 		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
 		alike(t, anna, jan)
+		hear(anna, jan)
 		anna.mu.Lock()
 		if len(anna.keys) != 2 {
 			t.Errorf("anna holds %d epochs, want the old one for its grace", len(anna.keys))

@@ -30,8 +30,8 @@ const (
 
 // heartbeat is what is heard of the members. It is owned by the session.
 type heartbeat struct {
-	slots   map[int]mls.LeafIndex           // who is heard in which audio slot
-	missing map[mls.LeafIndex]time.Time     // since when a member is not heard
+	slots   map[int]mls.LeafIndex            // who is heard in which audio slot
+	missing map[mls.LeafIndex]time.Time      // since when a member is not heard
 	joined  map[mls.LeafIndex]conclave.LegID // to which leg missing refers: leaves are used again
 	crowded bool
 }

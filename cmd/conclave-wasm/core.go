@@ -165,6 +165,16 @@ func (c *core) stranger(body []byte) error {
 	return with(c, body, func(e *endpoint.Endpoint, f frame) error { return e.Stranger(f.Stream, f.Leaf) })
 }
 
+// opened tells whose frames open in a receiving slot.
+func (c *core) opened(body []byte) error {
+	type change struct {
+		Stream endpoint.Stream `json:"stream"`
+		Slot   int             `json:"slot"`
+		Leaf   int             `json:"leaf"`
+	}
+	return with(c, body, func(e *endpoint.Endpoint, o change) error { return e.Opened(o.Stream, o.Slot, o.Leaf) })
+}
+
 // context returns a fresh context id for the stream of the given number, 0 if there is none at the moment.
 func (c *core) context(_ js.Value, args []js.Value) any {
 	if c.run == nil || c.run.over.Load() || len(args) != 1 || args[0].Type() != js.TypeNumber {

@@ -21,6 +21,7 @@ func main() {
 		"leave":    c.command("leave", c.leave),
 		"restart":  c.command("restart", c.restart),
 		"stranger": c.command("stranger", c.stranger),
+		"opened":   c.command("opened", c.opened),
 		"context":  js.FuncOf(c.context),
 
 		"der":          js.FuncOf(der),

@@ -36,6 +36,8 @@ type path struct {
 	held      []held
 	pictures  map[slot.Slot]*picture
 	heard     map[voice]int
+	audible   map[int]audible // by audio slot: the room's heartbeat
+	swept     time.Time
 	buffer    []byte // for sealing
 	plain     []byte // for opening
 	closed    bool
@@ -47,9 +49,18 @@ type voice struct {
 	kind slot.Kind
 }
 
+// audible is whose sound opens in a slot, and when it last did.
+type audible struct {
+	leaf int
+	at   time.Time
+}
+
+// quiet is how long a slot may rest before nobody is heard in it: sound comes 50 times a second.
+const quiet = 2 * time.Second
+
 func newPath(c *Client) *path {
 	return &path{client: c, ring: sframe.NewKeyring(), payloader: codecs.VP8Payloader{EnablePictureID: true},
-		pictures: make(map[slot.Slot]*picture), heard: make(map[voice]int)}
+		pictures: make(map[slot.Slot]*picture), heard: make(map[voice]int), audible: make(map[int]audible)}
 }
 
 var errAddress = errors.New("headless: the server's media address cannot be read")
@@ -229,6 +240,7 @@ func (p *path) wipe() {
 func (p *path) sendSound(packet []byte, timestamp uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sweep()
 	s := p.senders[slot.Microphone]
 	if s == nil || p.transport == nil {
 		return
@@ -317,6 +329,9 @@ func (p *path) open(at slot.Slot, timestamp uint32, prefix, sealed []byte, keyFr
 		p.stranger(at.Kind, int(from.Leaf))
 		return
 	}
+	if at.Kind == slot.Microphone {
+		p.listen(at.Index, int(from.Leaf))
+	}
 	v := voice{uint32(from.Leaf), at.Kind}
 	p.heard[v]++
 	if p.heard[v] == 1 {
@@ -324,6 +339,31 @@ func (p *path) open(at slot.Slot, timestamp uint32, prefix, sealed []byte, keyFr
 	}
 	if p.client.cfg.Heard != nil {
 		p.client.cfg.Heard(Frame{Leaf: v.leaf, Kind: v.kind, Data: out, Timestamp: timestamp, KeyFrame: keyFrame})
+	}
+}
+
+// listen notes whose sound opened in a slot, and tells the endpoint of a change. mu is held.
+func (p *path) listen(at, leaf int) {
+	now := time.Now()
+	if a, ok := p.audible[at]; !ok || a.leaf != leaf {
+		_ = p.client.Opened(endpoint.Microphone, at, leaf)
+	}
+	p.audible[at] = audible{leaf, now}
+}
+
+// sweep tells the endpoint of slots in which nobody is heard any more. It is called with each packet that is sent, and
+// looks once a second. mu is held.
+func (p *path) sweep() {
+	now := time.Now()
+	if now.Sub(p.swept) < time.Second {
+		return
+	}
+	p.swept = now
+	for at, a := range p.audible {
+		if now.Sub(a.at) > quiet {
+			delete(p.audible, at)
+			_ = p.client.Opened(endpoint.Microphone, at, -1)
+		}
 	}
 }
 

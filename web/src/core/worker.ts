@@ -23,6 +23,7 @@ interface Core extends Examiner {
   leave(): void;
   restart(): void;
   stranger(json: string): void;
+  opened(json: string): void;
   context(stream: number): number;
 }
 
@@ -168,7 +169,11 @@ function join(frames: MessagePort): void {
   frames.onmessage = (message: MessageEvent<FromFrames>) => {
     const said = message.data;
     if ("context" in said) void context(frames, said.context.stream);
-    else if ("opened" in said) post({ event: "opened", opened: said.opened });
+    else if ("opened" in said) {
+      post({ event: "opened", opened: said.opened });
+      const { kind, slot, leaf } = said.opened;
+      void starting.then((core) => core.opened(JSON.stringify({ stream: streams[kind], slot, leaf })));
+    }
     else void starting.then((core) => core.stranger(JSON.stringify({ stream: streams[said.stranger.stream], leaf: said.stranger.leaf })));
   };
   for (const message of held.splice(0)) toFrames(message);

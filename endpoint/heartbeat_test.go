@@ -1,0 +1,126 @@
+package endpoint
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"conclave"
+	"conclave/mls"
+	"conclave/signal"
+)
+
+// hear has each client hear all others, as an honest server lets it.
+func hear(clients ...*client) {
+	for _, c := range clients {
+		for slot, m := range c.roster().Members {
+			if !m.Self {
+				c.Opened(Microphone, slot, int(m.Leaf))
+			}
+		}
+	}
+}
+
+func alarms(c *client) []conclave.Problem {
+	var out []conclave.Problem
+	c.find(func(e Event) bool {
+		if e.Alarm != nil {
+			out = append(out, e.Alarm.Problem)
+		}
+		return false
+	})
+	return out
+}
+
+func TestWhoIsHeardRaisesNoAlarmAndWhoIsWithheldDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		hear(anna, jan, karin)
+		time.Sleep(3 * unheardAll)
+		for _, c := range []*client{anna, jan, karin} {
+			if a := alarms(c); len(a) != 0 {
+				t.Errorf("%s was alarmed with everybody heard: %v", c.device.name, a)
+			}
+		}
+		// The server goes on counting karin as present and holds her sound back from anna, as it must in a fork.
+		for slot, m := range anna.roster().Members {
+			if m.Name == "karin" {
+				anna.Opened(Microphone, slot, -1)
+			}
+		}
+		began := time.Now()
+		e := anna.await("the alarm", isAlarm("alarm_not_heard"))
+		if d := time.Since(began); d < unheardFor || d > unheardFor+2*listenEvery {
+			t.Errorf("karin was missed after %v", d)
+		}
+		if e.Alarm.Problem.Args["name"] != "karin" {
+			t.Errorf("anna misses %v", e.Alarm.Problem.Args)
+		}
+		if a := alarms(jan); len(a) != 0 {
+			t.Errorf("jan hears all and was alarmed: %v", a)
+		}
+		for _, c := range []*client{anna, jan, karin} {
+			c.stop()
+		}
+	})
+}
+
+func TestOneKeptApartFromTheRoomIsToldSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		hear(jan, karin)
+		began := time.Now()
+		anna.await("the alarm", isAlarm("alarm_nobody_heard"))
+		if d := time.Since(began); d > unheardAll+2*listenEvery {
+			t.Errorf("anna was told after %v", d)
+		}
+		for _, c := range []*client{anna, jan, karin} {
+			c.stop()
+		}
+	})
+}
+
+func TestNobodyIsMissedInACrowdedRoomOrWithALostLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		h.locked(func() { h.tell(&signal.Slots{Audio: []int{-1}, Crowded: true}) })
+		time.Sleep(3 * unheardAll)
+		for _, c := range []*client{anna, jan, karin} {
+			if a := alarms(c); len(a) != 0 {
+				t.Errorf("%s was alarmed in a crowded room: %v", c.device.name, a)
+			}
+			c.stop()
+		}
+	})
+}
+
+func TestTheNearestInTheTreeCommitsFirst(t *testing.T) {
+	members := []mls.LeafIndex{0, 1, 2, 3, 4, 5, 6, 7, 8}
+	order := func(going, away []mls.LeafIndex) []mls.LeafIndex {
+		out := make([]mls.LeafIndex, len(members))
+		for i := range out {
+			out[i] = 99
+		}
+		for _, m := range members {
+			if !slices.Contains(away, m) {
+				out[rank(m, going, away, members)] = m
+			}
+		}
+		return out
+	}
+	got := order([]mls.LeafIndex{5}, []mls.LeafIndex{5})
+	if want := []mls.LeafIndex{4, 6, 7, 0, 1, 2, 3, 8, 99}; !slices.Equal(got, want) {
+		t.Errorf("leaf 5 is removed by %v, want %v", got, want)
+	}
+	got = order([]mls.LeafIndex{5}, []mls.LeafIndex{5, 4, 0})
+	if want := []mls.LeafIndex{6, 7, 1, 2, 3, 8, 99, 99, 99}; !slices.Equal(got, want) {
+		t.Errorf("with 4 and 0 away leaf 5 is removed by %v, want %v", got, want)
+	}
+}
