@@ -41,6 +41,9 @@ export interface Surroundings {
 /** The alarm of this page's own making: what left the browser was not all sealed. */
 export const clearAlarm: Problem = { code: "frames_clear", fix: "leave_now" };
 
+/** Alarms that a bad network can cause as well as a lying server: once read and over, the header is as before. */
+const passing: ReadonlySet<string> = new Set(["alarm_not_heard", "alarm_nobody_heard"]);
+
 export class Session {
   /** undefined: not known yet; null: this browser is not enrolled. */
   readonly identity = signal<Identity | null | undefined>(undefined);
@@ -54,7 +57,7 @@ export class Session {
   readonly code = signal<CodeEvent | undefined>(undefined);
   readonly slots = signal<SlotsEvent | undefined>(undefined);
   readonly alarms = signal<readonly Problem[]>([]);
-  /** An alarm was raised in this visit, read or not. */
+  /** An alarm was raised in this visit, read or not, that no bad network could have caused. */
   readonly alarmed = signal(false);
   readonly notes = signal<readonly Note[]>([]);
   /** Legs whose removal was asked for and is not confirmed by the roster yet. */
@@ -363,9 +366,10 @@ export class Session {
   }
 
   #alarm(problem: Problem): void {
-    if (this.alarms.value.some((a) => a.code === problem.code)) return;
+    const same = (a: Problem) => a.code === problem.code && a.args?.["name"] === problem.args?.["name"];
+    if (this.alarms.value.some(same)) return;
     this.alarms.value = [...this.alarms.value, problem];
-    this.alarmed.value = true;
+    if (!passing.has(problem.code)) this.alarmed.value = true;
   }
 
   #failed(of: string, problem: Problem): void {

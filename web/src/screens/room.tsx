@@ -124,7 +124,7 @@ function Alarms({ app }: { app: App }) {
   return (
     <div class="alarms" role="alert">
       {session.alarms.value.map((alarm) => (
-        <section class="alarm" key={alarm.code} aria-label={w.alarm.title} data-testid="alarm" data-code={alarm.code}>
+        <section class="alarm" key={`${alarm.code} ${alarm.args?.["name"]}`} aria-label={w.alarm.title} data-testid="alarm" data-code={alarm.code}>
           <Icon name="shield-alert" size={26} />
           <p>
             <b>{w.alarm.title}.</b> {problemText(alarm)} {fixText(alarm)}
