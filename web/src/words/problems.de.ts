@@ -122,7 +122,7 @@ export const fixes = {
   choose_other_name: "Wählen Sie einen anderen Namen.",
   close: "Sie können das Fenster schließen.",
   come_later: "Kommen Sie wieder, wenn sie beginnt.",
-  compare_code: "Vergleichen Sie den Sicherheitscode mit {name} auf einem anderen Weg. Unterscheidet er sich, verlassen Sie die Besprechung und sagen Sie es Ihrer Administration.",
+  compare_code: "Vergleichen Sie den Sicherheitscode mit jemandem im Raum auf anderem Weg. Weicht er ab, verlassen Sie die Besprechung und sagen Sie es Ihrer Sicherheitsstelle.",
   do_not_admit: "Lassen Sie die Person nicht ein.",
   enrol_again: "Richten Sie dieses Gerät mit einem neuen Link noch einmal ein.",
   enrol_device: "Richten Sie dieses Gerät mit einem persönlichen Link ein.",

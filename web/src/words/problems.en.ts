@@ -123,7 +123,7 @@ export const fixes = {
   choose_other_name: "Choose another name.",
   close: "You can close the window.",
   come_later: "Come back when it begins.",
-  compare_code: "Compare the security code with {name} by another way. If it differs, leave and tell your administrator.",
+  compare_code: "Compare the security code with somebody in the room by another way. If it differs, leave the meeting and tell whoever looks after your security.",
   do_not_admit: "Do not let them in.",
   enrol_again: "Enrol this device again with a new link.",
   enrol_device: "Enrol this device with a personal link.",

@@ -122,7 +122,7 @@ export const fixes = {
   choose_other_name: "Choisissez un autre nom.",
   close: "Vous pouvez fermer la fenêtre.",
   come_later: "Revenez quand elle commence.",
-  compare_code: "Comparez le code de sécurité avec {name} par une autre voie. S’il diffère, quittez la réunion et prévenez votre administration.",
+  compare_code: "Comparez le code de sécurité avec quelqu’un dans la salle par un autre moyen. S’il diffère, quittez la réunion et prévenez votre service de sécurité.",
   do_not_admit: "Ne laissez pas entrer cette personne.",
   enrol_again: "Enregistrez de nouveau cet appareil avec un nouveau lien.",
   enrol_device: "Enregistrez cet appareil avec un lien personnel.",
