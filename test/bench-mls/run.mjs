@@ -72,7 +72,8 @@ const sizes = process.argv.length > 2 ? process.argv.slice(2) : ["100", "500"];
 const dir = mkdtempSync(join(tmpdir(), "bench-mls-"));
 try {
   run("go", ["build", "-trimpath", "-o", join(dir, "bench"), "./test/bench-mls"]);
-  run("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", join(dir, "bench.wasm"), "./test/bench-mls"], { env: { ...process.env, GOOS: "js", GOARCH: "wasm" } });
+  const flags = run("scripts/wasm-flags", []).toString().trim().split("\n");
+  run("go", ["build", "-trimpath", "-ldflags=-s -w", ...flags, "-o", join(dir, "bench.wasm"), "./test/bench-mls"], { env: { ...process.env, GOOS: "js", GOARCH: "wasm" } });
   const core = readFileSync(join(root, "bin/conclave.wasm"));
   const files = {
     "/index.html": "<!doctype html><title>bench-mls</title>",
