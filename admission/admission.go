@@ -32,6 +32,7 @@ func DefaultLevels() Levels {
 		{"OPEN", map[string]string{"de": "OFFEN", "en": "OPEN", "fr": "OUVERT"}},
 		{"INTERNAL", map[string]string{"de": "INTERN", "en": "INTERNAL", "fr": "INTERNE"}},
 		{"RESTRICTED", map[string]string{"de": "VS-NUR FÜR DEN DIENSTGEBRAUCH", "en": "RESTRICTED", "fr": "DIFFUSION RESTREINTE"}},
+		{"CONFIDENTIAL", map[string]string{"de": "VS-VERTRAULICH", "en": "CONFIDENTIAL", "fr": "CONFIDENTIEL"}},
 	}
 }
 
@@ -152,8 +153,14 @@ func (m *Meeting) state(now time.Time) string {
 //go:embed default.cedar
 var defaultPolicy []byte
 
+//go:embed default.cases
+var defaultCases []byte
+
 //go:embed schema.cedarschema
 var schemaSource []byte
 
 // DefaultPolicy returns the text of the policy that Conclave comes with. It speaks of the DefaultLevels.
 func DefaultPolicy() []byte { return append([]byte(nil), defaultPolicy...) }
+
+// DefaultCases returns the table of cases that the default policy is held against; see ParseCases.
+func DefaultCases() []byte { return append([]byte(nil), defaultCases...) }

@@ -58,6 +58,7 @@ type Policy struct {
 	rules    rules
 	named    cedar.EntityMap // all levels, grades and so on, with their order
 	validate *validate.Validator
+	facts    []factLiteral // what the rules compare proven facts with, in the order of the file
 	hash     [32]byte
 }
 
@@ -65,7 +66,7 @@ type Policy struct {
 type rule struct {
 	id     cedar.PolicyID
 	policy *cedar.Policy
-	reason conclave.Problem // of a forbid
+	about  Rule
 }
 
 type rules []rule
@@ -82,7 +83,8 @@ func (r rules) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 }
 
 // Load reads a policy that speaks of levels. The error names the line of the first mistake: syntax, a name or type that
-// the schema does not know, a level, grade or assurance that does not exist, a forbid without @reason and @fix.
+// the schema does not know, a level, grade or assurance that does not exist, a claim that could let somebody in, a forbid
+// without @reason and @fix.
 func Load(source []byte, levels Levels) (*Policy, error) {
 	if err := levels.check(); err != nil {
 		return nil, err
@@ -106,7 +108,11 @@ func Load(source []byte, levels Levels) (*Policy, error) {
 		return nil, fmt.Errorf("admission: parse policy %s", place(err))
 	}
 	for i, one := range list {
-		r, err := p.newRule(i, one)
+		end := len(source)
+		if i+1 < len(list) {
+			end = list[i+1].Position().Offset
+		}
+		r, err := p.newRule(i, one, newText(source, one.Position().Offset, end))
 		if err != nil {
 			return nil, fmt.Errorf("admission: parse policy line %d: %w", one.Position().Line, err)
 		}
@@ -117,6 +123,7 @@ func Load(source []byte, levels Levels) (*Policy, error) {
 			return nil, fmt.Errorf("admission: parse policy: no permit for %s: nobody would ever be let in", q.ID)
 		}
 	}
+	p.facts = factLiterals(p.rules)
 	p.hash = hash(source, levels)
 	return p, nil
 }
@@ -186,12 +193,21 @@ func (p *Policy) addEnum(t cedar.EntityType, names ...string) {
 // codeForm is that of problem codes and fixes.
 var codeForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
-func (p *Policy) newRule(i int, one *cedar.Policy) (rule, error) {
+func (p *Policy) newRule(i int, one *cedar.Policy, t text) (rule, error) {
 	r := rule{id: cedar.PolicyID(fmt.Sprintf("rule%d", i)), policy: one}
+	r.about = Rule{Line: one.Position().Line, Permit: one.Effect() == cedar.Permit, Note: t.note, Text: t.rule}
+	for _, q := range questions {
+		if r.speaksOf(q) {
+			r.about.Questions = append(r.about.Questions, string(q.ID))
+		}
+	}
 	if err := p.validate.Policy(string(r.id), (*ast.Policy)(one.AST())); err != nil {
 		return r, errors.New(oneLine(err))
 	}
 	if err := p.checkNames((*ast.Policy)(one.AST())); err != nil {
+		return r, err
+	}
+	if err := checkClaims((*ast.Policy)(one.AST())); err != nil {
 		return r, err
 	}
 	notes := one.Annotations()
@@ -206,8 +222,8 @@ func (p *Policy) newRule(i int, one *cedar.Policy) (rule, error) {
 		}
 		return r, nil
 	}
-	r.reason = conclave.Problem{Code: string(notes["reason"]), Fix: string(notes["fix"])}
-	if !codeForm.MatchString(r.reason.Code) || !codeForm.MatchString(r.reason.Fix) {
+	r.about.Reason = conclave.Problem{Code: string(notes["reason"]), Fix: string(notes["fix"])}
+	if !codeForm.MatchString(r.about.Reason.Code) || !codeForm.MatchString(r.about.Reason.Fix) {
 		return r, errors.New("a forbid needs @reason(\"code\") and @fix(\"code\"), each of a-z, 0-9 and _")
 	}
 	return r, nil

@@ -45,6 +45,19 @@ func (p *Policy) Rule(req Request, now time.Time) conclave.Ruling {
 
 // answer returns why not, nothing if there is nothing against it.
 func (p *Policy) answer(w *world, question cedar.EntityUID) ([]conclave.Problem, error) {
+	standing, err := p.standing(w, question)
+	if err != nil {
+		return nil, err
+	}
+	var reasons []conclave.Problem
+	for _, i := range standing {
+		reasons = addReason(reasons, p.rules[i].about.Reason)
+	}
+	return reasons, nil
+}
+
+// standing returns the places of the forbids that stand in the way of a yes.
+func (p *Policy) standing(w *world, question cedar.EntityUID) ([]int, error) {
 	req := cedar.Request{Principal: w.person.UID, Action: question, Resource: w.meeting.UID, Context: w.context}
 	if err := p.validate.Request(req); err != nil {
 		return nil, err
@@ -57,20 +70,20 @@ func (p *Policy) answer(w *world, question cedar.EntityUID) ([]conclave.Problem,
 	if decision == cedar.Allow {
 		return nil, nil
 	}
-	var reasons []conclave.Problem
-	for _, d := range diagnostic.Reasons {
-		reasons = addReason(reasons, p.rules.reason(d.PolicyID))
-	}
-	if len(reasons) == 0 {
+	if len(diagnostic.Reasons) == 0 {
 		return nil, errSilent
 	}
-	return reasons, nil
+	standing := make([]int, 0, len(diagnostic.Reasons))
+	for _, d := range diagnostic.Reasons {
+		standing = append(standing, p.rules.find(d.PolicyID))
+	}
+	return standing, nil
 }
 
-func (r rules) reason(id cedar.PolicyID) conclave.Problem {
+func (r rules) find(id cedar.PolicyID) int {
 	for i := range r {
 		if r[i].id == id {
-			return r[i].reason
+			return i
 		}
 	}
 	panic("admission: Cedar names a rule that is not in the policy")

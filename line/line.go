@@ -67,6 +67,7 @@ const (
 	FactEnrolled = "enrolled" // proven: "yes", "no"
 	FactNetwork  = "network"  // proven: an approved network's name, or "unlisted"
 	FactHeadset  = "headset"  // claimed: the label of the sound device in use
+	FactRadio    = "radio"    // claimed: "yes" if that label says so, or the endpoint itself
 	FactAlone    = "alone"    // claimed: "yes", "no"
 )
 
@@ -93,8 +94,27 @@ func Assess(in Input, networks Networks) Assessment {
 		}
 		a.Facts = append(a.Facts, f)
 	}
+	a.Facts = withRadio(a.Facts)
 	a.Findings = findings(in, a)
 	return a
+}
+
+// radioLabels are what the labels of wireless sound devices contain, in small letters. What has none of them may be
+// wireless all the same.
+var radioLabels = []string{"bluetooth", "airpods", "buds", "hands-free", "handsfree"}
+
+// withRadio adds the claim that a sound device is wireless if its label says so, whatever else the endpoint says of it.
+func withRadio(facts []conclave.Fact) []conclave.Fact {
+	isRadio := func(f conclave.Fact) bool {
+		return f.Name == FactHeadset && slices.ContainsFunc(radioLabels, func(r string) bool {
+			return strings.Contains(strings.ToLower(f.Value), r)
+		})
+	}
+	if !slices.ContainsFunc(facts, isRadio) {
+		return facts
+	}
+	facts = slices.DeleteFunc(facts, func(f conclave.Fact) bool { return f.Name == FactRadio && !f.Proven })
+	return slices.Insert(facts, slices.IndexFunc(facts, isRadio)+1, conclave.Fact{Name: FactRadio, Value: "yes"})
 }
 
 func grade(in Input, listed bool) conclave.Grade {
@@ -126,7 +146,7 @@ func findings(in Input, a Assessment) []conclave.Problem {
 		switch {
 		case f.Name == FactAlone && f.Value == "no":
 			out = append(out, conclave.Problem{Code: "not_alone", Fix: "be_alone"})
-		case f.Name == FactHeadset && strings.Contains(strings.ToLower(f.Value), "bluetooth"):
+		case f.Name == FactRadio && f.Value == "yes":
 			out = append(out, conclave.Problem{Code: "headset_radio", Fix: "use_wired_headset"})
 		}
 	}

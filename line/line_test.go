@@ -75,3 +75,33 @@ func TestClaimsCanWarn(t *testing.T) {
 		t.Errorf("got %v", codes)
 	}
 }
+
+// The label decides; an endpoint that says otherwise of its own headset is not believed.
+func TestALabelTellsOfRadio(t *testing.T) {
+	for _, c := range []struct {
+		label, own string
+		radio      bool
+	}{
+		{"WH-1000 (Bluetooth)", "", true}, {"Anna's AirPods Pro", "no", true}, {"Hands-Free AG Audio", "", true},
+		{"USB headset", "", false}, {"USB headset", "yes", true}, {"", "", false},
+	} {
+		in := Input{Kind: KindEndpoint, Enrolled: true}
+		if c.own != "" {
+			in.Claimed = append(in.Claimed, conclave.Fact{Name: FactRadio, Value: c.own, Proven: true})
+		}
+		if c.label != "" {
+			in.Claimed = append(in.Claimed, conclave.Fact{Name: FactHeadset, Value: c.label})
+		}
+		a := Assess(in, nil)
+		said := 0
+		for _, f := range a.Facts {
+			if f.Name == FactRadio {
+				said++
+			}
+		}
+		warned := slices.ContainsFunc(a.Findings, func(p conclave.Problem) bool { return p.Code == "headset_radio" })
+		if got := slices.Contains(a.Facts, conclave.Fact{Name: FactRadio, Value: "yes"}); got != c.radio || warned != c.radio || said > 1 {
+			t.Errorf("%+v: got %v, %v", c, a.Facts, a.Findings)
+		}
+	}
+}

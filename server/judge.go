@@ -147,7 +147,7 @@ func provenOnly(facts []conclave.Fact) []conclave.Fact {
 }
 
 // askAgain lists the reasons that may be gone a moment later; for all others the connection is of no more use.
-var askAgain = []string{"line_too_weak", "meeting_early", "device_too_weak", "statement_expired"}
+var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "meeting_early", "device_too_weak", "statement_expired"}
 
 func mayAskAgain(reasons []conclave.Problem) bool {
 	return !slices.ContainsFunc(reasons, func(p conclave.Problem) bool { return !slices.Contains(askAgain, p.Code) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"conclave"
@@ -130,7 +131,10 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 	ruling := v.cfg.Policy.Rule(j.request, v.now())
 	line := &signal.Line{Grade: j.assessment.Grade, Facts: j.assessment.Facts, Findings: j.assessment.Findings, Enough: ruling.Outcome != conclave.Refuse}
 	if !line.Enough {
-		line.Findings = append(ruling.Reasons, line.Findings...)
+		told := func(f conclave.Problem) bool {
+			return slices.ContainsFunc(ruling.Reasons, func(r conclave.Problem) bool { return r.Code == f.Code })
+		}
+		line.Findings = append(ruling.Reasons, slices.DeleteFunc(line.Findings, told)...)
 	}
 	v.conn.send(line)
 	return nil

@@ -46,7 +46,7 @@ type config struct {
 		Name   string `toml:"name"`
 		Prefix string `toml:"prefix"`
 	} `toml:"network"`
-	// Levels are the organisation's classifications, the lowest first; none: OPEN, INTERNAL, RESTRICTED.
+	// Levels are the organisation's classifications, the lowest first; none: OPEN, INTERNAL, RESTRICTED, CONFIDENTIAL.
 	Levels []struct {
 		Name  string            `toml:"name"`
 		Words map[string]string `toml:"words"`
@@ -212,7 +212,14 @@ func (c *config) policy() (*admission.Policy, error) {
 			return nil, fmt.Errorf("policy: %w", err)
 		}
 	}
-	return admission.Load(source, levels)
+	p, err := admission.Load(source, levels)
+	switch {
+	case err != nil && c.Policy != "":
+		return nil, fmt.Errorf("%s: %w", c.Policy, err)
+	case err != nil && len(c.Levels) > 0:
+		return nil, fmt.Errorf("%w: the policy that Conclave comes with speaks of its own levels; give one for yours with policy = \"file\" (docs/policy.md)", err)
+	}
+	return p, err
 }
 
 func (c *config) mediaAddresses() ([]netip.Addr, error) {

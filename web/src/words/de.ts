@@ -156,6 +156,7 @@ export const de = {
       kind: "Zugang",
       enrolled: "Gerät eingerichtet",
       headset: "Tongerät",
+      radio: "Tongerät mit Funk",
       address: "Adresse",
       country: "Land",
       operator: "Betreiber",

@@ -156,6 +156,7 @@ export const en = {
       kind: "Way in",
       enrolled: "Device enrolled",
       headset: "Sound device",
+      radio: "Wireless sound device",
       address: "Address",
       country: "Country",
       operator: "Operator",

@@ -156,6 +156,7 @@ export const fr = {
       kind: "Accès",
       enrolled: "Appareil enregistré",
       headset: "Appareil audio",
+      radio: "Appareil audio sans fil",
       address: "Adresse",
       country: "Pays",
       operator: "Opérateur",

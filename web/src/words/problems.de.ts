@@ -58,6 +58,7 @@ export const problems = {
   meeting_people: "Es sind zu viele eingeladen.",
   meeting_title: "Dieser Titel lässt sich nicht anzeigen.",
   meeting_unknown: "Hinter diesem Link gibt es für Sie keine Besprechung.",
+  network_not_approved: "Diese Besprechung ist nur für zugelassene Netze, und Ihre Leitung kommt aus keinem davon.",
   not_alone: "Sie haben angegeben, dass Sie nicht allein sind.",
   not_chair: "Das darf nur der Vorsitz.",
   not_enrolled: "Dieser Browser ist nicht eingerichtet.",
@@ -101,6 +102,7 @@ export const problems = {
   statement_malformed: "Die Anmeldung dieses Geräts ist nicht lesbar.",
   statement_signature: "Die Anmeldung dieses Geräts ist nicht von der Organisation unterschrieben.",
   too_many: "Aus Ihrem Netz kamen zu viele Anfragen.",
+  transport_open: "Der Weg zum Server ist für diese Besprechung nicht verschlüsselt.",
   unknown: "Etwas steht im Weg, wofür diese Seite keine Worte hat ({code}).",
 };
 
@@ -143,7 +145,9 @@ export const fixes = {
   try_other_browser: "Versuchen Sie es mit einem anderen Browser.",
   unknown: "Laden Sie die Seite neu. Hilft das nicht, nennen Sie Ihrer IT den Code {code}.",
   update_client: "Laden Sie die Seite neu oder aktualisieren Sie das Programm.",
+  use_approved_network: "Nehmen Sie aus einem zugelassenen Netz teil oder durch den Tunnel Ihrer Organisation.",
   use_enrolled_device: "Nehmen Sie mit einem eingerichteten Gerät teil.",
+  use_https: "Öffnen Sie den Link mit https:// am Anfang; hilft das nicht, sagen Sie es Ihrer Administration.",
   use_own_link: "Verwenden Sie den Link, den Ihre eigene Organisation Ihnen gab.",
   use_wired_headset: "Verwenden Sie ein Headset mit Kabel.",
   wait_a_minute: "Warten Sie eine Minute und versuchen Sie es dann noch einmal.",

@@ -59,6 +59,7 @@ export const problems = {
   meeting_people: "Too many people are invited.",
   meeting_title: "This title cannot be shown.",
   meeting_unknown: "There is no meeting behind this link for you.",
+  network_not_approved: "This meeting is for approved networks only, and your line does not come from one.",
   not_alone: "You said that you are not alone.",
   not_chair: "Only the chair may do that.",
   not_enrolled: "This browser is not set up.",
@@ -102,6 +103,7 @@ export const problems = {
   statement_malformed: "The enrolment of this device cannot be read.",
   statement_signature: "The enrolment of this device was not signed by the organisation.",
   too_many: "Too many requests came from your network.",
+  transport_open: "The way to the server is not encrypted for this meeting.",
   unknown: "Something stands in the way that this page has no words for ({code}).",
 };
 
@@ -144,7 +146,9 @@ export const fixes = {
   try_other_browser: "Try another browser.",
   unknown: "Load the page again. If that does not help, tell your IT desk the code {code}.",
   update_client: "Load the page again, or update the program.",
+  use_approved_network: "Join from an approved network, or through your organisation’s tunnel.",
   use_enrolled_device: "Join with an enrolled device.",
+  use_https: "Open the link with https:// at its beginning; if that does not help, tell your administrator.",
   use_own_link: "Use the link that your own organisation gave you.",
   use_wired_headset: "Use a wired headset.",
   wait_a_minute: "Wait a minute and try again.",

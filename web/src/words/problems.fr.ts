@@ -58,6 +58,7 @@ export const problems = {
   meeting_people: "Trop de personnes sont invitées.",
   meeting_title: "Ce titre ne peut pas être affiché.",
   meeting_unknown: "Il n’y a pas de réunion pour vous derrière ce lien.",
+  network_not_approved: "Cette réunion est réservée aux réseaux agréés, et votre ligne ne vient pas de l’un d’eux.",
   not_alone: "Vous avez dit que vous n’êtes pas seul.",
   not_chair: "Seule la présidence peut faire cela.",
   not_enrolled: "Ce navigateur n’est pas préparé.",
@@ -101,6 +102,7 @@ export const problems = {
   statement_malformed: "L’enregistrement de cet appareil est illisible.",
   statement_signature: "L’enregistrement de cet appareil n’est pas signé par l’organisation.",
   too_many: "Trop de demandes sont venues de votre réseau.",
+  transport_open: "Le chemin vers le serveur n’est pas chiffré pour cette réunion.",
   unknown: "Un obstacle pour lequel cette page n’a pas de mots ({code}).",
 };
 
@@ -143,7 +145,9 @@ export const fixes = {
   try_other_browser: "Essayez un autre navigateur.",
   unknown: "Rechargez la page. Si cela n’aide pas, donnez le code {code} à votre service informatique.",
   update_client: "Rechargez la page ou mettez le programme à jour.",
+  use_approved_network: "Participez depuis un réseau agréé, ou par le tunnel de votre organisation.",
   use_enrolled_device: "Participez avec un appareil enregistré.",
+  use_https: "Ouvrez le lien avec https:// au début ; si cela ne suffit pas, prévenez votre administration.",
   use_own_link: "Utilisez le lien que votre propre organisation vous a donné.",
   use_wired_headset: "Utilisez un casque à fil.",
   wait_a_minute: "Attendez une minute, puis réessayez.",
