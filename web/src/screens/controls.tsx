@@ -87,7 +87,7 @@ function Control({ icon, long, short, on = false, expanded, disabled = false, ba
       type="button"
       class={`${on ? "on" : ""} ${expanded ? "open" : ""} ${extra ? "extra" : ""}`}
       disabled={disabled}
-      aria-label={badge > 0 ? `${long} ${badge}` : long}
+      aria-label={badge > 0 ? `${long} (${badge})` : long}
       {...(expanded !== undefined && { "aria-expanded": expanded, "aria-controls": "people" })}
       onClick={onPress}
       data-testid={testid}
@@ -100,11 +100,7 @@ function Control({ icon, long, short, on = false, expanded, disabled = false, ba
       <span class="short" aria-hidden="true">
         {short}
       </span>
-      {badge > 0 && (
-        <i class="badge num" aria-hidden="true">
-          {badge}
-        </i>
-      )}
+      {badge > 0 && <i class="badge num" aria-hidden="true" data-count={badge} />}
     </button>
   );
 }
