@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// callTimeout bounds one command. The longest takes a second on a busy machine; ts-mls has been seen to loop for ever.
-const callTimeout = 60 * time.Second
+// callTimeout bounds one command, which takes a second at most where nothing else runs; ts-mls has been seen to loop for ever.
+const callTimeout = 3 * time.Minute
 
 // oracle is a process that plays members by ts-mls.
 type oracle struct {
