@@ -20,7 +20,7 @@ import (
 var floors = [][]string{
 	{"."},
 	{"mls", "sframe", "pass"},
-	{"admission", "line", "roster", "audit", "exposure"},
+	{"admission", "gate", "line", "roster", "audit", "exposure"},
 	{"store", "identity", "sfu", "turn", "phone", "signal", "witness", "bus", "opus"},
 	{"server", "endpoint", "web"},
 	{"cmd", "test"},

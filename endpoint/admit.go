@@ -108,13 +108,13 @@ func (s *session) admit(m *signal.Admitted) {
 		return
 	}
 	if m.Meeting.Level != t.want.Level || !bytes.Equal(m.Meeting.PolicyHash, t.want.PolicyHash[:]) {
-		s.abandon(conclave.Problem{Code: "pass_level", Fix: "join_again"}, errContext)
+		s.abandon(conclave.Problem{Code: "pass_level", Fix: "join_again"}, errMeeting)
 		return
 	}
 	if m.Resumed && s.trust != nil {
 		// The group goes on asking the one that it was made with.
 		if s.trust.want != t.want {
-			s.abandon(conclave.Problem{Code: "pass_policy", Fix: "join_again"}, errContext)
+			s.abandon(conclave.Problem{Code: "pass_policy", Fix: "join_again"}, errMeeting)
 			return
 		}
 		*s.trust = *t

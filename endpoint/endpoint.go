@@ -44,9 +44,6 @@ type Config struct {
 	Emit func(Event)
 }
 
-// suite is the one cipher suite that an endpoint speaks: there is nothing to downgrade to.
-const suite = mls.MLKEM768P256
-
 // Endpoint is one leg's client. Its methods may be called from any goroutine and return at once; what comes of them is
 // told through Config.Emit.
 type Endpoint struct {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -167,12 +168,12 @@ func (s *session) apply(m *signal.Commit) error {
 			return err
 		}
 	} else {
-		public, err := readPublic(m.Message, mls.ContentCommit)
+		public, err := gate.ReadPublic(m.Message, mls.ContentCommit)
 		if err != nil {
 			return err
 		}
 		known := func(ref mls.ProposalRef) bool { _, ok := s.member.known[string(ref)]; return ok }
-		if err := checkCommit(public, group.Tree(), known); err != nil {
+		if err := gate.CheckCommit(public, group.Tree(), known); err != nil {
 			return err
 		}
 		processed, err := group.Process(m.Message, now)
@@ -250,7 +251,7 @@ func (s *session) showCode(before map[mls.LeafIndex]*pass.Leaf, removals map[str
 	m := s.member
 	e := &CodeEvent{Epoch: uint64(m.group.Epoch()), Since: m.since, Who: []string{}}
 	authenticator := m.group.EpochAuthenticator()
-	e.Groups = securityCode(suite, authenticator, m.group.GroupID())
+	e.Groups = securityCode(gate.Suite, authenticator, m.group.GroupID())
 	clear(authenticator)
 	came, went := difference(before, m.leaves)
 	switch {
@@ -295,14 +296,14 @@ func (s *session) proposal(m *signal.Proposal) {
 		s.lost(errEpoch)
 		return
 	}
-	public, err := readPublic(m.Message, mls.ContentProposal)
+	public, err := gate.ReadPublic(m.Message, mls.ContentProposal)
 	var removed mls.LeafIndex
 	if err == nil {
-		removed, err = checkProposal(public)
+		removed, err = gate.CheckProposal(public)
 	}
 	ref := ""
 	if err == nil {
-		ref = string(public.Authenticated().ProposalRef(suite))
+		ref = string(public.Authenticated().ProposalRef(gate.Suite))
 		if _, ok := s.member.known[ref]; ok || len(s.member.known) >= maxKnown {
 			return
 		}

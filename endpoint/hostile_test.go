@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -27,7 +28,7 @@ type intruder struct {
 func (h *house) intruder(d *device, statement, passBytes []byte) *intruder {
 	return &intruder{h, d, member.Leaf{
 		Credential: mls.BasicCredential(statement),
-		Capabilities: &mls.Capabilities{Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{suite},
+		Capabilities: &mls.Capabilities{Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{gate.Suite},
 			Extensions:  []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
 			Credentials: []mls.CredentialType{mls.CredentialBasic}},
 		Extensions: mls.Extensions{{Type: pass.ExtensionPass, Data: passBytes}},
@@ -52,7 +53,7 @@ func (i *intruder) join() *member.Group {
 }
 
 func (i *intruder) config() member.Config {
-	return member.Config{Suite: suite, Signer: i.device.signer, Verifier: open{}, Rand: randReader{}}
+	return member.Config{Suite: gate.Suite, Signer: i.device.signer, Verifier: open{}, Rand: randReader{}}
 }
 
 // wantNoCommonKey fails if the intruder's epoch is one that a client went into.
@@ -275,7 +276,7 @@ func TestAGroupUnderOtherRulesIsNotJoined(t *testing.T) {
 		"another level": func(h *house, e mls.Extensions) mls.Extensions {
 			other := h.meeting
 			other.Level = 0
-			return contextExtensions(&other, h.removal.Public())
+			return gate.ContextExtensions(other, h.removal.Public())
 		},
 		"no required capabilities": func(h *house, e mls.Extensions) mls.Extensions {
 			return e.Without(mls.ExtensionRequiredCapabilities)
@@ -287,7 +288,7 @@ func TestAGroupUnderOtherRulesIsNotJoined(t *testing.T) {
 				d := h.device(h.org, "mole")
 				i := h.intruder(d, d.statement, h.org.Pass(d.signer.Public(), h.meeting, time.Now()))
 				id := append(mls.GroupID(h.meeting.Meeting[:]), make([]byte, 16)...)
-				g, err := member.Create(i.config(), id, change(h, contextExtensions(&h.meeting, h.removal.Public())), i.leaf, time.Now())
+				g, err := member.Create(i.config(), id, change(h, gate.ContextExtensions(h.meeting, h.removal.Public())), i.leaf, time.Now())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -313,7 +314,7 @@ func TestABadMemberPutsNobodyOutAndNobodyIn(t *testing.T) {
 			other := i.meeting
 			other.Level = 0
 			return g.Commit(member.CommitOptions{Proposals: []mls.Proposal{&mls.GroupContextExtensions{
-				Extensions: contextExtensions(&other, i.removal.Public())}}}, time.Now())
+				Extensions: gate.ContextExtensions(other, i.removal.Public())}}}, time.Now())
 		},
 		"takes another's name": func(i *intruder, g *member.Group) (*member.Staged, error) {
 			leaf := i.leaf

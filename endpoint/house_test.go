@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/pass"
 	"conclave/pass/passtest"
@@ -79,7 +80,7 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.removal, err = mls.NewSigner(suite, scalar); err != nil {
+	if h.removal, err = mls.NewSigner(gate.Suite, scalar); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -90,7 +91,7 @@ func (h *house) device(org *passtest.Organisation, name string) *device {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	signer, err := mls.NewSigner(suite, scalar)
+	signer, err := mls.NewSigner(gate.Suite, scalar)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func (h *house) serve(l *leg, p *pipe) {
 func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 	switch m := m.(type) {
 	case *signal.Hello:
-		check := mls.SignatureCheck{Suite: suite, PublicKey: l.device.signer.Public(),
+		check := mls.SignatureCheck{Suite: gate.Suite, PublicKey: l.device.signer.Public(),
 			Message: signal.HelloContent(make([]byte, 32), h.meeting.Meeting, "house.test"), Signature: m.Signature}
 		if check.Verify() != nil {
 			h.t.Error("hello is not signed for this host")
@@ -293,7 +294,7 @@ func parseInfo(t testing.TB, b []byte) *mls.GroupInfo {
 
 func (h *house) enter(l *leg, m *signal.Enter) {
 	if h.follower == nil {
-		tree, err := mls.ParseRatchetTree(suite, m.Tree)
+		tree, err := mls.ParseRatchetTree(gate.Suite, m.Tree)
 		if err != nil {
 			h.t.Error(err)
 			return

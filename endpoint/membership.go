@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -65,7 +66,7 @@ var (
 const maxMembers = 4096
 
 func (s *session) memberConfig() member.Config {
-	return member.Config{Suite: suite, Signer: s.cfg.Identity.Signer, Verifier: s.trust, Verify: s.cfg.Verify, Rand: s.cfg.Rand}
+	return member.Config{Suite: gate.Suite, Signer: s.cfg.Identity.Signer, Verifier: s.trust, Verify: s.cfg.Verify, Rand: s.cfg.Rand}
 }
 
 // ownLeaf is what stands in the own leaf: who, and the pass.
@@ -74,7 +75,7 @@ func (s *session) ownLeaf() member.Leaf {
 		Credential: mls.BasicCredential(s.cfg.Identity.Statement),
 		Capabilities: &mls.Capabilities{
 			Versions:     []mls.ProtocolVersion{mls.MLS10},
-			CipherSuites: []mls.CipherSuite{suite},
+			CipherSuites: []mls.CipherSuite{gate.Suite},
 			Extensions:   []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
 			Credentials:  []mls.CredentialType{mls.CredentialBasic},
 		},
@@ -89,11 +90,11 @@ func (s *session) found(now time.Time) (*membership, *signal.Enter, error) {
 		return nil, nil, errNoRemoval
 	}
 	id := append(mls.GroupID(nil), s.trust.want.Meeting[:]...)
-	id = append(id, make([]byte, groupIDSize-len(id))...)
+	id = append(id, make([]byte, gate.GroupIDSize-len(id))...)
 	if _, err := io.ReadFull(s.cfg.Rand, id[len(s.trust.want.Meeting):]); err != nil {
 		return nil, nil, err
 	}
-	g, err := member.Create(s.memberConfig(), id, contextExtensions(&s.trust.want, keys[0]), s.ownLeaf(), now)
+	g, err := member.Create(s.memberConfig(), id, gate.ContextExtensions(s.trust.want, keys[0]), s.ownLeaf(), now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,10 +117,10 @@ func (s *session) joinGroup(from *signal.Group, now time.Time) (*membership, *si
 	if info == nil || uint64(info.GroupContext.Epoch) != from.Epoch {
 		return nil, nil, errGroupInfo
 	}
-	if err := s.trust.checkContext(info.GroupContext, now); err != nil {
+	if err := gate.CheckContext(info.GroupContext, s.trust.Trust, s.trust.want, now); err != nil {
 		return nil, nil, err
 	}
-	tree, err := mls.ParseRatchetTree(suite, from.Tree)
+	tree, err := mls.ParseRatchetTree(gate.Suite, from.Tree)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/pass"
 )
@@ -30,12 +31,7 @@ const (
 )
 
 var (
-	errCredential  = errors.New("endpoint: leaf has no basic credential")
-	errNoPass      = errors.New("endpoint: leaf carries no pass")
-	errSuccessor   = errors.New("endpoint: leaf of another device in place of a member's")
-	errAdded       = errors.New("endpoint: nobody is added to a room, one joins it")
-	errContext     = errors.New("endpoint: the group is for another meeting, or under other rules")
-	errExternal    = errors.New("endpoint: external sender is not the organisation's removal key")
+	errMeeting     = errors.New("endpoint: the pass is for another meeting, level or policy than the server names")
 	errNoRemoval   = errors.New("endpoint: no removal key is granted")
 	errRenewedPass = errors.New("endpoint: renewed pass is for another meeting, level or policy")
 )
@@ -62,17 +58,13 @@ func newTrust(cfg *Config, old *trust, grants [][]byte, own []byte, now time.Tim
 	if p.Meeting != cfg.Meeting {
 		return nil, conclave.Problem{Code: "pass_meeting", Fix: "join_again"}
 	}
-	if _, err := base.Leaf(cfg.Identity.Statement, own, t.wantOf(cfg.Identity.Signer.Public()), now); err != nil {
+	if _, err := base.Leaf(cfg.Identity.Statement, own, gate.Want(cfg.Identity.Signer.Public(), t.want), now); err != nil {
 		return nil, err
 	}
 	if old != nil && old.want == t.want {
 		t.proven, t.renewed = old.proven, old.renewed
 	}
 	return t, nil
-}
-
-func (t *trust) wantOf(leafKey []byte) pass.Want {
-	return pass.Want{LeafKey: leafKey, Meeting: t.want.Meeting, Level: t.want.Level, PolicyHash: t.want.PolicyHash}
 }
 
 // leaf proves a leaf: statement and pass, the one in the leaf or a renewed one.
@@ -96,20 +88,17 @@ func (t *trust) leaf(l *mls.LeafNode, now time.Time) (*pass.Leaf, error) {
 // checks applies all rules on a leaf but the signatures, which are returned. renewed tells that they are those of a
 // renewed pass.
 func (t *trust) checks(l *mls.LeafNode, now time.Time) (found *pass.Leaf, checks []pass.Check, renewed bool, err error) {
-	if l.Credential.Type != mls.CredentialBasic {
-		return nil, nil, false, errCredential
+	statement, inLeaf, err := gate.Papers(l)
+	if err != nil {
+		return nil, nil, false, err
 	}
-	inLeaf, ok := l.Extensions.Find(pass.ExtensionPass)
-	if !ok {
-		return nil, nil, false, errNoPass
-	}
-	want := t.wantOf(l.SignatureKey)
+	want := gate.Want(l.SignatureKey, t.want)
 	if newer, ok := t.renewed[conclave.DeviceOf(l.SignatureKey)]; ok {
-		if found, checks, err := t.Checks(l.Credential.Identity, newer, want, now); err == nil {
+		if found, checks, err := t.Checks(statement, newer, want, now); err == nil {
 			return found, checks, true, nil
 		}
 	}
-	found, checks, err = t.Checks(l.Credential.Identity, inLeaf, want, now)
+	found, checks, err = t.Checks(statement, inLeaf, want, now)
 	return found, checks, false, err
 }
 
@@ -194,16 +183,8 @@ func (t *trust) renew(encoded []byte) error {
 
 // VerifyLeaf implements mls.Verifier.
 func (t *trust) VerifyLeaf(c mls.LeafCheck) error {
-	if c.Occasion == mls.OccasionAdd || c.Occasion == mls.OccasionKeyPackage {
-		return errAdded
-	}
-	if c.Group != nil {
-		if err := t.checkContext(c.Group, c.Now); err != nil {
-			return err
-		}
-	}
-	if p := c.Predecessor; p != nil && !bytes.Equal(p.SignatureKey, c.Leaf.SignatureKey) {
-		return errSuccessor
+	if err := gate.CheckLeaf(c, t.Trust, t.want); err != nil {
+		return err
 	}
 	_, err := t.leaf(c.Leaf, c.Now)
 	return err
@@ -211,56 +192,8 @@ func (t *trust) VerifyLeaf(c mls.LeafCheck) error {
 
 // VerifyExternalSender implements mls.Verifier.
 func (t *trust) VerifyExternalSender(s *mls.ExternalSender, _ *mls.GroupContext, now time.Time) error {
-	if s.Credential.Type != mls.CredentialBasic || string(s.Credential.Identity) != pass.ExternalSenderIdentity {
-		return errExternal
-	}
-	for _, key := range t.RemovalKeys(now) {
-		if bytes.Equal(key, s.SignatureKey) {
-			return nil
-		}
-	}
-	return errExternal
+	return gate.CheckExternalSender(s, t.Trust, now)
 }
 
-// Client implements mls.Verifier: a device is in a room once.
-func (t *trust) Client(l *mls.LeafNode) string {
-	id := conclave.DeviceOf(l.SignatureKey)
-	return string(id[:])
-}
-
-// checkContext holds a group's context against what the own pass says the meeting is: the suite, the meeting, its level,
-// its policy, and who may propose removals from outside. Nothing more may stand there, and nothing less.
-func (t *trust) checkContext(c *mls.GroupContext, now time.Time) error {
-	if c.Version != mls.MLS10 || c.CipherSuite != suite || len(c.GroupID) != groupIDSize ||
-		!bytes.Equal(c.GroupID[:len(t.want.Meeting)], t.want.Meeting[:]) {
-		return errContext
-	}
-	for _, key := range t.RemovalKeys(now) {
-		if c.Extensions.Equal(contextExtensions(&t.want, key)) {
-			return nil
-		}
-	}
-	return errContext
-}
-
-// groupIDSize is the meeting's pointer and as many random bytes of the group's maker: a meeting may have several groups,
-// one after the other.
-const groupIDSize = 32
-
-// contextExtensions is what stands in the group context of a meeting, in this order.
-func contextExtensions(m *pass.MeetingContext, removal mls.SignatureKey) mls.Extensions {
-	data, err := m.MarshalBinary()
-	if err != nil {
-		panic("endpoint: meeting context: " + err.Error())
-	}
-	return mls.Extensions{
-		{Type: pass.ExtensionMeeting, Data: data},
-		mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{
-			Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
-		}),
-		mls.ExternalSendersExtension([]mls.ExternalSender{{
-			SignatureKey: removal,
-			Credential:   mls.BasicCredential([]byte(pass.ExternalSenderIdentity)),
-		}}),
-	}
-}
+// Client implements mls.Verifier.
+func (t *trust) Client(l *mls.LeafNode) string { return gate.Client(l) }

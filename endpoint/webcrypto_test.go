@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/pass/passtest"
 )
@@ -14,7 +15,7 @@ func TestSignaturesKeepTheirMeaningInWebCryptosForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := mls.NewSigner(suite, scalar)
+	signer, err := mls.NewSigner(gate.Suite, scalar)
 	if err != nil {
 		t.Fatal(err)
 	}

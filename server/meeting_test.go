@@ -13,9 +13,9 @@ import (
 
 	"conclave"
 	"conclave/endpoint"
+	"conclave/gate"
 	"conclave/identity"
 	"conclave/mls"
-	"conclave/server/delivery"
 	"conclave/server/servertest"
 	"conclave/signal"
 )
@@ -70,7 +70,7 @@ func come(t testing.TB, w *servertest.World, d *servertest.Device, name string, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := mls.NewSigner(delivery.Suite, scalar)
+	signer, err := mls.NewSigner(gate.Suite, scalar)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/pass"
 	"conclave/store"
@@ -97,7 +98,7 @@ func newGroup(cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("delivery: removal key: %w", err)
 	}
-	signer, err := mls.NewSigner(Suite, scalar)
+	signer, err := mls.NewSigner(gate.Suite, scalar)
 	if err != nil {
 		return nil, fmt.Errorf("delivery: removal key: %w", err)
 	}
@@ -192,7 +193,7 @@ func (g *Group) StageFounding(info, tree []byte, device conclave.DeviceID, now t
 	if err != nil {
 		return nil, err
 	}
-	t, err := mls.ParseRatchetTree(Suite, tree)
+	t, err := mls.ParseRatchetTree(gate.Suite, tree)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +220,7 @@ func (g *Group) StageJoin(epoch uint64, commit, info []byte, device conclave.Dev
 
 // StageCommit judges a commit of the member at leaf, which starts from epoch.
 func (g *Group) StageCommit(epoch uint64, commit, info []byte, leaf mls.LeafIndex, now time.Time) (*Staged, error) {
-	return g.stage(epoch, commit, info, now, func(m *mls.PublicMessage) error { return checkCommit(m, leaf) })
+	return g.stage(epoch, commit, info, now, func(m *mls.PublicMessage) error { return checkCommit(m, g.follower.Tree(), leaf) })
 }
 
 func (g *Group) stage(epoch uint64, commit, info []byte, now time.Time, check func(*mls.PublicMessage) error) (*Staged, error) {
@@ -229,7 +230,7 @@ func (g *Group) stage(epoch uint64, commit, info []byte, now time.Time, check fu
 	if epoch != uint64(g.follower.Epoch()) {
 		return nil, ErrStale
 	}
-	public, err := readPublic(commit, mls.ContentCommit)
+	public, err := gate.ReadPublic(commit, mls.ContentCommit)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +279,7 @@ func (g *Group) Propose(ctx context.Context, message []byte, leaf mls.LeafIndex,
 	if g.follower == nil {
 		return false, ErrNoGroup
 	}
-	public, err := readPublic(message, mls.ContentProposal)
+	public, err := gate.ReadPublic(message, mls.ContentProposal)
 	if err != nil {
 		return false, err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -187,12 +188,12 @@ func TestNewGroupsThatAreNotWhatTheMeetingIsAreRefused(t *testing.T) {
 		leaf    func(w *world, p *party)
 		device  conclave.DeviceID
 	}{
-		"another removal key": {context: func(w *world) mls.Extensions { return ContextExtensions(w.meeting, passtest.Point(other)) }},
+		"another removal key": {context: func(w *world) mls.Extensions { return gate.ContextExtensions(w.meeting, passtest.Point(other)) }},
 		"another level": {context: func(w *world) mls.Extensions {
-			return ContextExtensions(pass.MeetingContext{Meeting: w.meeting.Meeting, Level: 0, PolicyHash: w.meeting.PolicyHash}, passtest.Point(w.org.Removal))
+			return gate.ContextExtensions(pass.MeetingContext{Meeting: w.meeting.Meeting, Level: 0, PolicyHash: w.meeting.PolicyHash}, passtest.Point(w.org.Removal))
 		}},
 		"another policy": {context: func(w *world) mls.Extensions {
-			return ContextExtensions(pass.MeetingContext{Meeting: w.meeting.Meeting, Level: 1}, passtest.Point(w.org.Removal))
+			return gate.ContextExtensions(pass.MeetingContext{Meeting: w.meeting.Meeting, Level: 1}, passtest.Point(w.org.Removal))
 		}},
 		"no external sender": {context: func(w *world) mls.Extensions { return w.context()[:2] }},
 		"something more": {context: func(w *world) mls.Extensions {
@@ -425,10 +426,10 @@ func TestOfTwoServersWithOneMeetingOneOrders(t *testing.T) {
 func FuzzHandedIn(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 1}, []byte{0, 1, 0, 4})
 	f.Fuzz(func(t *testing.T, handshake, info []byte) {
-		if m, err := readPublic(handshake, mls.ContentCommit); err == nil && m.Content.Commit == nil {
+		if m, err := gate.ReadPublic(handshake, mls.ContentCommit); err == nil && m.Content.Commit == nil {
 			t.Error("a commit without a commit")
 		}
-		if m, err := readPublic(handshake, mls.ContentProposal); err == nil && checkProposal(m, 0) == nil && m.Content.Proposal == nil {
+		if m, err := gate.ReadPublic(handshake, mls.ContentProposal); err == nil && checkProposal(m, 0) == nil && m.Content.Proposal == nil {
 			t.Error("a proposal without a proposal")
 		}
 		if gi, err := readInfo(info); err == nil && gi.GroupContext == nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/store"
 )
@@ -65,8 +66,7 @@ func Open(ctx context.Context, cfg Config, now time.Time, log *slog.Logger) (*Gr
 		return nil, fmt.Errorf("delivery: open: %w", err)
 	}
 	g.info = e.Info
-	v := &verifier{trust: cfg.Trust, context: cfg.Meeting}
-	if v.checkContext(g.follower.Context(), now) != nil {
+	if gate.CheckContext(g.follower.Context(), cfg.Trust, cfg.Meeting, now) != nil {
 		log.Warn("group was made under other rules and is dropped", "meeting", cfg.Meeting.Meeting)
 		return g, g.Drop(ctx)
 	}
@@ -128,7 +128,7 @@ func (g *Group) openPending(ctx context.Context, now time.Time) error {
 		}
 		remove, ok := change.Proposal.Proposal.(*mls.Remove)
 		if !ok {
-			return errKind
+			return errProposal
 		}
 		g.pending = append(g.pending, pending{remove.Removed, m})
 	}

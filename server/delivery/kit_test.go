@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -84,7 +85,7 @@ func (w *world) party(name string) *party {
 		w.t.Fatal(err)
 	}
 	p := &party{w: w}
-	if p.signer, err = mls.NewSigner(Suite, scalar); err != nil {
+	if p.signer, err = mls.NewSigner(gate.Suite, scalar); err != nil {
 		w.t.Fatal(err)
 	}
 	p.statement = w.org.Statement(p.signer.Public(), conclave.PersonID(name), name)
@@ -95,20 +96,20 @@ func (w *world) party(name string) *party {
 func (p *party) device() conclave.DeviceID { return conclave.DeviceOf(p.signer.Public()) }
 
 func (p *party) config() member.Config {
-	return member.Config{Suite: Suite, Signer: p.signer, Verifier: easy{}, Rand: rand.Reader}
+	return member.Config{Suite: gate.Suite, Signer: p.signer, Verifier: easy{}, Rand: rand.Reader}
 }
 
 func (p *party) leaf() member.Leaf {
 	return member.Leaf{
 		Credential: mls.BasicCredential(p.statement),
-		Capabilities: &mls.Capabilities{Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{Suite},
+		Capabilities: &mls.Capabilities{Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{gate.Suite},
 			Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass}, Credentials: []mls.CredentialType{mls.CredentialBasic}},
 		Extensions: append(mls.Extensions{{Type: pass.ExtensionPass, Data: p.pass}}, p.extra...),
 	}
 }
 
 func (w *world) context() mls.Extensions {
-	return ContextExtensions(w.meeting, passtest.Point(w.org.Removal))
+	return gate.ContextExtensions(w.meeting, passtest.Point(w.org.Removal))
 }
 
 // make makes a group of its own, and returns what it would hand in.
@@ -147,7 +148,7 @@ func (p *party) external(resync bool) (epoch uint64, commit, info []byte) {
 	if err != nil {
 		p.w.t.Fatal(err)
 	}
-	tree, err := mls.ParseRatchetTree(Suite, st.Tree)
+	tree, err := mls.ParseRatchetTree(gate.Suite, st.Tree)
 	if err != nil {
 		p.w.t.Fatal(err)
 	}
