@@ -64,15 +64,18 @@ func (p *Person) word() string {
 	return personUnknown
 }
 
-// ParseRequest makes a request from cells by column; see Columns.
+// ParseRequest makes a request from cells by column, and says when it is asked; see Columns. levels are those of a policy.
 func ParseRequest(cells map[string]string, levels Levels) (Request, time.Time, error) {
 	var r Request
 	now := caseTime
 	r.Meeting.Level = conclave.Level(len(levels) - 1)
-	for column, cell := range cells {
+	for column := range cells {
 		if !slices.Contains(Columns, column) {
 			return r, now, fmt.Errorf("there is no %q; there are %s", column, strings.Join(Columns, ", "))
 		}
+	}
+	for _, column := range Columns {
+		cell := cells[column]
 		if cell == "" {
 			continue
 		}
@@ -88,10 +91,10 @@ func ParseRequest(cells map[string]string, levels Levels) (Request, time.Time, e
 			return r, now, fmt.Errorf("%s: %w", column, err)
 		}
 	}
-	if _, ok := cells["state"]; !ok || cells["state"] == "" {
+	switch cells["state"] {
+	case "":
 		r.Meeting.Ended = true
-	}
-	if cells["state"] == stateEarly {
+	case stateEarly:
 		r.Meeting.From = now.Add(time.Hour)
 	}
 	return r, now, nil

@@ -43,7 +43,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		initCommand, personAdd, meetingOpen, meetingShow, meetingEnd, linkCommand, enrolCommand, joinCommand, swarmCommand,
-		demoCommand,
+		demoCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault,
 	}
 }
 
@@ -123,7 +123,7 @@ func positional(usage string) (out []string) {
 func help(w io.Writer) {
 	fmt.Fprint(w, "Conclave: conversations that must not leak.\n\nusage: conclave COMMAND [flags]; conclave COMMAND --help tells more\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-14s %s\n", c.name, c.about)
 	}
 	fmt.Fprint(w, "\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 put out of the meeting, 5 server unreachable\n")
 }
