@@ -22,7 +22,7 @@ test: need ## all tests; installs what they need where it may
 	@echo 'make test: everything passed'
 
 bench: need ## what must be fast, compared within one run
-	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./sframe/... ./mls/... ./endpoint/... ./server/...
+	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./endpoint/... ./sframe/... ./mls/... ./pass/... ./opus/... ./admission/... ./store/...
 
 need:
 	@scripts/need go node npm
