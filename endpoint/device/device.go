@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -39,6 +40,20 @@ type Device struct {
 	Statement    []byte
 	scalar       []byte
 	signer       mls.Signer
+}
+
+// Format implements fmt.Formatter: a device prints as the salted tag of its id, whatever the verb.
+func (d *Device) Format(f fmt.State, _ rune) { io.WriteString(f, d.tag()) }
+
+// LogValue implements slog.LogValuer.
+func (d *Device) LogValue() slog.Value { return slog.StringValue(d.tag()) }
+
+func (d *Device) tag() string {
+	if d == nil || d.signer == nil {
+		return "device"
+	}
+	id := conclave.DeviceOf(d.signer.Public())
+	return conclave.Tag("device", id[:])
 }
 
 // file is the key file.

@@ -2,6 +2,7 @@ package headless
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -170,6 +171,9 @@ func ReadVideo(content []byte, loop bool) (Video, error) {
 	if header.FourCC != "VP80" || header.TimebaseDenominator == 0 || header.TimebaseNumerator == 0 {
 		return nil, fmt.Errorf("%w: video is IVF with VP8", ErrPlay)
 	}
+	if !wholeIVF(content) {
+		return nil, fmt.Errorf("%w: video is cut short", ErrPlay)
+	}
 	p := &pictures{loop: loop}
 	var first, last uint64
 	for {
@@ -195,4 +199,23 @@ func ReadVideo(content []byte, loop bool) (Video, error) {
 	p.shown = time.Duration(ticks / rate * float64(time.Second))
 	p.shown = max(p.shown, time.Millisecond)
 	return p, nil
+}
+
+// wholeIVF tells whether all frames lie within the file, so that the reader makes room for no more than there is.
+func wholeIVF(content []byte) bool {
+	const fileHeader, frameHeader = 32, 12
+	if len(content) < fileHeader {
+		return false
+	}
+	for rest := content[fileHeader:]; len(rest) > 0; {
+		if len(rest) < frameHeader {
+			return false
+		}
+		size := uint64(binary.LittleEndian.Uint32(rest))
+		if size > uint64(len(rest)-frameHeader) {
+			return false
+		}
+		rest = rest[frameHeader+size:]
+	}
+	return true
 }
