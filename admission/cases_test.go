@@ -83,6 +83,7 @@ func TestTheLineOfAMistakeInATableIsNamed(t *testing.T) {
 
 func FuzzParseCases(f *testing.F) {
 	f.Add(DefaultCases())
+	f.Add([]byte(caseHead + "otherwise | OPEN | hop | transport=tls | alone=no, radio=yes |\na | | | | | wait: chair_decides, x"))
 	p := Default()
 	f.Fuzz(func(t *testing.T, source []byte) {
 		cases, err := ParseCases(source, DefaultLevels())

@@ -38,16 +38,16 @@ func checkClaims(policy *ast.Policy) error {
 func checkClaim(n ast.IsNode, forbids bool) error {
 	switch n := n.(type) {
 	case ast.NodeTypeAnd:
-		return errors.Join(checkClaim(n.Left, forbids), checkClaim(n.Right, forbids))
+		return first(checkClaim(n.Left, forbids), checkClaim(n.Right, forbids))
 	case ast.NodeTypeOr:
-		return errors.Join(checkClaim(n.Left, forbids), checkClaim(n.Right, forbids))
+		return first(checkClaim(n.Left, forbids), checkClaim(n.Right, forbids))
 	case ast.NodeTypeNot:
 		return checkClaim(n.Arg, !forbids)
 	case ast.NodeTypeIfThenElse:
 		if asksForClaims(n.If) {
 			return errClaimHelps
 		}
-		return errors.Join(checkClaim(n.If, forbids), checkClaim(n.Then, forbids), checkClaim(n.Else, forbids))
+		return first(checkClaim(n.If, forbids), checkClaim(n.Then, forbids), checkClaim(n.Else, forbids))
 	case ast.NodeTypeHasTag:
 		if isClaimed(n.Left) && !forbids || asksForClaims(n.Right) {
 			return errClaimHelps
@@ -59,6 +59,15 @@ func checkClaim(n ast.IsNode, forbids bool) error {
 		return errClaimHelps
 	}
 	return checkUses(n)
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkUses holds that claims stand nowhere but before hasTag and getTag.
