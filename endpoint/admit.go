@@ -79,9 +79,10 @@ func (s *session) ask() {
 func (s *session) refused(m *signal.Refused) {
 	s.forget(dueAnswer)
 	s.wanted, s.asked, s.lostAt = false, false, nil
-	if s.member != nil {
-		s.member.wipe()
-		s.member = nil
+	s.replaceMember(nil)
+	if s.offer != nil {
+		s.offer() // one who is refused sends nothing more over a path of before
+		s.offer = nil
 	}
 	if !m.Again {
 		why := conclave.Problem{Code: "refused", Fix: "ask_administrator"}

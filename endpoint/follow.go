@@ -22,6 +22,8 @@ const (
 	// Members renew their keys by themselves, at different times (design, decision "Keys").
 	refreshAfter  = 30 * time.Minute
 	refreshSpread = 30 * time.Minute
+	// settleEnd is how long the server's word may lag behind the commit that removes this endpoint.
+	settleEnd = time.Second
 )
 
 var (
@@ -181,8 +183,11 @@ func (s *session) apply(m *signal.Commit) error {
 			return err
 		}
 		if processed.Removed {
-			// The server's own word on why follows, or the line ends.
+			// The server's own word on why follows. Without it the end comes all the same: whoever is out of the group
+			// must not go on speaking to those with whom it shared the last keys.
 			processed.Commit.Wipe()
+			s.out = &conclave.Problem{Code: "removed_other", Fix: "call_chair"}
+			s.after(dueEnd, settleEnd)
 			return nil
 		}
 		if err := group.Merge(processed.Commit); err != nil {
@@ -229,6 +234,9 @@ func (s *session) newEpoch(removals map[string]removal) {
 	s.retire()
 	s.showCode(before, removals)
 	s.showRoster()
+	if s.crowded && len(m.order) <= s.admitted.Slots.Audio {
+		s.showSlots() // it is crowded no longer, whatever the server says
+	}
 }
 
 // retire wipes old epochs whose grace is over, and comes back for the next.

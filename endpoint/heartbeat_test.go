@@ -88,9 +88,10 @@ func TestOneKeptApartFromTheRoomIsToldSo(t *testing.T) {
 func TestNobodyIsMissedInACrowdedRoomOrWithALostLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
+		h.lie.admitted = func(a *signal.Admitted) { a.Slots.Audio = 2 }
 		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
 		alike(t, anna, jan, karin)
-		h.locked(func() { h.tell(&signal.Slots{Audio: []int{-1}, Crowded: true}) })
+		h.locked(func() { h.tell(&signal.Slots{Audio: []int{-1, -1}, Crowded: true}) })
 		time.Sleep(3 * unheardAll)
 		for _, c := range []*client{anna, jan, karin} {
 			if a := alarms(c); len(a) != 0 {
@@ -98,6 +99,21 @@ func TestNobodyIsMissedInACrowdedRoomOrWithALostLine(t *testing.T) {
 			}
 			c.stop()
 		}
+	})
+}
+
+func TestAServerThatCallsASmallRoomCrowdedIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		h.locked(func() { h.tell(&signal.Slots{Audio: []int{0, 1}, Crowded: true}) })
+		anna.await("who is missed", isAlarm("alarm_not_heard"))
+		if _, ok := anna.find(func(e Event) bool { return e.Slots != nil && e.Slots.Crowded }); ok {
+			t.Error("anna tells her loudness in a room of two")
+		}
+		anna.stop()
+		jan.stop()
 	})
 }
 

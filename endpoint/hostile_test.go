@@ -260,6 +260,25 @@ func TestAnOldGroupInfoWhosePassesHaveRunOutIsNotJoined(t *testing.T) {
 	})
 }
 
+func TestOneWhoIsRemovedWithoutAWordGoesAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		h.locked(func() { h.quiet = true; h.remove(h.legOf(jan.device)) })
+		select {
+		case err := <-jan.done:
+			var p conclave.Problem
+			if !errors.As(err, &p) || p.Code != "removed_other" {
+				t.Errorf("jan left because of %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("jan goes on speaking under keys of before:%s", jan.story())
+		}
+		anna.stop()
+	})
+}
+
 func TestAGroupUnderOtherRulesIsNotJoined(t *testing.T) {
 	otherKey := passtest.LeafKey(t)
 	for name, change := range map[string]func(h *house, e mls.Extensions) mls.Extensions{

@@ -37,6 +37,7 @@ type house struct {
 	// enterHook sees each Enter first, and keeps it from the house by returning true.
 	enterHook func(*signal.Enter) bool
 	deaf      *device // whose renewals are not answered
+	quiet     bool    // who is removed is not told
 }
 
 // randReader is the system's randomness.
@@ -364,7 +365,7 @@ func (h *house) commit(l *leg, m *signal.Commit) {
 func (h *house) drop(l *leg, code string) {
 	l.member = false
 	delete(h.legs, l.id)
-	if l.conn != nil {
+	if l.conn != nil && !h.quiet {
 		l.conn.say(&signal.Ended{Reason: conclave.Problem{Code: code, Fix: "join_again"}})
 	}
 }

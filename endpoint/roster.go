@@ -141,9 +141,18 @@ func (s *session) slots(m *signal.Slots) {
 	}
 	c := s.admitted.Slots
 	m.Audio, m.Camera, m.Screen = fit(m.Audio, c.Audio), fit(m.Camera, c.Camera), fit(m.Screen, c.Screen)
+	s.said = m
+	s.showSlots()
+}
+
+// showSlots tells the owner of the slots that the server said last. That the room is crowded is believed only where it can
+// be: a server could else have everybody's loudness told in a room of two, and nobody missed in it.
+func (s *session) showSlots() {
+	m := *s.said
+	m.Crowded = m.Crowded && s.member != nil && len(s.member.order) > s.admitted.Slots.Audio
 	s.emit(Event{Slots: &SlotsEvent{Audio: m.Audio, Camera: m.Camera, Screen: m.Screen, Crowded: m.Crowded}})
 	s.heartbeat.crowded = m.Crowded
-	s.cfg.Media.Slots(*m)
+	s.cfg.Media.Slots(m)
 }
 
 // fit returns exactly n slots: the owner has no more, and an absent one is empty.

@@ -22,7 +22,8 @@ type session struct {
 	state   State
 	leaving bool
 	over    bool
-	reason  error // why it is over; nil by own wish
+	reason  error             // why it is over; nil by own wish
+	out     *conclave.Problem // what dueEnd tells; nil by own wish
 
 	// The connection.
 	wire     *wire // nil while there is none
@@ -46,6 +47,7 @@ type session struct {
 	trust    *trust
 	member   *membership // nil before the first
 	roster   *signal.Roster
+	said     *signal.Slots        // the last, as the server said it; nil before the first
 	alarms   map[string]time.Time // when each was last raised
 	heartbeat
 
@@ -177,7 +179,7 @@ func (s *session) tick() {
 		dueDial:    s.dial,
 		duePing:    s.ping,
 		dueAnswer:  func() { s.lost(errSilence) },
-		dueEnd:     func() { s.finish(StateEnded, nil) },
+		dueEnd:     func() { s.finish(StateEnded, s.out) },
 		dueCommit:  s.commitRemovals,
 		dueRefresh: s.refresh,
 		dueRenew:   s.renew,
