@@ -84,7 +84,7 @@ func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
 		socket.Close(websocket.StatusPolicyViolation, "speak "+signal.Subprotocol)
 		return
 	}
-	socket.SetReadLimit(signal.MaxClientFrame)
+	socket.SetReadLimit(signal.MaxSmallFrame)
 	c := newConn(s.ctx, socket, address, s.now, s.cfg.Log)
 	written := make(chan struct{})
 	go func() {
@@ -95,6 +95,14 @@ func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
 	c.finish()
 	<-written
 	c.kill()
+}
+
+// allowLarge allows the connection of a leg its large messages. Nobody else has any to send, and a thousand strangers who each
+// send the beginning of one would take a gigabyte.
+func (c *conn) allowLarge(leg bool) {
+	if leg {
+		c.socket.SetReadLimit(signal.MaxClientFrame)
+	}
 }
 
 // read returns the client's next message; pings are answered here. An error ends the connection.

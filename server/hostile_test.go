@@ -50,8 +50,14 @@ func TestMalformedFramesEndTheirConnectionAndDisturbNobody(t *testing.T) {
 			r.closed()
 		})
 	}
+	t.Run("a large frame of a stranger", func(t *testing.T) {
+		r := connect(t, w)
+		r.write(`{"type":"commit","body":{"epoch":0,"message":"` + strings.Repeat("A", signal.MaxSmallFrame) + `"}}`)
+		r.closed()
+	})
 	t.Run("a frame over the limit", func(t *testing.T) {
 		r := connect(t, w)
+		r.admitted(b, m)
 		r.write(`{"type":"commit","body":{"epoch":0,"message":"` + strings.Repeat("A", signal.MaxClientFrame) + `"}}`)
 		r.closed()
 	})

@@ -62,10 +62,44 @@ func (k *keyRing) now() (uint64, []byte) {
 
 func come(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID) *guest {
 	t.Helper()
+	return comeOver(t, w, d, name, meeting, new(wire))
+}
+
+// wire is a guest's line to the server, until it is cut.
+type wire struct {
+	mu   sync.Mutex
+	conn endpoint.Conn
+	off  bool
+}
+
+func (l *wire) over(dial func(context.Context) (endpoint.Conn, error)) func(context.Context) (endpoint.Conn, error) {
+	return func(ctx context.Context) (endpoint.Conn, error) {
+		c, err := dial(ctx)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err == nil && l.off {
+			c.Close()
+			return nil, errors.New("no line")
+		}
+		l.conn = c
+		return c, err
+	}
+}
+
+func (l *wire) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = true
+	l.conn.Close()
+}
+
+func comeOver(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, line *wire) *guest {
+	t.Helper()
 	dial, host, err := endpoint.Dial(w.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	dial = line.over(dial)
 	scalar, err := d.Key.Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -419,5 +453,26 @@ func TestARevokedDeviceIsPutOutAtOnce(t *testing.T) {
 	alike(t, anna, ben)
 	adminPost(t, w, "/devices/"+conclave.DeviceOf(b.Point).Text()+"/revoke", "{}")
 	ben.await("end", 0, reason("statement_invalid"))
+	alike(t, anna)
+}
+
+func TestARevokedDeviceIsPutOutThoughItsLineIsLost(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	var line wire
+	ben := comeOver(t, w, b, "ben", m, &line).in()
+	alike(t, anna, ben)
+	line.cut()
+	anna.await("ben's lost line", 0, func(e endpoint.Event) bool {
+		return e.Roster != nil && slices.ContainsFunc(e.Roster.Members, func(m endpoint.Member) bool { return m.Lost != nil })
+	})
+	from := anna.count()
+	adminPost(t, w, "/devices/"+conclave.DeviceOf(b.Point).Text()+"/revoke", "{}")
+	// At once: the place of a lost line would be kept for a minute.
+	anna.await("keys without ben", from, func(e endpoint.Event) bool {
+		return e.Code != nil && slices.Contains([]string{"went", "removed"}, e.Code.Why)
+	})
 	alike(t, anna)
 }

@@ -8,6 +8,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/mls"
+	"conclave/pass"
 	"conclave/roster"
 	"conclave/server/delivery"
 	"conclave/sfu"
@@ -345,14 +346,48 @@ func (r *room) renew(leg roster.Leg) error {
 
 // recheck rules anew on the legs of a device of which something has changed.
 func (r *room) recheck(device conclave.DeviceID) {
-	for id, s := range r.seats {
-		leg, ok := r.roster.Leg(id)
-		if !ok || leg.Device != device {
+	for _, leg := range r.roster.Legs() {
+		if leg.Device != device {
 			continue
 		}
-		if err := r.ruleAnew(leg, s); err != nil {
-			r.cfg.Log.Error("leg not ruled anew", "meeting", r.meeting.ID, "leg", id, "cause", err)
+		var err error
+		if s := r.seats[leg.ID]; s != nil {
+			err = r.ruleAnew(leg, s)
+		} else {
+			err = r.ruleAbsent(leg)
 		}
+		if err != nil {
+			r.cfg.Log.Error("leg not ruled anew", "meeting", r.meeting.ID, "leg", leg.ID, "cause", err)
+		}
+	}
+}
+
+// ruleAbsent rules anew on a leg whose line is lost, and puts it out if it may not come back: it has its keys, and its
+// media path may stand while its signalling does not.
+func (r *room) ruleAbsent(leg roster.Leg) error {
+	statement, err := pass.ParseStatement(leg.Statement)
+	if err != nil {
+		return err
+	}
+	j, err := r.judge(r.ctx, &asker{encoded: leg.Statement, statement: statement, device: leg.Device}, r.meeting.ID, true)
+	if err != nil {
+		return err
+	}
+	ruling, err := r.rule(r.ctx, &j, r.meeting.ID, leg.ID, leg.Device)
+	if err != nil {
+		return err
+	}
+	if ruling.Outcome != conclave.Admit {
+		r.act(r.roster.Drop(leg.ID, ruling.Reasons[0], r.now()))
+	}
+	return nil
+}
+
+// notBack puts a leg out that came back, and that the ruling no longer admits. One that has another connection stays: that
+// one was ruled on by itself.
+func (r *room) notBack(id conclave.LegID, device conclave.DeviceID, why conclave.Problem) {
+	if leg, ok := r.roster.Leg(id); ok && leg.Device == device && r.seats[id] == nil {
+		r.act(r.roster.Drop(id, why, r.now()))
 	}
 }
 

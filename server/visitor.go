@@ -66,8 +66,10 @@ func (v *visitor) serve() {
 		case *signal.Hello:
 			hello.Stop()
 			err = v.hello(ctx, m)
+			v.conn.allowLarge(v.room != nil)
 		case *signal.Join:
 			err = v.join(ctx, m)
+			v.conn.allowLarge(v.room != nil)
 		default:
 			if v.room == nil {
 				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
@@ -147,8 +149,13 @@ func (v *visitor) resume(ctx context.Context, j *judgement, m *signal.Resume) (b
 		return false, nil
 	}
 	ruling, err := v.rule(ctx, j, v.meeting, m.Leg, v.asker.device)
-	if err != nil || ruling.Outcome != conclave.Admit {
+	if err != nil {
 		return false, err
+	}
+	if ruling.Outcome != conclave.Admit {
+		device := v.asker.device
+		room.post(func() { room.notBack(m.Leg, device, ruling.Reasons[0]) })
+		return false, nil
 	}
 	if room, err = v.attach(ctx, v.meeting); err != nil {
 		return false, err
