@@ -204,7 +204,16 @@ func TestSilenceAndLossOfALegAreTold(t *testing.T) {
 	at(3*time.Second, 4*time.Second)
 	at(3*time.Second, 6*time.Second)
 	at(3*time.Second, 19*time.Second)
+	if all[0].open.Load() || len(room.table.Load().receivers) != 1 {
+		t.Fatal("an address that has been silent for 16 s is sent media")
+	}
 	at(19*time.Second, 20*time.Second)
+	if !all[0].open.Load() || len(room.table.Load().receivers) != 2 {
+		t.Fatal("a leg that is back is sent nothing")
+	}
+	if all[0].in[slot.Microphone-1].grant.Load() == nil {
+		t.Fatal("a leg that is back is not heard")
+	}
 	done := make(chan struct{})
 	s.events.add(func() { close(done) })
 	<-done

@@ -26,7 +26,9 @@ var (
 
 const (
 	silentAfter = 2 * time.Second
-	lostAfter   = 15 * time.Second
+	// lostAfter is also how long an address is sent media without an authenticated word from it (RFC 7675 allows 30 s): a
+	// member who forges the source of one request must not have us pour a room onto somebody else for long.
+	lostAfter = 15 * time.Second
 )
 
 // Credentials are the server's end of one leg's ICE (RFC 8445, Section 5.3). They last as long as the leg.
@@ -319,7 +321,7 @@ func (r *Room) update() {
 	old := r.table.Load().receivers
 	var opened, receivers []*transport
 	for _, l := range r.inOrder() {
-		if t := l.transport; l.admitted && t != nil && t.keys.Load() != nil && !t.closed() {
+		if t := l.transport; l.admitted && !l.lost && t != nil && t.keys.Load() != nil && !t.closed() {
 			receivers = append(receivers, t)
 			if !slices.Contains(old, t) {
 				opened = append(opened, t)
@@ -404,6 +406,7 @@ func (r *Room) tick(now time.Duration) {
 	if r.closed {
 		return
 	}
+	changed := false
 	for _, l := range r.legs {
 		t := l.transport
 		if t == nil {
@@ -414,15 +417,20 @@ func (r *Room) tick(now time.Duration) {
 		silent := lost || quiet >= silentAfter && t.open.Load() && t.in[slot.Microphone-1].ssrc != 0
 		switch {
 		case lost && !l.lost:
-			l.lost, l.silent = true, true
+			l.lost, l.silent, changed = true, true, true
 			r.event(Event{Kind: EventLost, Leg: l.id})
 		case silent && !l.silent:
 			l.silent = true
 			r.event(Event{Kind: EventSilent, Leg: l.id})
 		case !silent && l.silent:
+			changed = changed || l.lost
 			l.lost, l.silent = false, false
 			r.event(Event{Kind: EventBack, Leg: l.id})
 		}
+	}
+	if changed {
+		r.update() // arranges too
+		return
 	}
 	r.arrange(now)
 }
