@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// enterTries is how often an endpoint that lost the race into the group tries again.
-	enterTries = 5
+	// enterTries is how often an endpoint that lost the race into the group tries again: of a hundred who come in the same
+	// second, one wins each time.
+	enterTries = 64
 	// rankStep is what each member waits for the one before it to commit a removal.
 	rankStep = 300 * time.Millisecond
 	// Members renew their keys by themselves, at different times (design, decision "Keys").
