@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 // MeetingID is a meeting's pointer: 128 random bits, which say nothing of the meeting. Its text form is 22 characters of
@@ -121,26 +120,14 @@ func Tag(kind string, b []byte) string {
 	return kind + "~" + hex.EncodeToString(h.Sum(nil)[:4])
 }
 
-// LogValue implements slog.LogValuer with a salted tag.
-func (id MeetingID) LogValue() slog.Value { return slog.StringValue(Tag("meeting", id[:])) }
-
 // Format implements fmt.Formatter with a salted tag, whatever the verb.
 func (id MeetingID) Format(f fmt.State, _ rune) { io.WriteString(f, Tag("meeting", id[:])) }
-
-// LogValue implements slog.LogValuer with a salted tag.
-func (id LegID) LogValue() slog.Value { return slog.StringValue(Tag("leg", id[:])) }
 
 // Format implements fmt.Formatter with a salted tag, whatever the verb.
 func (id LegID) Format(f fmt.State, _ rune) { io.WriteString(f, Tag("leg", id[:])) }
 
-// LogValue implements slog.LogValuer with a salted tag.
-func (id DeviceID) LogValue() slog.Value { return slog.StringValue(Tag("device", id[:])) }
-
 // Format implements fmt.Formatter with a salted tag, whatever the verb.
 func (id DeviceID) Format(f fmt.State, _ rune) { io.WriteString(f, Tag("device", id[:])) }
-
-// LogValue implements slog.LogValuer with a salted tag.
-func (id PersonID) LogValue() slog.Value { return slog.StringValue(Tag("person", []byte(id))) }
 
 // Format implements fmt.Formatter with a salted tag, whatever the verb.
 func (id PersonID) Format(f fmt.State, _ rune) { io.WriteString(f, Tag("person", []byte(id))) }

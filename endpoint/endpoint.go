@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"log/slog"
 	"time"
 
 	"conclave"
@@ -39,7 +38,7 @@ type Config struct {
 	Verify mls.BatchVerifier
 	Now    func() time.Time // nil: time.Now
 	Rand   io.Reader        // nil: crypto/rand
-	Log    *slog.Logger     // nil: nothing is logged
+	Log    Log              // nil: nothing is logged
 	// Emit is told all that happens, on the owner goroutine; it must return at once. It may call the Endpoint's methods.
 	Emit func(Event)
 }
@@ -76,7 +75,7 @@ func New(cfg Config) (*Endpoint, error) {
 		cfg.Rand = rand.Reader
 	}
 	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+		cfg.Log = silent{}
 	}
 	if cfg.Media == nil {
 		cfg.Media = noMedia{}
@@ -148,6 +147,19 @@ func (e *Endpoint) Opened(stream Stream, slot, leaf int) error {
 	}
 	return e.do(func(s *session) { s.heartbeat.opened(slot, leaf) })
 }
+
+// Log takes what an operator may want to know. *slog.Logger is one; the browser has none, and does not link it.
+type Log interface {
+	Debug(msg string, args ...any)
+	Info(msg string, args ...any)
+	Warn(msg string, args ...any)
+}
+
+type silent struct{}
+
+func (silent) Debug(string, ...any) {}
+func (silent) Info(string, ...any)  {}
+func (silent) Warn(string, ...any)  {}
 
 // noMedia is the Media of an endpoint that only follows the keys.
 type noMedia struct{}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"time"
 	"unicode"
@@ -318,24 +317,13 @@ func printable(s string) bool {
 
 // What follows keeps names, keys and passes out of logs, whatever the verb.
 
-// LogValue implements slog.LogValuer with a salted tag.
-func (g Grant) LogValue() slog.Value { return slog.StringValue(conclave.Tag("grant", g.Signature)) }
-
 // Format implements fmt.Formatter with a salted tag.
 func (g Grant) Format(f fmt.State, _ rune) { io.WriteString(f, conclave.Tag("grant", g.Signature)) }
-
-// LogValue implements slog.LogValuer with a salted tag.
-func (s Statement) LogValue() slog.Value {
-	return slog.StringValue(conclave.Tag("statement", s.Signature))
-}
 
 // Format implements fmt.Formatter with a salted tag.
 func (s Statement) Format(f fmt.State, _ rune) {
 	io.WriteString(f, conclave.Tag("statement", s.Signature))
 }
-
-// LogValue implements slog.LogValuer with a salted tag.
-func (p Pass) LogValue() slog.Value { return slog.StringValue(conclave.Tag("pass", p.Signature)) }
 
 // Format implements fmt.Formatter with a salted tag.
 func (p Pass) Format(f fmt.State, _ rune) { io.WriteString(f, conclave.Tag("pass", p.Signature)) }
