@@ -31,9 +31,10 @@ const (
 // conn is one signalling connection. Reading is done by the goroutine that serves the request, writing by one more; any
 // goroutine may send.
 type conn struct {
-	socket  *websocket.Conn
-	address netip.Addr
-	log     *slog.Logger
+	socket    *websocket.Conn
+	address   netip.Addr
+	transport string // see Server.transport
+	log       *slog.Logger
 
 	ctx    context.Context // of the connection: ends when it is over
 	kill   context.CancelFunc
@@ -86,6 +87,7 @@ func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
 	}
 	socket.SetReadLimit(signal.MaxSmallFrame)
 	c := newConn(s.ctx, socket, address, s.now, s.cfg.Log)
+	c.transport = s.transport(r)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)

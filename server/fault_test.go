@@ -96,12 +96,16 @@ func TestWhatHappensIsRecordedInItsOrder(t *testing.T) {
 	m := w.OpenMeeting("anna", "ben")
 	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
 	alike(t, anna, ben)
+	chair := anna.leg("anna")
 	anna.Remove(anna.leg("ben"), "disturbs")
 	alike(t, anna)
 	var kinds []audit.Kind
 	for _, e := range w.Records() {
 		if e.Record.Meeting == m {
 			kinds = append(kinds, e.Record.Kind)
+		}
+		if e.Record.Kind == audit.KindRemoval && e.Record.By != chair {
+			t.Errorf("record %d does not say who removed", e.Index)
 		}
 		if e.Record.Time.IsZero() {
 			t.Errorf("record %d has no time", e.Index)

@@ -186,6 +186,17 @@ func TestAStrangerLearnsNothingOfAMeeting(t *testing.T) {
 	if views["nobody"] != views["one who says to be anna"] {
 		t.Errorf("a forged statement tells who is known:\n%s\n%s", views["nobody"], views["one who says to be anna"])
 	}
+	// Coming back to a room of others leaves no trace, and takes no longer for one.
+	before := len(w.Records())
+	for _, d := range []*servertest.Device{b, unknown(w, "anna")} {
+		r := connect(t, w)
+		r.send(&signal.Hello{Meeting: running, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, running, w.Host)),
+			Resume: &signal.Resume{Leg: conclave.LegID{1}, Epoch: 1}})
+		expect[*signal.Line](r)
+	}
+	if n := len(w.Records()) - before; n != 0 {
+		t.Errorf("strangers who come back are recorded %d times", n)
+	}
 	// Every route says the same of every pointer.
 	for _, path := range []string{"/m/%s", "/v1/meetings/%s", "/meetings/%s", "/v1/signal?m=%s"} {
 		first := get(t, w, fmt.Sprintf(path, none.Text()))

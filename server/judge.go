@@ -41,6 +41,7 @@ const passLife = pass.MaxPassLife
 // asker is who asks on a connection, as far as it has proven it.
 type asker struct {
 	address   netip.Addr
+	transport string          // how the connection came, as proven
 	encoded   []byte          // the statement, as it came
 	statement *pass.Statement // what it says; believed only where found is StatementValid
 	device    conclave.DeviceID
@@ -96,7 +97,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		Kind:     line.KindEndpoint,
 		Enrolled: j.request.Statement == admission.StatementValid,
 		Address:  a.address,
-		Proven:   []conclave.Fact{{Name: "transport", Value: s.transport(), Proven: true}},
+		Proven:   []conclave.Fact{{Name: "transport", Value: a.transport, Proven: true}},
 		Claimed:  a.claimed,
 	}, s.cfg.Networks)
 	j.request.Grade, j.request.Facts = j.assessment.Grade, j.assessment.Facts
@@ -112,12 +113,20 @@ func found(err error) (bool, error) {
 	return err == nil, nil
 }
 
-func (s *Server) transport() string {
-	if s.cfg.Secure {
+// transport says how a request came here, whoever else comes how: over TLS, ours or that of a proxy that we trust; from this
+// machine; or in the clear.
+func (s *Server) transport(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	switch {
+	case r.TLS != nil, err == nil && s.cfg.Secure && s.trustsProxy(peer.Addr().Unmap()):
 		return "tls"
+	case err == nil && peer.Addr().Unmap().IsLoopback():
+		return "this machine"
 	}
-	return "this machine"
+	return transportPlain
 }
+
+const transportPlain = "plain"
 
 // rule decides and records the ruling, before anybody learns of it.
 func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, error) {

@@ -47,12 +47,13 @@ type room struct {
 	mediaEvents []sfu.Event   // guarded by mediaMu
 	mediaWake   chan struct{} // buffer of one
 
-	roster *roster.Room
-	group  *delivery.Group
-	media  *sfu.Room
-	seats  map[conclave.LegID]*seat
-	queue  queue
-	broken bool // the store failed: everybody comes back to a room that is opened anew
+	roster  *roster.Room
+	group   *delivery.Group
+	media   *sfu.Room
+	seats   map[conclave.LegID]*seat
+	queue   queue
+	remover conclave.LegID // the chair's whose removal is carried out now; zero: none
+	broken  bool           // the store failed: everybody comes back to a room that is opened anew
 
 	rosterDue time.Time // when the roster is to be sent; zero: nothing has changed
 	rosterAt  time.Time // when it was sent last

@@ -369,7 +369,7 @@ func (r *room) ruleAbsent(leg roster.Leg) error {
 	if err != nil {
 		return err
 	}
-	j, err := r.judge(r.ctx, &asker{encoded: leg.Statement, statement: statement, device: leg.Device}, r.meeting.ID, true)
+	j, err := r.judge(r.ctx, &asker{transport: transportPlain, encoded: leg.Statement, statement: statement, device: leg.Device}, r.meeting.ID, true)
 	if err != nil {
 		return err
 	}
@@ -488,7 +488,9 @@ func (r *room) remove(by roster.Leg, m *signal.Remove) error {
 	if err != nil {
 		return err
 	}
+	r.remover = by.ID
 	r.act(effects)
+	r.remover = conclave.LegID{}
 	return nil
 }
 
@@ -565,7 +567,7 @@ func (r *room) cut(e roster.Cut) {
 	if e.Why.Code == "left" {
 		kind = audit.KindLeave
 	}
-	rec := audit.Record{Kind: kind, Leg: e.Leg, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())}
+	rec := audit.Record{Kind: kind, Leg: e.Leg, By: r.remover, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())}
 	if ok {
 		leaf := uint32(leg.Leaf)
 		rec.Device, rec.Leaf = leg.Device, &leaf

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/admission"
 	"conclave/signal"
 )
 
@@ -117,7 +118,7 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 		return nil
 	}
 	v.meeting = m.Meeting
-	v.asker = &asker{address: v.conn.address, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts}
+	v.asker = &asker{address: v.conn.address, transport: v.conn.transport, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts}
 	j, err := v.judge(ctx, v.asker, v.meeting, m.Resume != nil)
 	if err != nil {
 		return err
@@ -144,6 +145,10 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 
 // resume brings the leg back to its place, if it is kept and the ruling still admits it.
 func (v *visitor) resume(ctx context.Context, j *judgement, m *signal.Resume) (bool, error) {
+	// Who has proven nothing gets neither a record nor an answer that takes longer where there is such a room.
+	if j.request.Statement != admission.StatementValid || !j.request.Invited && !j.request.Chair {
+		return false, nil
+	}
 	room := v.find(v.meeting)
 	if room == nil {
 		return false, nil
