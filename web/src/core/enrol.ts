@@ -134,7 +134,14 @@ export async function renewed(core: Examiner, device: Device): Promise<Device> {
       signature: await proof(core, device.privateKey, core.renewContent(bytes(nonce), device.statement, location.host)),
     });
     const fresh: Device = { ...device, statement: bytes(answer.statement) };
-    identify(core, fresh);
+    // Under the pinned root: a server must not put a name of its own making in the place of what is kept.
+    examine(core, {
+      organisation: device.organisation.id,
+      root: base64(device.root),
+      grants: answer.grants ?? [],
+      statement: answer.statement,
+      leaf_key: base64(device.leafKey),
+    });
     await keepDevice(fresh);
     return fresh;
   } catch {
