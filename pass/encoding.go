@@ -301,14 +301,15 @@ func checkLife(from, to time.Time, longest time.Duration) error {
 // isPoint checks the form alone: whoever verifies with the key finds out whether it lies on the curve.
 func isPoint(key []byte) bool { return len(key) == pointSize && key[0] == 4 }
 
-// printable refuses what could make one name look like another or break a line: control characters, and those that
-// change the direction of what follows (UAX #9, explicit embeddings, overrides and isolates).
+// printable refuses what could make one name look like another or break a line: control characters, those that are not
+// seen (of no width, of another space's width, tags), and those that change the direction of what follows (UAX #9). The
+// directory takes the same. Letters that look alike it does not tell apart.
 func printable(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
 	}
 	for _, r := range s {
-		if unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff {
+		if !unicode.IsPrint(r) {
 			return false
 		}
 	}

@@ -324,13 +324,16 @@ func TestWhatBreaksALimitIsNotSigned(t *testing.T) {
 		"a long organisation": func(s *pass.Statement, p *pass.Pass, g *pass.Grant) {
 			g.Organisation = conclave.OrganisationID(strings.Repeat("o", 254))
 		},
-		"no person":           func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Person = "" },
-		"no name":             func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = " " },
-		"a long name":         func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = strings.Repeat("n", 129) },
-		"a name in two lines": func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "Anna\nWeber" },
-		"a name turned round": func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "Anna \u202erebeW" },
-		"a name of no text":   func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "\xff" },
-		"a key of no curve":   func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.LeafKey = make([]byte, 65) },
+		"no person":                       func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Person = "" },
+		"no name":                         func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = " " },
+		"a long name":                     func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = strings.Repeat("n", 129) },
+		"a name in two lines":             func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "Anna\nWeber" },
+		"a name turned round":             func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "Anna \u202erebeW" },
+		"a name with a letter unseen":     func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "Anna\u200b Weber" },
+		"a name with a hard space":        func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "Anna\u00a0Weber" },
+		"a unit with a mark of direction": func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Unit = "Interior\u200f" },
+		"a name of no text":               func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.Name = "\xff" },
+		"a key of no curve":               func(s *pass.Statement, p *pass.Pass, g *pass.Grant) { s.LeafKey = make([]byte, 65) },
 		"a long statement": func(s *pass.Statement, p *pass.Pass, g *pass.Grant) {
 			s.NotAfter = s.NotBefore.Add(pass.MaxStatementLife + time.Second)
 		},
