@@ -92,6 +92,7 @@ func (s *session) backIn() {
 		s.send(s.shown)
 	}
 	s.enter(StateIn)
+	s.looked = s.cfg.Now()
 	s.after(dueLook, settle)
 	s.heartbeat.reset()
 	s.after(dueListen, listenEvery)

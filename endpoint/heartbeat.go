@@ -24,15 +24,18 @@ const (
 	unheardFor = 12 * time.Second
 	// unheardAll is the silence of all after which the own line is in doubt too.
 	unheardAll = 20 * time.Second
+	// awayFor is how long the server may call a line lost before it is doubted: it has us remove a member after 60 s.
+	awayFor = 90 * time.Second
 	// maxHeard bounds the slots that an owner may report.
 	maxHeard = 256
 )
 
 // heartbeat is what is heard of the members. It is owned by the session.
 type heartbeat struct {
-	slots   map[int]mls.LeafIndex            // who is heard in which audio slot
-	missing map[mls.LeafIndex]time.Time      // since when a member is not heard
-	joined  map[mls.LeafIndex]conclave.LegID // to which leg missing refers: leaves are used again
+	slots   map[int]mls.LeafIndex               // who is heard in which audio slot
+	missing map[mls.LeafIndex]time.Time         // since when a member is not heard
+	devices map[mls.LeafIndex]conclave.DeviceID // to whom missing refers: leaves are used again
+	away    map[conclave.DeviceID]time.Time     // since when the server calls a member's line lost, by our clock
 	crowded bool
 }
 
@@ -55,6 +58,7 @@ func (h *heartbeat) opened(slot, leaf int) {
 func (h *heartbeat) reset() {
 	clear(h.slots)
 	clear(h.missing)
+	clear(h.away)
 }
 
 func (h *heartbeat) hears(leaf mls.LeafIndex) bool {
@@ -79,26 +83,47 @@ func (s *session) listen() {
 		return
 	}
 	if h.missing == nil {
-		h.missing, h.joined = make(map[mls.LeafIndex]time.Time), make(map[mls.LeafIndex]conclave.LegID)
+		h.missing, h.devices = make(map[mls.LeafIndex]time.Time), make(map[mls.LeafIndex]conclave.DeviceID)
 	}
-	here := make(map[mls.LeafIndex]conclave.LegID)
-	for _, leg := range s.roster.Legs {
-		at := mls.LeafIndex(leg.Leaf)
-		if at != s.member.group.OwnLeaf() && leg.Lost == nil && s.member.leaves[at] != nil {
-			here[at] = leg.Leg
-		}
-	}
+	here := s.here(now)
 	for at := range h.missing {
-		if leg, ok := here[at]; !ok || h.joined[at] != leg || h.hears(at) {
+		if d, ok := here[at]; !ok || h.devices[at] != d || h.hears(at) {
 			delete(h.missing, at)
 		}
 	}
-	for at, leg := range here {
+	for at, d := range here {
 		if _, ok := h.missing[at]; !ok && !h.hears(at) {
-			h.missing[at], h.joined[at] = now, leg
+			h.missing[at], h.devices[at] = now, d
 		}
 	}
 	s.miss(len(here), now)
+}
+
+// here returns the other members whose line the server does not call lost, or has called lost for longer than it can be.
+// They are known by what their leaves prove: the server numbers legs as it likes.
+func (s *session) here(now time.Time) map[mls.LeafIndex]conclave.DeviceID {
+	here, away := make(map[mls.LeafIndex]conclave.DeviceID), make(map[conclave.DeviceID]time.Time)
+	for _, leg := range s.roster.Legs {
+		at := mls.LeafIndex(leg.Leaf)
+		l := s.member.leaves[at]
+		if l == nil || at == s.member.group.OwnLeaf() {
+			continue
+		}
+		d := l.Statement.Device()
+		if leg.Lost != nil {
+			since, ok := s.away[d]
+			if !ok {
+				since = now
+			}
+			away[d] = since
+			if now.Sub(since) < awayFor {
+				continue
+			}
+		}
+		here[at] = d
+	}
+	s.away = away
+	return here
 }
 
 // miss tells of members not heard for too long. Where that is all of them, the own line is as likely the cause.

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"crypto/rand"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -66,6 +67,50 @@ func TestWhoIsHeardRaisesNoAlarmAndWhoIsWithheldDoes(t *testing.T) {
 			c.stop()
 		}
 	})
+}
+
+func TestAForkIsNotHiddenByWhatTheServerSaysOfALeg(t *testing.T) {
+	for name, lie := range map[string]func(*signal.RosterLeg){
+		"another leg each time":    func(l *signal.RosterLeg) { rand.Read(l.Leg[:]) },
+		"a line that stays lost":   func(l *signal.RosterLeg) { l.Lost = new(time.Time) },
+		"a line lost just now":     func(l *signal.RosterLeg) { now := time.Now(); l.Lost = &now },
+		"both, the one for ever":   func(l *signal.RosterLeg) { l.Lost = new(time.Time); rand.Read(l.Leg[:]) },
+		"nothing, as it should be": func(*signal.RosterLeg) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+				alike(t, anna, jan, karin)
+				hear(anna, jan, karin)
+				var leaf uint32
+				for slot, m := range anna.roster().Members {
+					if m.Name == "karin" {
+						leaf = m.Leaf
+						anna.Opened(Microphone, slot, -1)
+					}
+				}
+				h.locked(func() {
+					h.lie.roster = func(r *signal.Roster) {
+						for i := range r.Legs {
+							if r.Legs[i].Leaf == leaf {
+								lie(&r.Legs[i])
+							}
+						}
+					}
+				})
+				h.keepTelling(awayFor + 2*unheardFor)
+				if !slices.ContainsFunc(alarms(anna), func(p conclave.Problem) bool {
+					return p.Code == "alarm_not_heard" && p.Args["name"] == "karin"
+				}) {
+					t.Errorf("anna noticed nothing:%s", anna.story())
+				}
+				for _, c := range []*client{anna, jan, karin} {
+					c.stop()
+				}
+			})
+		})
+	}
 }
 
 func TestOneKeptApartFromTheRoomIsToldSo(t *testing.T) {

@@ -211,6 +211,30 @@ func TestAMemberThatTheServerHidesIsShownAndNoticed(t *testing.T) {
 	})
 }
 
+func TestAServerThatSendsRostersWithoutEndHidesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.lie.roster = func(r *signal.Roster) {
+			r.Legs = slices.DeleteFunc(r.Legs, func(l signal.RosterLeg) bool { return l.Leaf == 1 })
+		}
+		anna, mole := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "mole"))
+		h.keepTelling(2 * lookEvery)
+		if !slices.ContainsFunc(alarms(anna), func(p conclave.Problem) bool { return p.Code == "alarm_hidden_member" }) {
+			t.Errorf("anna noticed nothing:%s", anna.story())
+		}
+		anna.stop()
+		mole.stop()
+	})
+}
+
+// keepTelling sends the roster each second for so long.
+func (h *house) keepTelling(d time.Duration) {
+	for range d / time.Second {
+		h.locked(h.tellRoster)
+		time.Sleep(time.Second)
+	}
+}
+
 func TestAnOldGroupInfoLeadsIntoNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -61,6 +61,15 @@ func (s *session) showDoor(e *RosterEvent) {
 	}
 }
 
+// lookSoon has roster and tree held against each other once they have settled, and never much later than they would have
+// been: a server that sends one roster after the other cannot put it off.
+func (s *session) lookSoon() {
+	s.after(dueLook, settle)
+	if by := s.looked.Add(lookEvery); by.Before(s.due[dueLook]) {
+		s.due[dueLook] = by
+	}
+}
+
 // look holds what the server says of the room against the group, and the members' passes against the clock.
 func (s *session) look() {
 	if s.state != StateIn {
@@ -68,6 +77,7 @@ func (s *session) look() {
 	}
 	s.after(dueLook, lookEvery)
 	now := s.cfg.Now()
+	s.looked = now
 	if s.roster != nil {
 		said := make(map[mls.LeafIndex]bool, len(s.roster.Legs))
 		for _, leg := range s.roster.Legs {

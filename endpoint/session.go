@@ -48,6 +48,7 @@ type session struct {
 	member   *membership // nil before the first
 	roster   *signal.Roster
 	said     *signal.Slots        // the last, as the server said it; nil before the first
+	looked   time.Time            // when roster and tree were last held against each other
 	alarms   map[string]time.Time // when each was last raised
 	heartbeat
 
@@ -315,7 +316,7 @@ func (s *session) arrive(a arrival) {
 	case *signal.Roster:
 		s.roster = m
 		s.showRoster()
-		s.after(dueLook, settle)
+		s.lookSoon()
 	case *signal.Slots:
 		s.slots(m)
 	case *signal.Passes:
