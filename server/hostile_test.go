@@ -214,6 +214,37 @@ func TestAStrangerLearnsNothingOfAMeeting(t *testing.T) {
 	}
 }
 
+func TestAPageOfAnotherOriginGetsNothingDone(t *testing.T) {
+	w := servertest.Start(t)
+	for _, path := range []string{"/v1/nonce", "/v1/enrol", "/v1/renew"} {
+		req, err := http.NewRequest(http.MethodPost, w.URL+path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Origin", "https://evil.example")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden || strings.Contains(string(body), "nonce") {
+			t.Errorf("%s answers another origin with %s: %s", path, resp.Status, body)
+		}
+	}
+	for _, origin := range []string{"https://evil.example", "null", "http://" + w.Host + ".evil.example"} {
+		c, resp, err := websocket.Dial(t.Context(), w.URL+"/v1/signal", &websocket.DialOptions{
+			Subprotocols: []string{signal.Subprotocol}, HTTPHeader: http.Header{"Origin": {origin}}})
+		if err == nil {
+			c.CloseNow()
+			t.Errorf("origin %s gets a connection", origin)
+		} else if resp == nil || resp.StatusCode != http.StatusForbidden {
+			t.Errorf("origin %s: %v", origin, err)
+		}
+	}
+}
+
 // unknown is a device with a statement that nobody signed.
 func unknown(w *servertest.World, person string) *servertest.Device {
 	d := w.NewDevice()
