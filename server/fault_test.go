@@ -1,12 +1,14 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"conclave"
 	"conclave/audit"
 	"conclave/endpoint"
 	"conclave/server/servertest"
@@ -88,6 +90,40 @@ func TestARoomWhoseStoreFailsIsOpenedAnewAndAllComeBack(t *testing.T) {
 	cleo.in()
 	alike(t, anna, ben, cleo)
 	anna.noAlarm()
+}
+
+// between is a store in which something happens right after a ruling was recorded.
+type between struct {
+	store.Store
+	then atomic.Pointer[func()] // once
+}
+
+func (b *between) Append(ctx context.Context, s store.Stream, r []byte) (store.Sequence, error) {
+	n, err := b.Store.Append(ctx, s, r)
+	if bytes.Contains(r, []byte(`"kind":"ruling"`)) {
+		if then := b.then.Swap(nil); then != nil {
+			(*then)()
+		}
+	}
+	return n, err
+}
+
+func TestNobodyComesInBetweenARulingAndARevocation(t *testing.T) {
+	disk := new(between)
+	w := servertest.StartWith(t, servertest.Options{Store: func(s store.Store) store.Store { disk.Store = s; return disk }})
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	r := connect(t, w)
+	r.hello(b, m)
+	expect[*signal.Line](r)
+	revoke := func() { adminPost(t, w, "/devices/"+conclave.DeviceOf(b.Point).Text()+"/revoke", "{}") }
+	disk.then.Store(&revoke)
+	r.send(&signal.Join{})
+	if f := expect[*signal.Failed](r); f.Of != "join" {
+		t.Errorf("ben was told %+v", f)
+	}
+	alike(t, anna)
 }
 
 func TestWhatHappensIsRecordedInItsOrder(t *testing.T) {

@@ -24,6 +24,12 @@ func (r *room) join(id conclave.LegID, s *seat, j *judgement, wait bool) bool {
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
 		return false
 	}
+	// A revocation, or the meeting's end, that came since the ruling has looked at this room already, and not found the leg.
+	now, err := r.judge(r.ctx, &s.asker, r.meeting.ID, false)
+	if err != nil || now.request.Statement != j.request.Statement || now.request.Meeting.Ended {
+		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
+		return false
+	}
 	if r.roster.Len() >= delivery.MaxMembers {
 		s.conn.send(&signal.Refused{Reasons: []conclave.Problem{problemFull}, Again: true})
 		return false
@@ -41,7 +47,6 @@ func (r *room) join(id conclave.LegID, s *seat, j *judgement, wait bool) bool {
 		s.conn.send(&signal.Waiting{Since: r.now()})
 		return true
 	}
-	var err error
 	leg.Standing = roster.Admitted
 	if leg.Pass, leg.PassUntil, err = r.signPass(r.ctx, r.context, id, leg.Device, leg.Grade, passLife); err != nil {
 		r.cfg.Log.Error("pass not signed", "meeting", r.meeting.ID, "cause", err)
