@@ -57,9 +57,9 @@ func (p *printer) sentence(e endpoint.Event) string {
 	case e.State != nil:
 		return join(stateWords[e.State.State], e.State.Reasons)
 	case e.Line != nil:
-		return join(fmt.Sprintf("line of %s, %s, at %s: %s", e.Line.Person, e.Line.Unit, e.Line.Organisation, e.Line.Grade), e.Line.Findings)
+		return join(fmt.Sprintf("line of %s, %s, at %s: %s", e.Line.Person, e.Line.Unit, plain(e.Line.Organisation), e.Line.Grade), e.Line.Findings)
 	case e.Meeting != nil:
-		return fmt.Sprintf("%s, %s, as %s", e.Meeting.Title, e.Meeting.LevelName, e.Meeting.Role)
+		return fmt.Sprintf("%s, %s, as %s", plain(e.Meeting.Title), plain(e.Meeting.LevelName), plain(string(e.Meeting.Role)))
 	case e.Roster != nil:
 		return p.roster(e.Roster)
 	case e.Code != nil:
@@ -67,7 +67,7 @@ func (p *printer) sentence(e endpoint.Event) string {
 	case e.Alarm != nil:
 		return "ALARM: " + word(e.Alarm.Problem)
 	case e.Failed != nil:
-		return "could not " + e.Failed.Of + ": " + word(e.Failed.Reason)
+		return "could not " + plain(e.Failed.Of) + ": " + word(e.Failed.Reason)
 	case e.Heard != nil:
 		return p.hear(e.Heard)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode"
 
 	"conclave"
 )
@@ -37,16 +38,27 @@ var wordings = sync.OnceValue(func() map[string]wording {
 func word(p conclave.Problem) string {
 	w, ok := wordings()[p.Code]
 	if !ok {
-		w = wording{"Something is wrong (" + p.Code + ").", wordings()["fix:"+p.Fix].remedy}
+		w = wording{"Something is wrong (" + plain(p.Code) + ").", wordings()["fix:"+p.Fix].remedy}
 	}
 	text := w.sentence
 	if w.remedy != "" {
 		text += " " + w.remedy
 	}
 	for name, value := range p.Args {
-		text = strings.ReplaceAll(text, "{"+name+"}", value)
+		text = strings.ReplaceAll(text, "{"+name+"}", plain(value))
 	}
 	return text
+}
+
+// plain is text of a server as it may go to a terminal: on one line, and no command to it. A server could else write
+// sentences in our name, a security code among them.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 // explain words an error: the problem in it if there is one, else its own text.
