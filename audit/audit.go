@@ -23,6 +23,7 @@ type Kind string
 const (
 	KindStarted        Kind = "started"         // the server started
 	KindPersonAdded    Kind = "person_added"    //
+	KindPersonRemoved  Kind = "person_removed"  // struck off the directory
 	KindLinkIssued     Kind = "link_issued"     // a one-time enrolment link
 	KindEnrolment      Kind = "enrolment"       // a device was enrolled, or was refused (Codes)
 	KindRenewal        Kind = "renewal"         // a device statement was renewed, or was refused

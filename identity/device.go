@@ -99,7 +99,7 @@ type Device struct {
 
 // IssueToken returns a fresh token for a person, good for one device within 24 hours.
 func (d *Directory) IssueToken(ctx context.Context, person conclave.PersonID, rand io.Reader, now time.Time) (Token, error) {
-	if _, err := d.Person(ctx, person); err != nil {
+	if _, err := d.active(ctx, person); err != nil {
 		return Token{}, err
 	}
 	t, err := NewToken(rand)
@@ -136,7 +136,7 @@ func (d *Directory) Enrol(ctx context.Context, e Enrolment, now time.Time) ([]by
 	if err != nil {
 		return fail(err)
 	}
-	person, err := d.Person(ctx, stored.Person)
+	person, err := d.active(ctx, stored.Person)
 	if err != nil {
 		return fail(err)
 	}
@@ -219,7 +219,7 @@ func (d *Directory) Renew(ctx context.Context, r Renewal, now time.Time) ([]byte
 	if now.After(device.Until.Add(renewalGrace)) {
 		return fail(problem("device_lapsed", "enrol_again"))
 	}
-	person, err := d.Person(ctx, device.Person)
+	person, err := d.active(ctx, device.Person)
 	if err != nil {
 		return fail(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -33,6 +34,8 @@ type Person struct {
 	Name  string            `json:"name"`
 	Unit  string            `json:"unit"`
 	Added time.Time         `json:"added"`
+	// Removed is when the person was struck off; nil: they stand there.
+	Removed *time.Time `json:"removed,omitempty"`
 }
 
 // Door says who decides on invited people whose line is good enough.
@@ -80,7 +83,8 @@ func NewDirectory(st store.Store, o *Organisation, record audit.Recorder) *Direc
 
 func problem(code, fix string) conclave.Problem { return conclave.Problem{Code: code, Fix: fix} }
 
-// AddPerson enters a person, or changes the name and unit of one who is there. Errors hold a conclave.Problem where the
+// AddPerson enters a person, or changes the name and unit of one who is there. One who was struck off is back then, without
+// the devices of before. Errors hold a conclave.Problem where the
 // caller can mend it.
 func (d *Directory) AddPerson(ctx context.Context, p Person, now time.Time) error {
 	if !goodID(string(p.ID)) {
@@ -89,14 +93,58 @@ func (d *Directory) AddPerson(ctx context.Context, p Person, now time.Time) erro
 	if !goodText(p.Name) || p.Name == "" || !goodText(p.Unit) {
 		return problem("person_name", "choose_other_name")
 	}
-	p.Added = now.UTC()
+	p.Added, p.Removed = now.UTC(), nil
 	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonAdded, Time: now.UTC()}); err != nil {
 		return err
 	}
 	return d.put(ctx, personKey(p.ID), p)
 }
 
-// Person returns a person, or a Problem person_unknown.
+// RemovePerson strikes a person off: their devices are revoked, no link is issued to them and no statement renewed. It
+// returns the devices that were revoked now. Rulings from now on refuse the person even where a device was missed, for
+// instance one that was being enrolled at the same moment.
+func (d *Directory) RemovePerson(ctx context.Context, id conclave.PersonID, now time.Time) ([]conclave.DeviceID, error) {
+	p, err := d.Person(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if p.Removed == nil {
+		at := now.UTC()
+		p.Removed = &at
+		if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonRemoved, Time: at}); err != nil {
+			return nil, err
+		}
+		if err := d.put(ctx, personKey(id), p); err != nil {
+			return nil, err
+		}
+	}
+	devices, err := d.Devices(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var revoked []conclave.DeviceID
+	for _, device := range devices {
+		if device.Revoked != nil {
+			continue
+		}
+		if err := d.RevokeDevice(ctx, device.ID, now); err != nil {
+			return revoked, err
+		}
+		revoked = append(revoked, device.ID)
+	}
+	return revoked, nil
+}
+
+// active is Person for one who stands in the directory, or a Problem person_removed.
+func (d *Directory) active(ctx context.Context, id conclave.PersonID) (Person, error) {
+	p, err := d.Person(ctx, id)
+	if err == nil && p.Removed != nil {
+		err = problem("person_removed", "ask_administrator")
+	}
+	return p, err
+}
+
+// Person returns a person, one who was struck off too, or a Problem person_unknown.
 func (d *Directory) Person(ctx context.Context, id conclave.PersonID) (Person, error) {
 	var p Person
 	if !goodID(string(id)) {
@@ -125,7 +173,7 @@ func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, 
 		m.People = append(m.People, m.Chair)
 	}
 	for _, id := range m.People {
-		if _, err := d.Person(ctx, id); err != nil {
+		if _, err := d.active(ctx, id); err != nil {
 			return m, err
 		}
 	}
@@ -155,6 +203,24 @@ func (d *Directory) Meeting(ctx context.Context, id conclave.MeetingID) (Meeting
 		return m, problem("meeting_unknown", "check_link")
 	}
 	return m, err
+}
+
+// Meetings returns all meetings, those that are over among them, the newest first.
+func (d *Directory) Meetings(ctx context.Context) ([]Meeting, error) {
+	entries, err := d.store.List(ctx, "meeting")
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	meetings := []Meeting{}
+	for _, e := range entries {
+		var m Meeting
+		if err := json.Unmarshal(e.Value, &m); err != nil {
+			return nil, fmt.Errorf("identity: a stored value cannot be read: %v", err)
+		}
+		meetings = append(meetings, m)
+	}
+	slices.SortFunc(meetings, func(a, b Meeting) int { return b.Opened.Compare(a.Opened) })
+	return meetings, nil
 }
 
 // EndMeeting marks a meeting as over. It does not put anybody out.

@@ -205,6 +205,40 @@ func TestAStatementIsRenewedForTheSameKeyOnly(t *testing.T) {
 	wantProblem(t, err, "device_revoked")
 }
 
+func TestOneWhoIsStruckOffHasNoDeviceAndGetsNone(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	unused := w.token(t)
+	_, e := enrolment(t, w.token(t))
+	_, device, err := w.Enrol(ctx, e, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked, err := w.RemovePerson(ctx, "anna.weber", now)
+	if err != nil || len(revoked) != 1 || revoked[0] != device.ID {
+		t.Fatalf("revoked %v, %v", revoked, err)
+	}
+	_, err = w.Device(ctx, device.ID)
+	wantProblem(t, err, "device_revoked")
+	_, e = enrolment(t, unused)
+	_, _, err = w.Enrol(ctx, e, now)
+	wantProblem(t, err, "person_removed")
+	_, err = w.IssueToken(ctx, "anna.weber", rand.Reader, now)
+	wantProblem(t, err, "person_removed")
+	_, err = w.OpenMeeting(ctx, Meeting{Title: "x", Chair: "anna.weber", Door: DoorInvited}, rand.Reader, now)
+	wantProblem(t, err, "person_removed")
+	if p, err := w.Person(ctx, "anna.weber"); err != nil || p.Removed == nil {
+		t.Errorf("the directory says %v, %v", p.Removed, err)
+	}
+	if again, err := w.RemovePerson(ctx, "anna.weber", now); err != nil || len(again) != 0 {
+		t.Errorf("struck off twice: %v, %v", again, err)
+	}
+	if err := w.AddPerson(ctx, Person{ID: "anna.weber", Name: "Anna Weber"}, now); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Device(ctx, device.ID)
+	wantProblem(t, err, "device_revoked")
+}
+
 func TestAMeetingHasARandomPointerAndKnowsWhoIsInvited(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
 	m, err := w.OpenMeeting(ctx, Meeting{Title: "Border liaison", Level: 1, Chair: "anna.weber", Door: DoorInvited}, rand.Reader, now)

@@ -16,8 +16,10 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /organisation", s.serveOrganisation)
 	mux.HandleFunc("POST /people", s.addPerson)
 	mux.HandleFunc("GET /people/{person}", s.showPerson)
+	mux.HandleFunc("POST /people/{person}/remove", s.removePerson)
 	mux.HandleFunc("POST /links", s.issueLink)
 	mux.HandleFunc("POST /meetings", s.openMeeting)
+	mux.HandleFunc("GET /meetings", s.listMeetings)
 	mux.HandleFunc("GET /meetings/{pointer}", s.showMeeting)
 	mux.HandleFunc("POST /meetings/{pointer}/end", s.endMeeting)
 	mux.HandleFunc("POST /devices/{device}/revoke", s.revokeDevice)
@@ -122,6 +124,26 @@ func (s *Server) showMeeting(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, m)
 }
 
+func (s *Server) listMeetings(w http.ResponseWriter, r *http.Request) {
+	meetings, err := s.directory.Meetings(r.Context())
+	if err != nil {
+		s.fail(w, "list meetings", err)
+		return
+	}
+	type one struct {
+		identity.Meeting
+		LevelName string `json:"level_name"`
+		Running   bool   `json:"running"`
+	}
+	all := make([]one, 0, len(meetings))
+	for _, m := range meetings {
+		all = append(all, one{m, s.cfg.Policy.Levels().Name(m.Level), s.find(m.ID) != nil})
+	}
+	s.answer(w, http.StatusOK, struct {
+		Meetings []one `json:"meetings"`
+	}{all})
+}
+
 func (s *Server) namedMeeting(r *http.Request) (identity.Meeting, error) {
 	id, err := conclave.ParseMeetingID(r.PathValue("pointer"))
 	if err != nil {
@@ -155,6 +177,12 @@ func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "revoke device", err)
 		return
 	}
+	s.recheck(id)
+	s.answer(w, http.StatusOK, struct{}{})
+}
+
+// recheck has every room rule anew on the legs of these devices.
+func (s *Server) recheck(devices ...conclave.DeviceID) {
 	s.mu.Lock()
 	var rooms []*room
 	for _, room := range s.rooms {
@@ -162,9 +190,24 @@ func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Unlock()
 	for _, room := range rooms {
-		room.ask(func() { room.recheck(id) })
+		room.ask(func() {
+			for _, id := range devices {
+				room.recheck(id)
+			}
+		})
 	}
-	s.answer(w, http.StatusOK, struct{}{})
+}
+
+func (s *Server) removePerson(w http.ResponseWriter, r *http.Request) {
+	revoked, err := s.directory.RemovePerson(r.Context(), conclave.PersonID(r.PathValue("person")), s.now())
+	s.recheck(revoked...) // those that were revoked, even if not all could be
+	if err != nil {
+		s.fail(w, "remove person", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Devices int `json:"devices"` // revoked now
+	}{len(revoked)})
 }
 
 // maxRecords bounds one answer with records.

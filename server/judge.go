@@ -76,7 +76,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	if err != nil {
 		return j, err
 	}
-	j.request.Person = admission.Person{ID: a.statement.Person, Known: known, Unit: person.Unit}
+	j.request.Person = admission.Person{ID: a.statement.Person, Known: known && person.Removed == nil, Removed: person.Removed != nil, Unit: person.Unit}
 	j.request.Assurance = device.Assurance
 
 	j.meeting, err = s.directory.Meeting(ctx, id)

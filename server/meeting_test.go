@@ -456,6 +456,21 @@ func TestARevokedDeviceIsPutOutAtOnce(t *testing.T) {
 	alike(t, anna)
 }
 
+func TestAPersonWhoIsStruckOffIsPutOutAndStaysOut(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	alike(t, anna, ben)
+	adminPost(t, w, "/people/ben/remove", "{}")
+	ben.await("end", 0, func(e endpoint.Event) bool { return e.State != nil && e.State.State == endpoint.StateEnded })
+	alike(t, anna)
+	again := come(t, w, b, "ben", m)
+	again.await("refusal", 0, func(e endpoint.Event) bool {
+		return e.Line != nil && !e.Line.Enough || e.State != nil && e.State.State == endpoint.StateRefused
+	})
+}
+
 func TestARevokedDeviceIsPutOutThoughItsLineIsLost(t *testing.T) {
 	w := servertest.Start(t)
 	a, b := w.Enrol("anna"), w.Enrol("ben")

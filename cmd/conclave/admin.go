@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"conclave"
@@ -145,6 +146,92 @@ func (a *admin) addPerson(ctx context.Context, id, name, unit string) error {
 	return a.ask(ctx, "/people", map[string]string{"id": id, "name": name, "unit": unit}, nil)
 }
 
+var personShow = command{
+	name: "person show", usage: "ID [--data DIR]",
+	about: "shows a person and their devices as JSON",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		return newAdmin(*k.options.(*string)).show(ctx, k.stdout, "/people/"+url.PathEscape(k.args[0]))
+	},
+}
+
+var personRemove = command{
+	name: "person remove", usage: "ID [--data DIR]",
+	about: "strikes a person off: their devices are revoked and put out of running meetings at once",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		var m struct {
+			Devices int `json:"devices"`
+		}
+		err := newAdmin(*k.options.(*string)).ask(ctx, "/people/"+url.PathEscape(k.args[0])+"/remove", struct{}{}, &m)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(k.stdout, "removed %s; devices revoked: %d\n", k.args[0], m.Devices)
+		return nil
+	},
+}
+
+var deviceRevoke = command{
+	name: "device revoke", usage: "DEVICE [--data DIR]",
+	about: "takes a device out of use, named by the 32 digits that person show gives, and out of running meetings at once",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		if err := newAdmin(*k.options.(*string)).ask(ctx, "/devices/"+url.PathEscape(k.args[0])+"/revoke", struct{}{}, nil); err != nil {
+			return err
+		}
+		fmt.Fprintln(k.stdout, "revoked")
+		return nil
+	},
+}
+
+var meetingList = command{
+	name: "meeting list", usage: "[--data DIR]",
+	about: "lists the meetings, the newest first",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		var m struct {
+			Meetings []struct {
+				ID        string     `json:"id"`
+				Title     string     `json:"title"`
+				LevelName string     `json:"level_name"`
+				Opened    time.Time  `json:"opened"`
+				Ended     *time.Time `json:"ended"`
+				Running   bool       `json:"running"`
+			} `json:"meetings"`
+		}
+		if err := newAdmin(*k.options.(*string)).ask(ctx, "/meetings", nil, &m); err != nil {
+			return err
+		}
+		out := tabwriter.NewWriter(k.stdout, 0, 0, 2, ' ', 0)
+		for _, one := range m.Meetings {
+			state := "open"
+			switch {
+			case one.Ended != nil:
+				state = "over"
+			case one.Running:
+				state = "running"
+			}
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", one.ID, one.Opened.Local().Format("2006-01-02 15:04"), state, one.LevelName, one.Title)
+		}
+		return out.Flush()
+	},
+}
+
+// show prints what the server answers, as indented JSON.
+func (a *admin) show(ctx context.Context, out io.Writer, path string) error {
+	var m json.RawMessage
+	if err := a.ask(ctx, path, nil, &m); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, m, "", "  "); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, b.String())
+	return err
+}
+
 type meetingOptions struct{ data, server, title, level, chair, people, door string }
 
 var meetingOpen = command{
@@ -221,16 +308,7 @@ var meetingShow = command{
 		if err != nil {
 			return err
 		}
-		var m json.RawMessage
-		if err := newAdmin(*k.options.(*string)).ask(ctx, "/meetings/"+id.Text(), nil, &m); err != nil {
-			return err
-		}
-		var out bytes.Buffer
-		if err := json.Indent(&out, m, "", "  "); err != nil {
-			return err
-		}
-		fmt.Fprintln(k.stdout, out.String())
-		return nil
+		return newAdmin(*k.options.(*string)).show(ctx, k.stdout, "/meetings/"+id.Text())
 	},
 }
 

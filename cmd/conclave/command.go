@@ -42,7 +42,7 @@ type call struct {
 
 func commands() []command {
 	return []command{
-		initCommand, personAdd, meetingOpen, meetingShow, meetingEnd, linkCommand, enrolCommand, joinCommand, swarmCommand,
+		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, enrolCommand, joinCommand, swarmCommand,
 		demoCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault,
 	}
 }
