@@ -328,7 +328,7 @@ func (s *session) proposal(m *signal.Proposal) {
 	if s.member.known == nil {
 		s.member.known = make(map[string]removal)
 	}
-	s.member.known[ref] = removal{leaf: removed, own: public.Content.Sender.Type == mls.SenderMember}
+	s.member.known[ref] = removal{leaf: removed, own: public.Content.Sender.Type == mls.SenderMember, at: s.cfg.Now()}
 	s.planCommit()
 }
 

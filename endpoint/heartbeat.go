@@ -26,6 +26,8 @@ const (
 	unheardAll = 20 * time.Second
 	// awayFor is how long the server may call a line lost before it is doubted: it has us remove a member after 60 s.
 	awayFor = 90 * time.Second
+	// removalLimit is how long a removal may wait for its commit: thirty members' turns.
+	removalLimit = 10 * time.Second
 	// maxHeard bounds the slots that an owner may report.
 	maxHeard = 256
 )
@@ -78,6 +80,7 @@ func (s *session) listen() {
 	}
 	s.after(dueListen, listenEvery)
 	h, now := &s.heartbeat, s.cfg.Now()
+	s.missRemovals(now)
 	if _, deaf := s.cfg.Media.(noMedia); deaf || h.crowded {
 		clear(h.missing)
 		return
@@ -97,6 +100,17 @@ func (s *session) listen() {
 		}
 	}
 	s.miss(len(here), now)
+}
+
+// missRemovals tells of one who was to go and still has keys: members have committed it by now, and the server has ordered
+// nothing.
+func (s *session) missRemovals(now time.Time) {
+	for _, r := range s.member.known {
+		if l := s.member.leaves[r.leaf]; l != nil && now.Sub(r.at) > removalLimit {
+			s.alarm(conclave.Problem{Code: "alarm_removal_overdue", Fix: "leave_and_report",
+				Args: map[string]string{"name": l.Statement.Name}})
+		}
+	}
 }
 
 // here returns the other members whose line the server does not call lost, or has called lost for longer than it can be.

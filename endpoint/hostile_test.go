@@ -469,3 +469,25 @@ func TestAForgedRenewalIsNoticedAndChangesNothing(t *testing.T) {
 		jan.stop()
 	})
 }
+
+func TestARemovalThatTheServerDoesNotOrderIsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		hear(anna, jan, karin)
+		h.locked(func() {
+			h.lie.commits = true
+			h.remove(h.legOf(karin.device))
+		})
+		for _, c := range []*client{anna, jan} {
+			e := c.await("the alarm", isAlarm("alarm_removal_overdue"))
+			if e.Alarm.Problem.Args["name"] != "karin" {
+				t.Errorf("%s misses the removal of %v", c.device.name, e.Alarm.Problem.Args)
+			}
+		}
+		for _, c := range []*client{anna, jan, karin} {
+			c.stop()
+		}
+	})
+}

@@ -38,6 +38,7 @@ type membership struct {
 type removal struct {
 	leaf mls.LeafIndex
 	own  bool // proposed by the one who goes
+	at   time.Time
 }
 
 type liveEpoch struct {

@@ -134,7 +134,7 @@ func serve(ctx context.Context, c *config, s *server.Server, listener net.Listen
 		ended <- struct{}{}
 	}
 	go func() {
-		listener := netutil.LimitListener(listener, maxSockets)
+		listener := s.Listener(netutil.LimitListener(listener, maxSockets))
 		if c.TLS.Certificate == "" {
 			end("listen", public.Serve(listener))
 			return

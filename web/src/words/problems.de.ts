@@ -10,6 +10,7 @@ export const problems = {
   alarm_not_heard: "Von {name} ist seit einiger Zeit nichts angekommen, obwohl {name} laut Server da ist. Es kann an der Leitung von {name} liegen; es kann sein, dass der Server Sie in verschiedenen Räumen hält.",
   alarm_pass_lapsed: "Der Pass von {name} ist abgelaufen, doch die Person ist noch da.",
   alarm_proposal: "Eine unerlaubte Änderung der Schlüssel des Raums wurde vorgeschlagen. Vielleicht greift jemand ein.",
+  alarm_removal_overdue: "{name} sollte entfernt werden, und der Server hat es nicht ausgeführt: Die Person hört den Raum vielleicht noch.",
   alarm_stranger: "Es kam Ton oder Bild an, das kein Schlüssel dieses Raums öffnet. Vielleicht greift jemand ein.",
   alarm_wrong_stream: "Ton oder Bild kam an der Stelle einer anderen Person an. Vielleicht greift jemand ein.",
   bad_command: "Diese Seite und ihr Kern verstehen einander nicht.",

@@ -11,6 +11,7 @@ export const problems = {
   alarm_not_heard: "Nothing of {name} has come through for some time, though the server says that {name} is there. It may be {name}’s line; it may be that the server keeps you in different rooms.",
   alarm_pass_lapsed: "The pass of {name} has run out, and they are still here.",
   alarm_proposal: "A change of the room’s keys was proposed that is not allowed. Somebody may be interfering.",
+  alarm_removal_overdue: "{name} was to be removed, and the server has not carried it out: they may still hear the room.",
   alarm_stranger: "Sound or picture arrived that no key of this room opens. Somebody may be interfering.",
   alarm_wrong_stream: "Sound or picture arrived in the place of somebody else. Somebody may be interfering.",
   bad_command: "This page and its core do not understand each other.",

@@ -10,6 +10,7 @@ export const problems = {
   alarm_not_heard: "Rien n’est arrivé de {name} depuis quelque temps, alors que {name} est là d’après le serveur. Cela peut venir de la ligne de {name} ; il se peut que le serveur vous tienne dans des salles différentes.",
   alarm_pass_lapsed: "Le laissez-passer de {name} a expiré, et cette personne est encore là.",
   alarm_proposal: "Un changement interdit des clés de la salle a été proposé. Quelqu’un intervient peut-être.",
+  alarm_removal_overdue: "{name} devait être exclu de la salle, et le serveur ne l’a pas fait : cette personne entend peut-être encore la salle.",
   alarm_stranger: "Un son ou une image est arrivé qu’aucune clé de cette salle n’ouvre. Quelqu’un intervient peut-être.",
   alarm_wrong_stream: "Un son ou une image est arrivé à la place d’une autre personne. Quelqu’un intervient peut-être.",
   bad_command: "Cette page et son noyau ne se comprennent pas.",
