@@ -21,8 +21,9 @@ test: need ## all tests; installs what they need where it may
 	@$(MAKE) --no-print-directory build test-vet test-go test-wasm test-race test-web test-end
 	@echo 'make test: everything passed'
 
-bench: need ## what must be fast, compared within one run
+bench: build test-needs test/node_modules/.package-lock.json ## what must be fast, compared within one run
 	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./endpoint/... ./sframe/... ./mls/... ./pass/... ./opus/... ./admission/... ./store/...
+	@scripts/say node test/bench-mls/run.mjs
 
 need:
 	@scripts/need go node npm

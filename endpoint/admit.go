@@ -210,7 +210,7 @@ func (s *session) unable(m *signal.Failed) {
 		s.finish(StateRefused, &m.Reason)
 	case "commit":
 		if s.member != nil {
-			s.member.dropStaged()
+			s.member.doubtStaged()
 		}
 	case "renew":
 		s.after(dueRenew, renewAtLeast)

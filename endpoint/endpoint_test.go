@@ -190,6 +190,69 @@ func TestALostLineIsResumedWithItsKeys(t *testing.T) {
 	})
 }
 
+func TestARemovalThatWasMissedIsFollowedAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		karin.forget()
+		h.locked(func() {
+			h.legOf(karin.device).conn.Close()
+			h.remove(h.legOf(jan.device))
+		})
+		karin.await("in", isState(StateIn))
+		alike(t, anna, karin)
+		for _, c := range []*client{anna, karin} {
+			if a := alarms(c); len(a) != 0 {
+				t.Errorf("%s was alarmed: %v", c.device.name, a)
+			}
+			c.stop()
+		}
+	})
+}
+
+func TestAnOwnCommitThatWasOrderedAlthoughItFailedIsKnownAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan")), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		anna.forget()
+		h.locked(func() {
+			h.lie.failed = true
+			h.remove(h.legOf(jan.device))
+		})
+		anna.await("in again", isState(StateIn))
+		alike(t, anna, karin)
+		for _, c := range []*client{anna, karin} {
+			if a := alarms(c); len(a) != 0 {
+				t.Errorf("%s was alarmed: %v", c.device.name, a)
+			}
+			c.stop()
+		}
+	})
+}
+
+func TestACommitThatTheLineSwallowedIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		anna.forget()
+		h.locked(func() {
+			h.lie.commits = true
+			h.remove(h.legOf(jan.device))
+		})
+		time.Sleep(time.Second)
+		h.locked(func() {
+			h.lie.commits = false
+			h.legOf(anna.device).conn.Close()
+		})
+		anna.await("the removal", func(e Event) bool { return e.Code != nil && e.Code.Why == "removed" })
+		alike(t, anna)
+		anna.stop()
+	})
+}
+
 func TestASilentServerIsALostLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

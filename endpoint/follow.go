@@ -105,7 +105,7 @@ func (s *session) stale(m *signal.Stale) {
 		return
 	}
 	if s.member.entered {
-		s.member.dropStaged()
+		s.member.doubtStaged()
 		s.planCommit()
 		return
 	}
@@ -128,7 +128,13 @@ func (s *session) resume(m *signal.Admitted) {
 		return
 	}
 	for i := range m.Commits {
-		if s.commit(&m.Commits[i]); s.over || s.wire == nil {
+		c := &m.Commits[i]
+		for _, p := range c.Proposals {
+			if s.proposal(&signal.Proposal{Epoch: c.Epoch, Message: p}); s.over || s.wire == nil {
+				return
+			}
+		}
+		if s.commit(c); s.over || s.wire == nil {
 			return
 		}
 	}
@@ -139,6 +145,10 @@ func (s *session) resume(m *signal.Admitted) {
 	}
 	s.backIn()
 	s.showRoster()
+	if s.member.staged != nil {
+		s.sendStaged() // it was not ordered: the line broke before
+		return
+	}
 	s.planCommit()
 }
 
@@ -166,8 +176,7 @@ func (s *session) apply(m *signal.Commit) error {
 	if m.Epoch != uint64(group.Epoch()) {
 		return errEpoch
 	}
-	if own := s.member.staged; own != nil && slices.Equal(own.Message(), m.Message) {
-		s.member.staged = nil
+	if own := s.member.takeOwn(m.Message); own != nil {
 		if err := group.Merge(own); err != nil {
 			return err
 		}
@@ -195,8 +204,8 @@ func (s *session) apply(m *signal.Commit) error {
 		if err := group.Merge(processed.Commit); err != nil {
 			return err
 		}
-		s.member.dropStaged()
 	}
+	s.member.dropStaged()
 	s.member.remember(m.Message)
 	went := s.member.known
 	s.member.known = nil
@@ -412,7 +421,12 @@ func (s *session) handIn() {
 		return
 	}
 	m.staged = staged
-	s.send(&signal.Commit{Epoch: uint64(m.group.Epoch()), Message: staged.Message(), GroupInfo: staged.GroupInfo()})
+	s.sendStaged()
+}
+
+func (s *session) sendStaged() {
+	staged := s.member.staged
+	s.send(&signal.Commit{Epoch: uint64(s.member.group.Epoch()), Message: staged.Message(), GroupInfo: staged.GroupInfo()})
 }
 
 // proposeLeaving returns the own Remove proposal, or nothing where that fails: the server removes who has left.

@@ -30,6 +30,7 @@ type house struct {
 	info     []byte // of the follower's epoch
 	legs     map[conclave.LegID]*leg
 	log      []signal.Commit
+	pending  [][]byte // proposals of the follower's epoch
 	passes   map[uint32][]byte
 	down     bool // nobody gets a connection
 	silent   bool // nobody gets an answer
@@ -51,6 +52,7 @@ type lies struct {
 	roster   func(*signal.Roster)
 	entered  func(*signal.Entered)
 	commits  bool // members' commits are ordered never
+	failed   bool // members' commits are ordered, and the line breaks with the word that they failed
 }
 
 type leg struct {
@@ -337,7 +339,9 @@ func (h *house) enter(l *leg, m *signal.Enter) {
 
 // order broadcasts a commit.
 func (h *house) order(c signal.Commit) {
-	h.log = append(h.log, c)
+	kept := c
+	kept.Proposals, h.pending = h.pending, nil
+	h.log = append(h.log, kept)
 	h.tell(&c)
 }
 
@@ -355,6 +359,11 @@ func (h *house) commit(l *leg, m *signal.Commit) {
 		return
 	}
 	h.info = m.GroupInfo
+	if h.lie.failed {
+		h.lie.failed = false
+		l.conn.say(&signal.Failed{Of: "commit", Reason: conclave.Problem{Code: "server_trouble", Fix: "try_again"}})
+		l.conn.Close()
+	}
 	h.order(signal.Commit{Epoch: m.Epoch, Message: m.Message})
 	for _, gone := range change.Removed {
 		for _, old := range h.legs {
@@ -386,6 +395,7 @@ func (h *house) propose(p []byte) bool {
 	if _, err := h.follower.Process(p, time.Now()); err != nil {
 		return false
 	}
+	h.pending = append(h.pending, p)
 	h.tell(&signal.Proposal{Epoch: epoch, Message: p})
 	return true
 }

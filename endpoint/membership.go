@@ -24,7 +24,8 @@ type membership struct {
 	tries   int       // lost races
 	since   time.Time // of the epoch
 
-	staged *member.Staged // the own commit that the server has not ordered yet
+	staged   *member.Staged   // the own commit that the server has not ordered yet
+	doubtful []*member.Staged // own commits of this epoch that the server says it did not order
 	// known are the proposals of this epoch that passed the room's rules, and whom they remove.
 	known map[string]removal
 	// recent are the last commits that were applied: after a reconnect the server may send one again.
@@ -208,12 +209,47 @@ func difference(before, after map[mls.LeafIndex]*pass.Leaf) (came, went []string
 	return came, went
 }
 
-// dropStaged forgets the own commit: another was ordered in its place.
+// maxDoubtful bounds the own commits of an epoch whose fate is not known.
+const maxDoubtful = 4
+
+// doubtStaged sets the own commit aside: the server did not order it, by its own word. It may have done so all the same, and
+// have failed to say it: then the commit comes back, and must be known.
+func (m *membership) doubtStaged() {
+	if m.staged == nil {
+		return
+	}
+	if len(m.doubtful) == maxDoubtful {
+		m.doubtful[0].Wipe()
+		m.doubtful = m.doubtful[1:]
+	}
+	m.doubtful, m.staged = append(m.doubtful, m.staged), nil
+}
+
+// takeOwn returns the own commit that message is, nil if it is none of this epoch's. The caller merges it.
+func (m *membership) takeOwn(message []byte) *member.Staged {
+	if own := m.staged; own != nil && bytes.Equal(own.Message(), message) {
+		m.staged = nil
+		return own
+	}
+	for i, own := range m.doubtful {
+		if bytes.Equal(own.Message(), message) {
+			m.doubtful = slices.Delete(m.doubtful, i, i+1)
+			return own
+		}
+	}
+	return nil
+}
+
+// dropStaged forgets the own commits of an epoch that is over.
 func (m *membership) dropStaged() {
 	if m.staged != nil {
 		m.staged.Wipe()
 		m.staged = nil
 	}
+	for _, s := range m.doubtful {
+		s.Wipe()
+	}
+	m.doubtful = nil
 }
 
 // remember keeps a commit's digest.

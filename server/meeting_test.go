@@ -86,6 +86,12 @@ func (l *wire) over(dial func(context.Context) (endpoint.Conn, error)) func(cont
 	}
 }
 
+func (l *wire) mend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = false
+}
+
 func (l *wire) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -454,6 +460,29 @@ func TestARevokedDeviceIsPutOutAtOnce(t *testing.T) {
 	adminPost(t, w, "/devices/"+conclave.DeviceOf(b.Point).Text()+"/revoke", "{}")
 	ben.await("end", 0, reason("statement_invalid"))
 	alike(t, anna)
+}
+
+func TestOneWhoMissedARemovalFollowsItAfterwards(t *testing.T) {
+	w := servertest.Start(t)
+	a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("carla")
+	m := w.OpenMeeting("anna", "ben", "carla")
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	var line wire
+	carla := comeOver(t, w, c, "carla", m, &line).in()
+	alike(t, anna, ben, carla)
+	line.cut()
+	adminPost(t, w, "/devices/"+conclave.DeviceOf(b.Point).Text()+"/revoke", "{}")
+	anna.await("the removal", 0, func(e endpoint.Event) bool {
+		return e.Code != nil && slices.Contains([]string{"went", "removed"}, e.Code.Why)
+	})
+	w.Restart() // what brings carla up to date is kept in the store
+	line.mend()
+	alike(t, anna, carla)
+	for _, g := range []*guest{anna, carla} {
+		if strings.Contains(g.story(), "ALARM") {
+			t.Errorf("%s was alarmed:%s", g.name, g.story())
+		}
+	}
 }
 
 func TestAPersonWhoIsStruckOffIsPutOutAndStaysOut(t *testing.T) {

@@ -122,7 +122,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	told := r.tellAdmitted(leg.ID, func(a *signal.Admitted) {
 		a.Resumed = true
 		for _, c := range commits {
-			a.Commits = append(a.Commits, signal.Commit{Epoch: uint64(c.Epoch), Message: c.Message})
+			a.Commits = append(a.Commits, signal.Commit{Epoch: uint64(c.Epoch), Message: c.Message, Proposals: c.Proposals})
 		}
 		for _, p := range r.group.Pending() {
 			a.Pending = append(a.Pending, signal.Proposal{Epoch: uint64(r.group.Epoch()), Message: p})

@@ -46,6 +46,9 @@ type (
 		Epoch     uint64 `json:"epoch"` // the epoch that the commit starts from
 		Message   []byte `json:"message"`
 		GroupInfo []byte `json:"group_info,omitempty"` // client only
+		// Proposals are those of the epoch, which the commit refers to: server only, for one who comes back and has
+		// missed them too.
+		Proposals [][]byte `json:"proposals,omitempty"`
 	}
 	// Proposal carries an MLS proposal by itself: the server's removal, or a member's own.
 	Proposal struct {

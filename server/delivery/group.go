@@ -54,8 +54,17 @@ type Config struct {
 
 // Commit is an ordered commit.
 type Commit struct {
-	Epoch   mls.Epoch // that it starts from
-	Message []byte
+	Epoch     mls.Epoch // that it starts from
+	Message   []byte
+	Proposals [][]byte // of the epoch, which the commit refers to
+}
+
+func (c *Commit) size() int {
+	n := len(c.Message)
+	for _, p := range c.Proposals {
+		n += len(p)
+	}
+	return n
 }
 
 // State is what a joiner needs of a group.
@@ -259,7 +268,11 @@ func (g *Group) Apply(ctx context.Context, s *Staged) error {
 	if s.before != g.follower {
 		return ErrStale
 	}
-	e := entry{Snapshot: s.follower.Snapshot(), Info: s.info, Commit: s.commit}
+	var proposals [][]byte
+	for _, p := range g.pending {
+		proposals = append(proposals, p.message)
+	}
+	e := entry{Snapshot: s.follower.Snapshot(), Info: s.info, Commit: s.commit, Proposals: proposals}
 	if err := g.write(ctx, &e); err != nil {
 		return err
 	}
@@ -268,7 +281,7 @@ func (g *Group) Apply(ctx context.Context, s *Staged) error {
 		g.recent, g.bytes = nil, 0
 		return nil
 	}
-	g.remember(Commit{s.before.Epoch(), s.commit})
+	g.remember(Commit{s.before.Epoch(), s.commit, proposals})
 	g.archive(ctx)
 	return nil
 }
@@ -349,9 +362,9 @@ func (g *Group) Drop(ctx context.Context) error {
 // remember keeps a commit for those who come back, within bounds: the oldest go first.
 func (g *Group) remember(c Commit) {
 	g.recent = append(g.recent, c)
-	g.bytes += len(c.Message)
+	g.bytes += c.size()
 	for len(g.recent) > maxRecent || g.bytes > maxRecentBytes {
-		g.bytes -= len(g.recent[0].Message)
+		g.bytes -= g.recent[0].size()
 		g.recent[0] = Commit{}
 		g.recent = g.recent[1:]
 	}

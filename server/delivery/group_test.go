@@ -168,13 +168,13 @@ func TestWhoComesBackGetsWhatItMissedAlsoAfterARestart(t *testing.T) {
 func TestCommitsAreKeptWithinBounds(t *testing.T) {
 	g := &Group{}
 	for i := range 1000 {
-		g.remember(Commit{mls.Epoch(i), make([]byte, 100)})
+		g.remember(Commit{Epoch: mls.Epoch(i), Message: make([]byte, 100)})
 	}
 	if len(g.recent) != maxRecent || g.recent[0].Epoch != 1000-maxRecent || g.bytes != 100*maxRecent {
 		t.Errorf("%d commits from %d, %d bytes", len(g.recent), g.recent[0].Epoch, g.bytes)
 	}
 	for i := range 20 {
-		g.remember(Commit{mls.Epoch(1000 + i), make([]byte, 1<<20)})
+		g.remember(Commit{Epoch: mls.Epoch(1000 + i), Message: make([]byte, 1<<20)})
 	}
 	if g.bytes > maxRecentBytes || len(g.recent) != 16 {
 		t.Errorf("%d commits, %d bytes", len(g.recent), g.bytes)

@@ -28,6 +28,14 @@ type entry struct {
 	Snapshot []byte `json:"snapshot"` // mls.Follower.Snapshot, without pending proposals
 	Info     []byte `json:"info"`
 	Commit   []byte `json:"commit,omitempty"` // that began the epoch; absent in epoch 0
+	// Proposals are those of the epoch before, to which Commit refers.
+	Proposals [][]byte `json:"proposals,omitempty"`
+}
+
+// commitEntry is an earlier commit.
+type commitEntry struct {
+	Message   []byte   `json:"message"`
+	Proposals [][]byte `json:"proposals,omitempty"`
 }
 
 type pendingEntry struct {
@@ -70,14 +78,14 @@ func Open(ctx context.Context, cfg Config, now time.Time, log *slog.Logger) (*Gr
 		log.Warn("group was made under other rules and is dropped", "meeting", cfg.Meeting.Meeting)
 		return g, g.Drop(ctx)
 	}
-	if err := g.openCommits(ctx, e.Commit); err != nil {
+	if err := g.openCommits(ctx, &e); err != nil {
 		return nil, err
 	}
 	return g, g.openPending(ctx, now)
 }
 
-func (g *Group) openCommits(ctx context.Context, last []byte) error {
-	if last == nil {
+func (g *Group) openCommits(ctx context.Context, last *entry) error {
+	if last.Commit == nil {
 		return nil
 	}
 	entries, err := g.cfg.Store.List(ctx, commitsKey(g.cfg.Meeting.Meeting))
@@ -91,11 +99,16 @@ func (g *Group) openCommits(ctx context.Context, last []byte) error {
 		if err != nil {
 			return fmt.Errorf("delivery: open: %v", err)
 		}
-		if mls.Epoch(epoch) < g.follower.Epoch()-1 {
-			all = append(all, Commit{mls.Epoch(epoch), e.Value})
+		if mls.Epoch(epoch) >= g.follower.Epoch()-1 {
+			continue
 		}
+		var c commitEntry
+		if err := json.Unmarshal(e.Value, &c); err != nil {
+			return fmt.Errorf("delivery: open: %v", err)
+		}
+		all = append(all, Commit{mls.Epoch(epoch), c.Message, c.Proposals})
 	}
-	all = append(all, Commit{g.follower.Epoch() - 1, last})
+	all = append(all, Commit{g.follower.Epoch() - 1, last.Commit, last.Proposals})
 	slices.SortFunc(all, func(a, b Commit) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	for i, c := range all {
 		if i > 0 && c.Epoch != all[i-1].Epoch+1 {
@@ -161,7 +174,11 @@ func (g *Group) write(ctx context.Context, e *entry) error {
 func (g *Group) archive(ctx context.Context) {
 	last := g.recent[len(g.recent)-1]
 	m := g.cfg.Meeting.Meeting
-	_, _ = g.cfg.Store.Put(ctx, commitKey(m, last.Epoch), last.Message)
+	b, err := json.Marshal(commitEntry{last.Message, last.Proposals})
+	if err != nil {
+		panic("delivery: commit: " + err.Error())
+	}
+	_, _ = g.cfg.Store.Put(ctx, commitKey(m, last.Epoch), b)
 	if oldest := g.recent[0].Epoch; oldest > 0 {
 		// One in, one out; more only where a large commit pushed out several, and those go with the group.
 		_ = g.cfg.Store.Delete(ctx, commitKey(m, oldest-1))
