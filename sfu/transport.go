@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"crypto/x509"
 	"errors"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -14,8 +13,8 @@ import (
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
-	"github.com/pion/transport/v4/deadline"
 
+	"conclave/sfu/datagram"
 	"conclave/sfu/rtp"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
@@ -156,7 +155,7 @@ func (t *transport) push(b []byte) {
 // handshake is the DTLS server's side. It runs in its own goroutine and stays a while to answer retransmissions.
 func (t *transport) handshake() {
 	s := t.room.sfu
-	conn := &packetConn{t: t, read: deadline.New(), shut: make(chan struct{})}
+	conn := datagram.New(t.datagrams, t.done, t.sendDatagram)
 	k, association, err := t.negotiate(conn)
 	s.handshakes.Add(-1)
 	if err != nil {
@@ -177,7 +176,7 @@ func (t *transport) handshake() {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		conn.mute.Store(true) // no close_notify: the session goes on
+		conn.Mute() // no close_notify: the session goes on
 	case <-t.done:
 	}
 	association.Close()
@@ -186,7 +185,7 @@ func (t *transport) handshake() {
 var silent = &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}
 
 // negotiate runs the handshake and takes the keys out.
-func (t *transport) negotiate(conn *packetConn) (*keys, *dtls.Conn, error) {
+func (t *transport) negotiate(conn *datagram.Conn) (*keys, *dtls.Conn, error) {
 	s := t.room.sfu
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
@@ -262,53 +261,10 @@ func extractKeys(association *dtls.Conn, want *[sha256.Size]byte) (*keys, error)
 	return k, nil
 }
 
-// packetConn is what pion/dtls sees of a transport: datagrams in from the forwarder's queue, out to the current path.
-type packetConn struct {
-	t    *transport
-	read *deadline.Deadline
-	mute atomic.Bool
-	once sync.Once
-	shut chan struct{}
-}
-
-// ReadFrom implements net.PacketConn.
-func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	select {
-	case d := <-c.t.datagrams:
-		return copy(b, d), c.LocalAddr(), nil
-	case <-c.read.Done():
-		return 0, nil, context.DeadlineExceeded
-	case <-c.shut:
-	case <-c.t.done:
+// sendDatagram sends a flight of the handshake to the client's current address.
+func (t *transport) sendDatagram(b []byte) error {
+	if p := t.path.Load(); p != nil {
+		t.room.sfu.socket.Write(b, p)
 	}
-	return 0, nil, net.ErrClosed
-}
-
-// WriteTo implements net.PacketConn; whoever it is addressed to, it goes to the client's current address.
-func (c *packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
-	if p := c.t.path.Load(); p != nil && !c.mute.Load() {
-		c.t.room.sfu.socket.Write(b, p)
-	}
-	return len(b), nil
-}
-
-// Close implements net.PacketConn.
-func (c *packetConn) Close() error {
-	c.once.Do(func() { close(c.shut) })
 	return nil
 }
-
-// LocalAddr implements net.PacketConn. The address means nothing: the transport knows where its client is.
-func (c *packetConn) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4zero} }
-
-// SetDeadline implements net.PacketConn.
-func (c *packetConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
-
-// SetReadDeadline implements net.PacketConn.
-func (c *packetConn) SetReadDeadline(t time.Time) error {
-	c.read.Set(t)
-	return nil
-}
-
-// SetWriteDeadline implements net.PacketConn; writing never blocks for long.
-func (c *packetConn) SetWriteDeadline(time.Time) error { return nil }

@@ -10,13 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
-	"github.com/pion/transport/v4/deadline"
 
 	"conclave/sfu/srtp"
 )
@@ -63,7 +60,7 @@ func (t *Transport) handshake(ctx context.Context, want *[sha256.Size]byte) (*sr
 		}
 		return nil, nil, fmt.Errorf("media: DTLS handshake: %w", err)
 	}
-	conn.mute.Store(true) // no close_notify: the keys live on
+	conn.Mute() // no close_notify: the keys live on
 	state, ok := association.ConnectionState()
 	if !ok {
 		return nil, nil, fmt.Errorf("media: DTLS handshake without a state")
@@ -92,74 +89,27 @@ func (t *Transport) handshake(ctx context.Context, want *[sha256.Size]byte) (*sr
 	return opener, sealer, nil
 }
 
-// packetConn is what pion/dtls sees of the transport.
-type packetConn struct {
-	t         *Transport
-	datagrams chan []byte // from the reading goroutine; dropped when full
-	read      *deadline.Deadline
-	mute      atomic.Bool
-	shut      chan struct{}
-	once      sync.Once
-}
+// datagramQueue is what may wait for the handshake; the peer sends again what finds no place.
+const datagramQueue = 16
 
-func newPacketConn(t *Transport) *packetConn {
-	return &packetConn{t: t, datagrams: make(chan []byte, 16), read: deadline.New(), shut: make(chan struct{})}
-}
-
-// push takes a copy of a received datagram.
-func (c *packetConn) push(b []byte) {
+// push takes a copy of a received datagram of the handshake; it is dropped when the queue is full.
+func (t *Transport) push(b []byte) {
 	select {
-	case <-c.shut:
+	case <-t.dtls.Closed():
 		return
 	default:
 	}
 	select {
-	case c.datagrams <- append([]byte(nil), b...):
+	case t.datagrams <- append([]byte(nil), b...):
 	default:
-		c.t.stat.bad.Add(1)
+		t.stat.bad.Add(1)
 	}
 }
 
-// ReadFrom implements net.PacketConn.
-func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	select {
-	case d := <-c.datagrams:
-		return copy(b, d), c.LocalAddr(), nil
-	case <-c.read.Done():
-		return 0, nil, context.DeadlineExceeded
-	case <-c.shut:
-	case <-c.t.done:
+// sendDatagram sends a flight of the handshake to the server, wherever that is.
+func (t *Transport) sendDatagram(b []byte) error {
+	if _, err := t.conn.WriteToUDPAddrPort(b, t.ice.server()); errors.Is(err, net.ErrClosed) {
+		return err
 	}
-	return 0, nil, net.ErrClosed
-}
-
-// WriteTo implements net.PacketConn; it sends to the server wherever that is.
-func (c *packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
-	if !c.mute.Load() {
-		if _, err := c.t.conn.WriteToUDPAddrPort(b, c.t.ice.server()); errors.Is(err, net.ErrClosed) {
-			return 0, err
-		}
-	}
-	return len(b), nil
-}
-
-// Close implements net.PacketConn.
-func (c *packetConn) Close() error {
-	c.once.Do(func() { close(c.shut) })
 	return nil
 }
-
-// LocalAddr implements net.PacketConn; the address means nothing.
-func (c *packetConn) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4zero} }
-
-// SetDeadline implements net.PacketConn.
-func (c *packetConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
-
-// SetReadDeadline implements net.PacketConn.
-func (c *packetConn) SetReadDeadline(t time.Time) error {
-	c.read.Set(t)
-	return nil
-}
-
-// SetWriteDeadline implements net.PacketConn; writing does not block.
-func (c *packetConn) SetWriteDeadline(time.Time) error { return nil }

@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"conclave/sfu/datagram"
 	"conclave/sfu/slot"
 	"conclave/sfu/srtp"
 )
@@ -110,10 +111,11 @@ type Transport struct {
 	conn        Socket
 	udp         *net.UDPConn // conn, unless it is the owner's
 
-	ice  ice
-	dtls *packetConn
-	in   inbound // the reading goroutine's
-	stat struct{ sent, received, lost, bad, rtt atomic.Uint64 }
+	ice       ice
+	datagrams chan []byte // of the handshake, from the reading goroutine
+	dtls      *datagram.Conn
+	in        inbound // the reading goroutine's
+	stat      struct{ sent, received, lost, bad, rtt atomic.Uint64 }
 
 	mu      sync.Mutex // guards all below
 	sealer  *srtp.Sealer
@@ -196,7 +198,8 @@ func New(config Config) (*Transport, error) {
 		}
 		*ssrcs[i] = o.ssrc
 	}
-	t.dtls = newPacketConn(t)
+	t.datagrams = make(chan []byte, datagramQueue)
+	t.dtls = datagram.New(t.datagrams, t.done, t.sendDatagram)
 	t.in.streams = make(map[uint32]*receiving)
 	if t.conn = config.Socket; t.conn != nil {
 		return t, nil

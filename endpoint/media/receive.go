@@ -76,7 +76,7 @@ func (t *Transport) deliver(b []byte, from netip.AddrPort) {
 	case first < 4:
 		t.takeSTUN(b, from)
 	case first >= 20 && first < 64:
-		t.dtls.push(b)
+		t.push(b)
 	case first < 128 || first > 191:
 		t.stat.bad.Add(1)
 	case b[1] >= 192 && b[1] <= 223:
