@@ -43,6 +43,26 @@ const (
 	KindLeave          Kind = "leave"           // by its own wish
 	KindCommitRefused  Kind = "commit_refused"  // a commit broke the rules
 	KindGroupDropped   Kind = "group_dropped"   // the last member is gone
+	KindFacts          Kind = "facts"           // a living leg's line has other facts
+	KindQuarantine     Kind = "quarantine"      // a leg's line is no longer good enough: cut, and keys changed without it
+	KindHealed         Kind = "healed"          // and it is let in again
+	KindLevelRaised    Kind = "level_raised"    // asked for (Outcome "wait") or in force ("done")
+	KindPolicyChanged  Kind = "policy_changed"  // the administrator's; or in force in a meeting
+	KindPaused         Kind = "paused"          // By only under a name
+	KindContinued      Kind = "continued"       //
+	KindException      Kind = "exception"       // asked for ("wait"), confirmed ("admit"), declined ("refuse"), over ("done")
+	KindInvitation     Kind = "invitation"      // a guest's one-time invitation was issued
+	KindMission        Kind = "mission"         // a line was tested before a trip
+	KindShown          Kind = "shown"           // a leg began ("screen") or stopped ("") to share its screen: Outcome
+	KindLedger         Kind = "ledger"          // a minute of a leg's sealed speech ledger: Commitment
+	KindMark           Kind = "mark"            // the key with which a leg marks what it plays: Commitment
+	KindCall           Kind = "call"            // a phone call came to the gateway, and what became of it: Outcome, Codes
+	KindRing           Kind = "ring"            // the gateway was asked to ring a person
+	KindGateway        Kind = "gateway"         // the phone gateway came or went
+	KindKeys           Kind = "keys"            // keys of the organisation were granted or withdrawn
+	KindErasure        Kind = "erasure"         // personal parts of records were erased: Erased
+	KindExport         Kind = "export"          // a person was given all that is kept on them
+	KindInvestigation  Kind = "investigation"   // sealed ledgers or marks were opened
 )
 
 // Index is a record's number in the log; the first has 1.

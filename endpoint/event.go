@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/signal"
 )
 
 // State is where an endpoint stands.
@@ -20,6 +21,7 @@ const (
 	StateWaiting      State = "waiting"      // at the door
 	StateEntering     State = "entering"     // admitted, keys and media on their way
 	StateIn           State = "in"           // member, with keys
+	StateQuarantined  State = "quarantined"  // the line is no longer good enough: no keys, the way back is shown
 	StateReconnecting State = "reconnecting" // line or server lost; the place is kept
 	StateRefused      State = "refused"      // with reasons and fixes
 	StateEnded        State = "ended"        // left, removed, replaced, or the meeting is over
@@ -39,6 +41,8 @@ type Event struct {
 	Alarm   *AlarmEvent   `json:"alarm,omitempty"`
 	Failed  *FailedEvent  `json:"failed,omitempty"`
 	Heard   *HeardEvent   `json:"heard,omitempty"`
+	Notice  *NoticeEvent  `json:"notice,omitempty"`
+	Ready   *ReadyEvent   `json:"ready,omitempty"`
 }
 
 type (
@@ -47,7 +51,8 @@ type (
 		State   State              `json:"state"`
 		Reasons []conclave.Problem `json:"reasons,omitempty"`
 		Again   bool               `json:"again,omitempty"` // refused: asking once more may help
-		Since   *time.Time         `json:"since,omitempty"` // reconnecting: since when the line is lost; waiting: since when
+		Since   *time.Time         `json:"since,omitempty"` // reconnecting, quarantined, waiting: since when
+		Early   bool               `json:"early,omitempty"` // waiting: the meeting starts with its chair
 	}
 	// LineEvent is the server's view of the line, before joining.
 	LineEvent struct {
@@ -58,20 +63,54 @@ type (
 		Facts        []conclave.Fact    `json:"facts"`
 		Findings     []conclave.Problem `json:"findings"`
 		Enough       bool               `json:"enough"`
+		// Assertion says that joining asks for a fresh touch of the passkey, and with which credentials.
+		Assertion *signal.AssertionWanted `json:"assertion,omitempty"`
 	}
-	// MeetingEvent is what is known of the meeting once admitted.
+	// MeetingEvent is what is known of the meeting once admitted, and again when its level is raised or its policy changed.
 	MeetingEvent struct {
 		Title     string         `json:"title"`
 		Level     conclave.Level `json:"level"`
 		LevelName string         `json:"level_name"`
 		Since     time.Time      `json:"since"`
 		Role      conclave.Role  `json:"role"`
+		Raised    string         `json:"raised,omitempty"` // the name of who raised the level just now
 	}
 	// RosterEvent is the whole room. Members are the leaves of the group, verified by this endpoint; what the server
 	// merely says of them stands in the fields so marked.
 	RosterEvent struct {
 		Members []Member `json:"members"`
 		Waiting []Guest  `json:"waiting"` // the chair only
+		// Away are the legs in quarantine; they hold no keys.
+		Away       []Away      `json:"away"`
+		Paused     *Paused     `json:"paused,omitempty"`
+		Exceptions []Exception `json:"exceptions"`
+		Closed     []string    `json:"closed"` // what policy holds closed for now: "screen"
+	}
+	// Away is a leg in quarantine, named by a verified statement.
+	Away struct {
+		Leg     conclave.LegID     `json:"leg"`
+		Name    string             `json:"name"`
+		Unit    string             `json:"unit"`
+		Reasons []conclave.Problem `json:"reasons"`
+		Since   time.Time          `json:"since"`
+	}
+	// Paused says that nobody sends.
+	Paused struct {
+		Since time.Time `json:"since"`
+		By    string    `json:"by"`  // a name; "" without one
+		Can   bool      `json:"can"` // this leg may let the room go on
+	}
+	// Exception is one that is asked for, or in force.
+	Exception struct {
+		ID     uint32             `json:"id"`
+		Leg    conclave.LegID     `json:"leg"`
+		Name   string             `json:"name"`
+		Waives []conclave.Problem `json:"waives"`
+		Reason string             `json:"reason"`
+		By     string             `json:"by"`     // a name
+		Second string             `json:"second"` // a name; "" while nobody has confirmed it
+		Until  time.Time          `json:"until"`
+		Can    bool               `json:"can"` // this leg may confirm or decline it
 	}
 	// Member is one leaf.
 	Member struct {
@@ -90,6 +129,11 @@ type (
 		Screen    bool               `json:"screen"`
 		Hand      bool               `json:"hand"`
 		Lost      *time.Time         `json:"lost,omitempty"`
+		// Kind is of the verified statement: "device", "guest", "phone". Gateway is set for a phone: its gateway hears the
+		// room.
+		Kind    string          `json:"kind"`
+		Gateway bool            `json:"gateway,omitempty"`
+		Line    []conclave.Fact `json:"line"` // the server's word
 	}
 	// Guest is one who waits at the door, named by a verified statement.
 	Guest struct {
@@ -100,6 +144,10 @@ type (
 		Grade     conclave.Grade     `json:"grade"`
 		Facts     []conclave.Fact    `json:"facts"`
 		Since     time.Time          `json:"since"`
+		Kind      string             `json:"kind"`  // of the verified statement
+		Known     bool               `json:"known"` // in the directory: the server's word
+		Early     bool               `json:"early"`
+		Reasons   []conclave.Problem `json:"reasons"`
 	}
 	// CodeEvent is the security code and why it last changed.
 	CodeEvent struct {
@@ -124,6 +172,20 @@ type (
 	FailedEvent struct {
 		Of     string           `json:"of"`
 		Reason conclave.Problem `json:"reason"`
+	}
+	// NoticeEvent tells the person something apart from the meeting's course.
+	NoticeEvent struct {
+		Notice conclave.Problem `json:"notice"`
+		Link   string           `json:"link,omitempty"`
+	}
+	// ReadyEvent answers Mission.
+	ReadyEvent struct {
+		Level     conclave.Level     `json:"level"`
+		LevelName string             `json:"level_name"`
+		Ready     bool               `json:"ready"`
+		Reasons   []conclave.Problem `json:"reasons"`
+		Document  []byte             `json:"document"`
+		Until     time.Time          `json:"until"` // from the verified document
 	}
 	// HeardEvent is sent by owners of native media: the first opened frame of a member.
 	HeardEvent struct {

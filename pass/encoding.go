@@ -37,6 +37,7 @@ var (
 	errRole         = errors.New("unknown role")
 	errKey          = errors.New("key has not the form of its role")
 	errAssurance    = errors.New("unknown assurance")
+	errKind         = errors.New("kind does not fit gateway or assurance")
 	errGrade        = errors.New("unknown grade")
 	errLife         = errors.New("validity is empty, too long, or out of range")
 )
@@ -59,8 +60,8 @@ func (g *Grant) check() error {
 		return err
 	}
 	switch g.Role {
-	case RoleEnrolment, RoleAdmission, RoleLog:
-		if len(g.Key) != ed25519.PublicKeySize {
+	case RoleEnrolment, RoleAdmission, RoleLog, RoleInvestigation:
+		if len(g.Key) != 32 {
 			return errKey
 		}
 	case RoleRemoval:
@@ -105,6 +106,8 @@ func (s *Statement) content() ([]byte, error) {
 	short(b, s.Unit)
 	short(b, string(s.LeafKey))
 	b.AddUint8(uint8(s.Assurance))
+	b.AddUint8(uint8(s.Kind))
+	b.AddBytes(s.Gateway[:])
 	addTimes(b, s.NotBefore, s.NotAfter)
 	b.AddBytes(s.Signer[:])
 	return b.BytesOrPanic(), nil
@@ -127,6 +130,10 @@ func (s *Statement) check() error {
 	if s.Assurance > conclave.AssuranceManaged {
 		return errAssurance
 	}
+	if s.Kind > KindGateway || (s.Gateway != conclave.DeviceID{}) != (s.Kind == KindPhone) ||
+		(s.Kind == KindGuest || s.Kind == KindPhone) && s.Assurance != conclave.AssuranceGuest {
+		return errKind
+	}
 	return checkLife(s.NotBefore, s.NotAfter, MaxStatementLife)
 }
 
@@ -142,7 +149,7 @@ func ParseStatement(b []byte) (*Statement, error) {
 	s, ok := open(b)
 	ok = ok && readShort(&s, (*string)(&x.Organisation)) && readShort(&s, (*string)(&x.Person)) &&
 		readShort(&s, &x.Name) && readShort(&s, &x.Unit) && readKey(&s, &x.LeafKey) &&
-		s.ReadUint8((*uint8)(&x.Assurance)) && readTimes(&s, &x.NotBefore, &x.NotAfter) &&
+		s.ReadUint8((*uint8)(&x.Assurance)) && s.ReadUint8((*uint8)(&x.Kind)) && s.CopyBytes(x.Gateway[:]) && readTimes(&s, &x.NotBefore, &x.NotAfter) &&
 		s.CopyBytes(x.Signer[:]) && readSignature(&s, &x.Signature)
 	if !ok {
 		return nil, malformed("statement", errShape)
@@ -207,6 +214,7 @@ func (m *MeetingContext) MarshalBinary() ([]byte, error) {
 	b.AddBytes(m.Meeting[:])
 	b.AddUint8(uint8(m.Level))
 	b.AddBytes(m.PolicyHash[:])
+	b.AddBytes(m.FormerPolicy[:])
 	return b.Bytes()
 }
 
@@ -214,7 +222,8 @@ func (m *MeetingContext) MarshalBinary() ([]byte, error) {
 func ParseMeetingContext(b []byte) (*MeetingContext, error) {
 	m := new(MeetingContext)
 	s, ok := open(b)
-	if !ok || !s.CopyBytes(m.Meeting[:]) || !s.ReadUint8((*uint8)(&m.Level)) || !s.CopyBytes(m.PolicyHash[:]) || !s.Empty() {
+	if !ok || !s.CopyBytes(m.Meeting[:]) || !s.ReadUint8((*uint8)(&m.Level)) || !s.CopyBytes(m.PolicyHash[:]) ||
+		!s.CopyBytes(m.FormerPolicy[:]) || !s.Empty() {
 		return nil, malformed("meeting", errShape)
 	}
 	return m, nil

@@ -51,10 +51,11 @@ type Role uint8
 
 // The roles that a root key grants.
 const (
-	RoleEnrolment Role = iota + 1 // Ed25519; signs device statements
-	RoleAdmission                 // Ed25519; signs passes
-	RoleRemoval                   // P-256; the MLS external sender, proposes removals
-	RoleLog                       // Ed25519; signs checkpoints of logs
+	RoleEnrolment     Role = iota + 1 // Ed25519; signs device statements
+	RoleAdmission                     // Ed25519; signs passes
+	RoleRemoval                       // P-256; the MLS external sender, proposes removals
+	RoleLog                           // Ed25519; signs checkpoints of logs
+	RoleInvestigation                 // SHA-256 of the HPKE public key that ledgers and marks are sealed to (package escrow)
 )
 
 // String returns the role's name.
@@ -68,6 +69,8 @@ func (r Role) String() string {
 		return "removal"
 	case RoleLog:
 		return "log"
+	case RoleInvestigation:
+		return "investigation"
 	}
 	return "invalid"
 }
@@ -85,10 +88,36 @@ func KeyIDOf(key []byte) KeyID {
 type Grant struct {
 	Organisation conclave.OrganisationID
 	Role         Role
-	Key          []byte // 32 bytes Ed25519, or for RoleRemoval an uncompressed P-256 point (65 bytes)
+	Key          []byte // 32 bytes, or for RoleRemoval an uncompressed P-256 point (65 bytes)
 	NotBefore    time.Time
 	NotAfter     time.Time // at most MaxGrantLife after NotBefore
 	Signature    []byte    // by the root key
+}
+
+// Kind says what a statement speaks of. Whoever reads a roster sees it: a guest or a phone is never taken for a colleague.
+type Kind uint8
+
+// The kinds of statements.
+const (
+	KindDevice  Kind = iota // a person's enrolled device
+	KindGuest               // a guest's, by a one-time personal invitation to one meeting
+	KindPhone               // one phone call, brought by Gateway, which hears the room while the call is in
+	KindGateway             // the phone gateway itself: it is never a leg
+)
+
+// String returns the kind's word.
+func (k Kind) String() string {
+	switch k {
+	case KindDevice:
+		return "device"
+	case KindGuest:
+		return "guest"
+	case KindPhone:
+		return "phone"
+	case KindGateway:
+		return "gateway"
+	}
+	return "invalid"
 }
 
 // Statement is the enrolment key's word on a device: whose it is, and by which key it is known. Encoded, it is the
@@ -100,6 +129,8 @@ type Statement struct {
 	Unit         string // shown beside the name; at most 128 bytes, may be empty
 	LeafKey      []byte // uncompressed P-256 point, 65 bytes
 	Assurance    conclave.Assurance
+	Kind         Kind
+	Gateway      conclave.DeviceID // of KindPhone: the gateway that brings the leg; zero otherwise
 	NotBefore    time.Time
 	NotAfter     time.Time // at most MaxStatementLife after NotBefore
 	Signer       KeyID     // of the enrolment key; set by SignStatement
@@ -129,6 +160,8 @@ type MeetingContext struct {
 	Meeting    conclave.MeetingID
 	Level      conclave.Level
 	PolicyHash [32]byte
+	// FormerPolicy is the policy that ruled before, whose passes still hold while all are being renewed; zero: none.
+	FormerPolicy [32]byte
 }
 
 // The labels of signatures. The zero octet ends each, so that none is another's prefix.

@@ -24,6 +24,12 @@ func MediaContent(meeting conclave.MeetingID, leg conclave.LegID, m *Media) []by
 		[]byte(m.Ufrag), []byte(m.Password), streams[:])
 }
 
+// AssertionContent is what a fresh assertion of Join has the SHA-256 of as its challenge: this key, for this meeting, over
+// media whose two ends have these DTLS fingerprints, now. A copied key, or another's media path, gets nobody in.
+func AssertionContent(nonce, leafKey []byte, meeting conclave.MeetingID, client, server []byte, host string) []byte {
+	return content("Conclave assertion 1", nonce, leafKey, meeting[:], client, server, []byte(host))
+}
+
 // EnrolContent is what a leaf key signs to be enrolled: that whoever holds the link's token, in its text form, holds the key.
 func EnrolContent(token string) []byte { return append([]byte("Conclave enrol 1\x00"), token...) }
 

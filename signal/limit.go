@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave"
 )
@@ -17,6 +19,12 @@ const (
 	MaxProposal  = 4 << 10
 	// MaxCredential is RFC 8839's limit for an ICE ufrag and password.
 	MaxCredential = 256
+	MaxAssertion  = 8 << 10
+	MaxGroup      = 100 // legs that are let in at once
+	MaxReason     = 200 // bytes of an exception's reason
+	// MaxExceptionMinutes: what is needed longer is a matter for the policy.
+	MaxExceptionMinutes = 60
+	MaxSealed           = 4 << 10 // what is sealed to the investigation key
 )
 
 var (
@@ -32,7 +40,64 @@ func (m *Hello) check() error {
 	return checkFacts(m.Facts)
 }
 
-func (m *Join) check() error { return checkFacts(m.Facts) }
+func (m *Join) check() error {
+	if len(m.Assertion) > MaxAssertion || len(m.Fingerprint) != 0 && len(m.Fingerprint) != 32 {
+		return errSize
+	}
+	return checkFacts(m.Facts)
+}
+
+func (m *Facts) check() error { return checkFacts(m.Facts) }
+
+func (m *Mission) check() error { return checkFacts(m.Facts) }
+
+func (m *Decide) check() error {
+	if len(m.Legs) > MaxGroup {
+		return errSize
+	}
+	return nil
+}
+
+func (m *Except) check() error {
+	if len(m.Reason) == 0 || len(m.Reason) > MaxReason || !utf8.ValidString(m.Reason) || strings.ContainsFunc(m.Reason, unicode.IsControl) {
+		return errShape
+	}
+	if m.Minutes < 1 || m.Minutes > MaxExceptionMinutes {
+		return errShape
+	}
+	return nil
+}
+
+func (m *Consistency) check() error {
+	if m.From == 0 || m.From > m.To {
+		return errShape
+	}
+	return nil
+}
+
+func (m *Ledger) check() error {
+	if len(m.Sealed) == 0 || len(m.Sealed) > MaxSealed {
+		return errSize
+	}
+	return nil
+}
+
+func (m *Mark) check() error {
+	if len(m.Commitment) != 32 {
+		return errShape
+	}
+	if len(m.Sealed) == 0 || len(m.Sealed) > MaxSealed {
+		return errSize
+	}
+	return nil
+}
+
+func (m *Ring) check() error {
+	if len(m.Person) == 0 || len(m.Person) > 128 {
+		return errSize
+	}
+	return nil
+}
 
 func (m *Enter) check() error {
 	if len(m.GroupInfo) == 0 || (len(m.Commit) == 0) == (len(m.Tree) == 0) {

@@ -28,9 +28,19 @@ type (
 		Name    string `json:"name"`
 		Version string `json:"version"`
 	}
-	// Join asks to be let in, after Line.
+	// Join asks to be let in, after Line; and again where Refused or Quarantined left the way open.
 	Join struct {
 		Facts []conclave.Fact `json:"facts,omitempty"` // claimed, as they are now
+		// Fingerprint is the SHA-256 of the client's DTLS certificate, of which Media must then speak; with Assertion only.
+		Fingerprint []byte `json:"fingerprint,omitempty"`
+		// Assertion is a fresh WebAuthn assertion (JSON, as the browser gives it) whose challenge is the SHA-256 of
+		// AssertionContent; where a level asks for one.
+		Assertion []byte `json:"assertion,omitempty"`
+	}
+	// Facts says that what the endpoint claims of its line has changed. It may be sent at the door, in the room and in
+	// quarantine; the leg is ruled anew.
+	Facts struct {
+		Facts []conclave.Fact `json:"facts"` // all of them, as they are now
 	}
 	// Enter hands in the external commit with which a leg joins, or, where the room has no group yet, the GroupInfo of
 	// the group that it made (Commit empty, Tree set).
@@ -83,8 +93,57 @@ type (
 	Renew struct{}
 	// Decide is the chair's decision at the door.
 	Decide struct {
-		Leg   conclave.LegID `json:"leg"`
-		Admit bool           `json:"admit"`
+		Leg   conclave.LegID   `json:"leg"`
+		Legs  []conclave.LegID `json:"legs,omitempty"` // further ones: a group at once, each ruled on by itself
+		Admit bool             `json:"admit"`
+	}
+	// Raise is the chair's wish to raise the meeting's level. There is no way down.
+	Raise struct {
+		Level conclave.Level `json:"level"`
+	}
+	// Pause stops all sending in the room, or lets it go on. Anybody may pause, without a name if wished; the chair, or
+	// who paused under a name, lets it go on.
+	Pause struct {
+		On        bool `json:"on"`
+		Anonymous bool `json:"anonymous,omitempty"` // neither the room nor the record learns who
+	}
+	// Except is the chair's wish for an exception for a leg at the door or in quarantine, where the level allows any. It
+	// counts once a second person has confirmed it.
+	Except struct {
+		Leg     conclave.LegID `json:"leg"`
+		Reason  string         `json:"reason"`  // the chair's words, shown to all: 1 to 200 bytes
+		Minutes uint16         `json:"minutes"` // 1 to 60
+	}
+	// Confirm is a second person's word on an exception.
+	Confirm struct {
+		Exception uint32 `json:"exception"`
+		Yes       bool   `json:"yes"`
+	}
+	// Mission asks, instead of Join, whether this person, device and line would do for a level: a test before a trip. The
+	// hello before it named the zero meeting.
+	Mission struct {
+		Level conclave.Level  `json:"level"`
+		Facts []conclave.Fact `json:"facts,omitempty"`
+	}
+	// Consistency asks for the proof that the device log only grew between two of its sizes (RFC 6962, Section 2.1.2).
+	Consistency struct {
+		From uint64 `json:"from"`
+		To   uint64 `json:"to"`
+	}
+	// Ledger hands in a minute of the leg's speech ledger, sealed to the investigation key; always of the same size.
+	Ledger struct {
+		Minute uint32 `json:"minute"` // since the leg entered
+		Sealed []byte `json:"sealed"`
+	}
+	// Mark hands in the key with which this leg marks what it plays, sealed to the investigation key, and its commitment;
+	// before Media.
+	Mark struct {
+		Commitment []byte `json:"commitment"` // SHA-256, 32 bytes
+		Sealed     []byte `json:"sealed"`
+	}
+	// Ring asks that the phone gateway ring a person at the number or address that the directory has; the chair's.
+	Ring struct {
+		Person conclave.PersonID `json:"person"`
 	}
 	// Remove is the chair's removal of a leg.
 	Remove struct {
@@ -121,15 +180,56 @@ type (
 		Facts    []conclave.Fact    `json:"facts"`
 		Findings []conclave.Problem `json:"findings"` // what stands in the way, or could be better
 		Enough   bool               `json:"enough"`   // joining would be admitted or heard at the door
+		// Assertion is set where joining asks for a fresh assertion: what its challenge is made of, beside what the
+		// client knows.
+		Assertion *AssertionWanted `json:"assertion,omitempty"`
+	}
+	// AssertionWanted is what a client needs for a fresh assertion.
+	AssertionWanted struct {
+		Nonce             []byte   `json:"nonce"`              // 32 bytes, good for this connection
+		ServerFingerprint []byte   `json:"server_fingerprint"` // SHA-256 of the server's DTLS certificate
+		Credentials       [][]byte `json:"credentials"`        // ids of the passkeys that would do
 	}
 	// Refused ends a request. The connection stays open for another Join where Again is set.
 	Refused struct {
 		Reasons []conclave.Problem `json:"reasons"` // never empty
 		Again   bool               `json:"again"`
 	}
-	// Waiting says that the chair has been asked.
+	// Waiting says that the chair has been asked, or (Early) that the meeting starts with its chair.
 	Waiting struct {
 		Since time.Time `json:"since"`
+		Early bool      `json:"early,omitempty"`
+	}
+	// Quarantined says that the line is no longer good enough: media are cut, the keys are changed without this leg. The
+	// connection stays; the leg is let in again by itself, with Admitted, once the reasons are gone.
+	Quarantined struct {
+		Reasons []conclave.Problem `json:"reasons"` // never empty
+		Since   time.Time          `json:"since"`
+	}
+	// Changed tells members that their meeting has another level or policy, once the group has it.
+	Changed struct {
+		Meeting Meeting        `json:"meeting"`
+		By      conclave.LegID `json:"by,omitzero"` // who raised the level; zero: the administrator
+	}
+	// Readiness answers Mission. Document is the answer in a form that others can check (package pass).
+	Readiness struct {
+		Level     conclave.Level     `json:"level"`
+		LevelName string             `json:"level_name"`
+		Ready     bool               `json:"ready"`
+		Reasons   []conclave.Problem `json:"reasons"` // what is missing; empty if ready
+		Document  []byte             `json:"document"`
+	}
+	// ConsistencyProof answers Consistency.
+	ConsistencyProof struct {
+		From uint64   `json:"from"`
+		To   uint64   `json:"to"`
+		Path [][]byte `json:"path"` // hashes of 32 bytes
+	}
+	// Notice tells a person something that matters to them, apart from the meeting's course: a device was enrolled in
+	// their name, their call was refused.
+	Notice struct {
+		Notice conclave.Problem `json:"notice"`
+		Link   string           `json:"link,omitempty"` // path and query on this server, "" if there is nothing to follow
 	}
 	// Admitted carries the pass and all that joining needs.
 	Admitted struct {
@@ -143,6 +243,13 @@ type (
 		Resumed bool           `json:"resumed"`         // the leg is back in its place; Commits bring it up to date
 		Commits []Commit       `json:"commits,omitempty"`
 		Pending []Proposal     `json:"pending,omitempty"` // proposals of the current epoch (when resumed)
+		// Investigation is absent where the organisation has no investigation key: no ledger and no mark then.
+		Investigation *Investigation `json:"investigation,omitempty"`
+	}
+	// Investigation is to whom a leg seals its speech ledger and its mark's key.
+	Investigation struct {
+		Key  []byte `json:"key"`  // the HPKE public key (package escrow), whose hash a grant vouches for
+		Sync []byte `json:"sync"` // 32 bytes: by which a detector finds the marks' time
 	}
 	// Meeting is what an admitted leg is told of its meeting.
 	Meeting struct {
@@ -195,6 +302,35 @@ type (
 	Roster struct {
 		Legs    []RosterLeg `json:"legs"`
 		Waiting []AtDoor    `json:"waiting,omitempty"` // for the chair only
+		// Away are the legs in quarantine: they hold no keys, and their places are kept.
+		Away       []Away      `json:"away,omitempty"`
+		Paused     *Paused     `json:"paused,omitempty"`
+		Exceptions []Exception `json:"exceptions,omitempty"`
+		// Closed names what the policy holds closed while somebody's line is as weak as it is: "screen".
+		Closed []string `json:"closed,omitempty"`
+	}
+	// Away is a leg in quarantine, named by its statement.
+	Away struct {
+		Leg       conclave.LegID     `json:"leg"`
+		Statement []byte             `json:"statement"`
+		Reasons   []conclave.Problem `json:"reasons"` // codes and fixes, no arguments
+		Since     time.Time          `json:"since"`
+	}
+	// Paused says that nobody sends.
+	Paused struct {
+		Since time.Time       `json:"since"`
+		By    *conclave.LegID `json:"by,omitempty"` // absent: without a name
+	}
+	// Exception is one that is asked for, or in force.
+	Exception struct {
+		ID        uint32             `json:"id"`
+		Leg       conclave.LegID     `json:"leg"`
+		Statement []byte             `json:"statement"` // the leg's
+		Waives    []conclave.Problem `json:"waives"`    // what stands in the leg's way
+		Reason    string             `json:"reason"`
+		By        conclave.LegID     `json:"by"`
+		Second    *conclave.LegID    `json:"second,omitempty"` // absent: nobody has confirmed it yet
+		Until     time.Time          `json:"until"`
 	}
 	// RosterLeg is one leg in the room.
 	RosterLeg struct {
@@ -205,6 +341,8 @@ type (
 		State  State          `json:"state"`
 		Lost   *time.Time     `json:"lost,omitempty"` // since when its line is lost
 		Joined time.Time      `json:"joined"`
+		// Line is what is shown to all of this leg's line: kind of leg and the proven facts that the room may know.
+		Line []conclave.Fact `json:"line,omitempty"`
 	}
 	// AtDoor is one who waits, with the statement by which the chair's client names them.
 	AtDoor struct {
@@ -213,6 +351,11 @@ type (
 		Grade     conclave.Grade  `json:"grade"`
 		Facts     []conclave.Fact `json:"facts"`
 		Since     time.Time       `json:"since"`
+		// Reasons are why the leg waits: for the chair's word, or (one that policy refuses but lets be excepted) what
+		// stands in its way.
+		Reasons []conclave.Problem `json:"reasons,omitempty"`
+		Known   bool               `json:"known"` // stands in the directory
+		Early   bool               `json:"early,omitempty"`
 	}
 	// Slots says who is in which receiving slot: leaf indices, -1 for an empty slot.
 	Slots struct {

@@ -78,43 +78,103 @@ func (*Ended) Type() string { return "ended" }
 // Type implements Message.
 func (*Failed) Type() string { return "failed" }
 
+// Type implements Message.
+func (*Facts) Type() string { return "facts" }
+
+// Type implements Message.
+func (*Raise) Type() string { return "raise" }
+
+// Type implements Message.
+func (*Pause) Type() string { return "pause" }
+
+// Type implements Message.
+func (*Except) Type() string { return "except" }
+
+// Type implements Message.
+func (*Confirm) Type() string { return "confirm" }
+
+// Type implements Message.
+func (*Mission) Type() string { return "mission" }
+
+// Type implements Message.
+func (*Consistency) Type() string { return "consistency" }
+
+// Type implements Message.
+func (*Ledger) Type() string { return "ledger" }
+
+// Type implements Message.
+func (*Mark) Type() string { return "mark" }
+
+// Type implements Message.
+func (*Ring) Type() string { return "ring" }
+
+// Type implements Message.
+func (*Quarantined) Type() string { return "quarantined" }
+
+// Type implements Message.
+func (*Changed) Type() string { return "changed" }
+
+// Type implements Message.
+func (*Readiness) Type() string { return "readiness" }
+
+// Type implements Message.
+func (*ConsistencyProof) Type() string { return "consistency_proof" }
+
+// Type implements Message.
+func (*Notice) Type() string { return "notice" }
+
 func (*Enter) large()  {}
 func (*Commit) large() {}
 
 // messages makes an empty message of each type that a side may send.
 var messages = [2]map[string]func() Message{
 	FromClient: {
-		"hello":    func() Message { return new(Hello) },
-		"join":     func() Message { return new(Join) },
-		"enter":    func() Message { return new(Enter) },
-		"commit":   func() Message { return new(Commit) },
-		"proposal": func() Message { return new(Proposal) },
-		"media":    func() Message { return new(Media) },
-		"state":    func() Message { return new(State) },
-		"renew":    func() Message { return new(Renew) },
-		"decide":   func() Message { return new(Decide) },
-		"remove":   func() Message { return new(Remove) },
-		"leave":    func() Message { return new(Leave) },
-		"ping":     func() Message { return new(Ping) },
-		"pong":     func() Message { return new(Pong) },
-	},
-	FromServer: {
-		"challenge":   func() Message { return new(Challenge) },
-		"line":        func() Message { return new(Line) },
-		"refused":     func() Message { return new(Refused) },
-		"waiting":     func() Message { return new(Waiting) },
-		"admitted":    func() Message { return new(Admitted) },
-		"entered":     func() Message { return new(Entered) },
-		"stale":       func() Message { return new(Stale) },
+		"hello":       func() Message { return new(Hello) },
+		"join":        func() Message { return new(Join) },
+		"enter":       func() Message { return new(Enter) },
 		"commit":      func() Message { return new(Commit) },
 		"proposal":    func() Message { return new(Proposal) },
-		"media_ready": func() Message { return new(MediaReady) },
-		"roster":      func() Message { return new(Roster) },
-		"slots":       func() Message { return new(Slots) },
-		"passes":      func() Message { return new(Passes) },
-		"ended":       func() Message { return new(Ended) },
-		"failed":      func() Message { return new(Failed) },
+		"media":       func() Message { return new(Media) },
+		"state":       func() Message { return new(State) },
+		"renew":       func() Message { return new(Renew) },
+		"decide":      func() Message { return new(Decide) },
+		"remove":      func() Message { return new(Remove) },
+		"leave":       func() Message { return new(Leave) },
 		"ping":        func() Message { return new(Ping) },
 		"pong":        func() Message { return new(Pong) },
+		"facts":       func() Message { return new(Facts) },
+		"raise":       func() Message { return new(Raise) },
+		"pause":       func() Message { return new(Pause) },
+		"except":      func() Message { return new(Except) },
+		"confirm":     func() Message { return new(Confirm) },
+		"mission":     func() Message { return new(Mission) },
+		"consistency": func() Message { return new(Consistency) },
+		"ledger":      func() Message { return new(Ledger) },
+		"mark":        func() Message { return new(Mark) },
+		"ring":        func() Message { return new(Ring) },
+	},
+	FromServer: {
+		"challenge":         func() Message { return new(Challenge) },
+		"line":              func() Message { return new(Line) },
+		"refused":           func() Message { return new(Refused) },
+		"waiting":           func() Message { return new(Waiting) },
+		"admitted":          func() Message { return new(Admitted) },
+		"entered":           func() Message { return new(Entered) },
+		"stale":             func() Message { return new(Stale) },
+		"commit":            func() Message { return new(Commit) },
+		"proposal":          func() Message { return new(Proposal) },
+		"media_ready":       func() Message { return new(MediaReady) },
+		"roster":            func() Message { return new(Roster) },
+		"slots":             func() Message { return new(Slots) },
+		"passes":            func() Message { return new(Passes) },
+		"ended":             func() Message { return new(Ended) },
+		"failed":            func() Message { return new(Failed) },
+		"quarantined":       func() Message { return new(Quarantined) },
+		"changed":           func() Message { return new(Changed) },
+		"readiness":         func() Message { return new(Readiness) },
+		"consistency_proof": func() Message { return new(ConsistencyProof) },
+		"notice":            func() Message { return new(Notice) },
+		"ping":              func() Message { return new(Ping) },
+		"pong":              func() Message { return new(Pong) },
 	},
 }

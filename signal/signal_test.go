@@ -28,6 +28,16 @@ func TestEveryMessageComesBackAsItWasSent(t *testing.T) {
 				m.Fingerprint, m.ServerFingerprint, m.Opus, m.VP8 = make32(), make32(), 111, 96
 			case *Remove:
 				m.Reason = "other"
+			case *Except:
+				m.Reason, m.Minutes = "the only line there is", 10
+			case *Consistency:
+				m.From, m.To = 1, 2
+			case *Ledger:
+				m.Sealed = []byte{1}
+			case *Mark:
+				m.Commitment, m.Sealed = make32(), []byte{1}
+			case *Ring:
+				m.Person = "anna.weber"
 			}
 			back, err := Decode(Encode(m), Side(side))
 			if err != nil {
