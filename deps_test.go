@@ -19,21 +19,23 @@ import (
 // The floors of the house, from below: see docs/architecture.md. A folder's subpackages stand on its floor.
 var floors = [][]string{
 	{"."},
-	{"mls", "sframe", "pass"},
+	{"mls", "sframe", "pass", "escrow", "watermark"},
 	{"admission", "gate", "line", "roster", "audit", "exposure"},
-	{"store", "identity", "sfu", "turn", "phone", "signal", "witness", "bus", "opus"},
-	{"server", "endpoint", "web"},
+	{"store", "identity", "network", "sfu", "turn", "phone", "signal", "witness", "bus", "opus"},
+	{"server", "endpoint", "gateway", "web"},
 	{"cmd", "test"},
 }
 
 // What else a package may import, beyond the floors below it and its own folder. Each needs a reason.
 var stairs = map[string]string{
-	"exposure → audit":  "reports are made from records",
-	"exposure → line":   "reports speak of grades and findings",
-	"audit → store":     "the log is a projection of a stream; it uses the store's interface, not its engine",
-	"identity → store":  "people and devices are kept in the store",
-	"identity → signal": "it verifies the signature of a Hello, whose content signal defines",
-	"server → web":      "the server carries the web client's files",
+	"exposure → audit":   "reports are made from records",
+	"exposure → line":    "reports speak of grades and findings",
+	"audit → store":      "the log is a projection of a stream; it uses the store's interface, not its engine",
+	"identity → store":   "people and devices are kept in the store",
+	"identity → signal":  "it verifies the signature of a Hello, whose content signal defines",
+	"phone → opus":       "a call's sound is coded where its packets are",
+	"gateway → endpoint": "each phone leg is an endpoint of its own",
+	"server → web":       "the server carries the web client's files",
 }
 
 // What a program must not link, not even through others. That the server cannot decrypt is this test, not a promise.
@@ -41,7 +43,7 @@ var forbiddenLinks = []struct {
 	program, goos, goarch string
 	packages              []string
 }{
-	{"conclave/cmd/conclaved", "", "", []string{"conclave/mls/member", "conclave/sframe", "conclave/endpoint", "conclave/opus"}},
+	{"conclave/cmd/conclaved", "", "", []string{"conclave/mls/member", "conclave/sframe", "conclave/endpoint", "conclave/opus", "conclave/escrow", "conclave/watermark", "conclave/phone", "conclave/gateway"}},
 	{"conclave/cmd/conclave-wasm", "js", "wasm", []string{"net/http", "crypto/tls", "log/slog", "conclave/sfu", "conclave/server", "conclave/store", "conclave/opus"}},
 }
 
