@@ -127,7 +127,7 @@ func (*Enter) large()  {}
 func (*Commit) large() {}
 
 // messages makes an empty message of each type that a side may send.
-var messages = [2]map[string]func() Message{
+var messages = [4]map[string]func() Message{
 	FromClient: {
 		"hello":       func() Message { return new(Hello) },
 		"join":        func() Message { return new(Join) },
@@ -177,4 +177,6 @@ var messages = [2]map[string]func() Message{
 		"ping":              func() Message { return new(Ping) },
 		"pong":              func() Message { return new(Pong) },
 	},
+	FromGateway: gatewayMessages,
+	ToGateway:   serverMessages,
 }

@@ -29,10 +29,12 @@ const (
 // Side says who sent a frame: each side has its own set of messages.
 type Side uint8
 
-// The two sides.
+// The sides.
 const (
 	FromClient Side = iota
 	FromServer
+	FromGateway // to the server
+	ToGateway   // from the server
 )
 
 // Message is one of the message types of this package.
@@ -48,8 +50,11 @@ var ErrFrame = errors.New("signal: malformed frame")
 // never quote the frame.
 func Decode(frame []byte, side Side) (Message, error) {
 	limit := MaxServerFrame
-	if side == FromClient {
+	switch side {
+	case FromClient:
 		limit = MaxClientFrame
+	case FromGateway, ToGateway:
+		limit = MaxSmallFrame
 	}
 	if len(frame) > limit {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrFrame, len(frame), limit)

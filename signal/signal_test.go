@@ -38,6 +38,16 @@ func TestEveryMessageComesBackAsItWasSent(t *testing.T) {
 				m.Commitment, m.Sealed = make32(), []byte{1}
 			case *Ring:
 				m.Person = "anna.weber"
+			case *CallCame:
+				m.Line = PhoneOpen
+			case *CallLine:
+				m.Line = PhoneHop
+			case *CallCode:
+				m.Code, m.LeafKey = "123456789012", append(make32(), append(make32(), 4)...)
+			case *CallKey:
+				m.Line, m.LeafKey = PhoneHop, append(make32(), append(make32(), 4)...)
+			case *CallOver:
+				m.Outcome = "left"
 			}
 			back, err := Decode(Encode(m), Side(side))
 			if err != nil {
