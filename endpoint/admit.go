@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -108,18 +107,17 @@ func (s *session) admit(m *signal.Admitted) {
 		s.abandon(problemOf(err, "grant_malformed", "ask_administrator"), err)
 		return
 	}
-	if m.Meeting.Level != t.want.Level || !bytes.Equal(m.Meeting.PolicyHash, t.want.PolicyHash[:]) {
+	if m.Meeting.Level > t.own.Level {
 		s.abandon(conclave.Problem{Code: "pass_level", Fix: "join_again"}, errMeeting)
 		return
 	}
 	if m.Resumed && s.trust != nil {
-		// The group goes on asking the one that it was made with.
-		if s.trust.want != t.want {
-			s.abandon(conclave.Problem{Code: "pass_policy", Fix: "join_again"}, errMeeting)
-			return
-		}
+		// The group goes on asking the one that it was made with. What it is for may have changed meanwhile; the commits
+		// that were missed say so.
+		t.want = s.trust.want
 		*s.trust = *t
 	} else {
+		t.want.Level = m.Meeting.Level
 		s.trust = t
 	}
 	s.admitted = m

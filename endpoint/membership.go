@@ -119,7 +119,7 @@ func (s *session) joinGroup(from *signal.Group, now time.Time) (*membership, *si
 	if info == nil || uint64(info.GroupContext.Epoch) != from.Epoch {
 		return nil, nil, errGroupInfo
 	}
-	if err := gate.CheckContext(info.GroupContext, s.trust.Trust, s.trust.want, now); err != nil {
+	if err := s.trust.adopt(info.GroupContext, now); err != nil {
 		return nil, nil, err
 	}
 	tree, err := mls.ParseRatchetTree(gate.Suite, from.Tree)

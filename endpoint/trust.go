@@ -17,7 +17,8 @@ import (
 // here.
 type trust struct {
 	*pass.Trust
-	want    pass.MeetingContext // from the own pass, verified
+	want    pass.MeetingContext // what the group is for; from the own pass, verified, until there is a group
+	own     *pass.Pass          // verified
 	verify  mls.BatchVerifier
 	renewed map[conclave.DeviceID][]byte // the newest pass of each device, as the server says
 	forged  error                        // why a renewed pass was found false
@@ -54,7 +55,7 @@ func newTrust(cfg *Config, old *trust, grants [][]byte, own []byte, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	t.want = pass.MeetingContext{Meeting: p.Meeting, Level: p.Level, PolicyHash: p.PolicyHash}
+	t.want, t.own = pass.MeetingContext{Meeting: p.Meeting, Level: p.Level, PolicyHash: p.PolicyHash}, p
 	if p.Meeting != cfg.Meeting {
 		return nil, conclave.Problem{Code: "pass_meeting", Fix: "join_again"}
 	}
@@ -83,6 +84,20 @@ func (t *trust) leaf(l *mls.LeafNode, now time.Time) (*pass.Leaf, error) {
 		delete(t.renewed, conclave.DeviceOf(l.SignatureKey))
 	}
 	return t.leaf(l, now)
+}
+
+// adopt takes what a group is for in place of what the server says, if the own pass is good enough for it and nothing less
+// was told.
+func (t *trust) adopt(c *mls.GroupContext, now time.Time) error {
+	of, err := gate.MeetingOf(c, t.Trust, now)
+	switch {
+	case err != nil:
+		return err
+	case of.Meeting != t.own.Meeting || of.Level < t.want.Level || of.Level > t.own.Level || !of.Rules(t.own.PolicyHash):
+		return errMeeting
+	}
+	t.want = of
+	return nil
 }
 
 // checks applies all rules on a leaf but the signatures, which are returned. renewed tells that they are those of a
@@ -167,7 +182,7 @@ func (t *trust) renew(encoded []byte) error {
 	if err != nil {
 		return err
 	}
-	if (pass.MeetingContext{Meeting: p.Meeting, Level: p.Level, PolicyHash: p.PolicyHash}) != t.want {
+	if p.Meeting != t.want.Meeting || p.Level < t.want.Level || !t.want.Rules(p.PolicyHash) {
 		return errRenewedPass
 	}
 	if old, ok := t.renewed[p.Device]; ok {

@@ -3,8 +3,9 @@
 // on which the room's safety rests, and by the server, which refuses what members would refuse so that one bad member
 // cannot stop the others.
 //
-// Members come by external commits alone; who goes is proposed by the organisation's removal key or by the member itself;
-// nobody changes what the group is. A member's commit therefore holds nothing but references to such proposals.
+// Members come by external commits alone; who goes is proposed by the organisation's removal key or by the member itself.
+// What the group is for changes by that key's proposal alone, and upwards only. A member's commit therefore holds nothing
+// but references to such proposals.
 //
 // The package keeps no state and verifies no signature of a leaf's papers: which papers count, and whether their
 // signatures were verified before, is for the caller.
@@ -42,8 +43,13 @@ func CheckLeaf(c mls.LeafCheck, trust *pass.Trust, meeting pass.MeetingContext) 
 		return errAdded
 	}
 	if c.Group != nil {
-		if err := CheckContext(c.Group, trust, meeting, c.Now); err != nil {
+		// A commit that changes the context is looked at under the next one; that it may be that one, CheckChange has found.
+		of, err := MeetingOf(c.Group, trust, c.Now)
+		if err != nil {
 			return err
+		}
+		if of != meeting && !meeting.Follows(of) {
+			return errContext
 		}
 	}
 	if p := c.Predecessor; p != nil && !bytes.Equal(p.SignatureKey, c.Leaf.SignatureKey) {
@@ -66,7 +72,7 @@ func Papers(l *mls.LeafNode) (statement, inLeaf []byte, err error) {
 
 // Want is what the papers of a leaf with this signature key must say in the meeting.
 func Want(leafKey mls.SignatureKey, meeting pass.MeetingContext) pass.Want {
-	return pass.Want{LeafKey: leafKey, Meeting: meeting.Meeting, Level: meeting.Level, PolicyHash: meeting.PolicyHash}
+	return pass.Want{LeafKey: leafKey, Meeting: meeting}
 }
 
 // Client names the device behind a leaf (mls.Verifier): a device is in a room once.
@@ -101,6 +107,27 @@ func CheckContext(c *mls.GroupContext, trust *pass.Trust, meeting pass.MeetingCo
 		}
 	}
 	return errContext
+}
+
+// MeetingOf returns what a group's context says that the group is for, if nothing else stands there and the context is of
+// such a group. Whether it is the right meeting, under the right rules, is for the caller.
+func MeetingOf(c *mls.GroupContext, trust *pass.Trust, now time.Time) (pass.MeetingContext, error) {
+	return meetingOf(c.Extensions, func(m pass.MeetingContext) error { return CheckContext(c, trust, m, now) })
+}
+
+func meetingOf(extensions mls.Extensions, check func(pass.MeetingContext) error) (pass.MeetingContext, error) {
+	data, ok := extensions.Find(pass.ExtensionMeeting)
+	if !ok {
+		return pass.MeetingContext{}, errContext
+	}
+	m, err := pass.ParseMeetingContext(data)
+	if err != nil {
+		return pass.MeetingContext{}, err
+	}
+	if err := check(*m); err != nil {
+		return pass.MeetingContext{}, err
+	}
+	return *m, nil
 }
 
 // ContextExtensions is what stands in the group context of a meeting, in this order. removal is the organisation's

@@ -116,3 +116,33 @@ func TestACommitBringsKeysAndReferencesOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatTheGroupIsForIsChangedByTheRemovalKeyAloneAndUpwards(t *testing.T) {
+	org := passtest.New(t, "example.org", now)
+	from := pass.MeetingContext{Meeting: conclave.MeetingID{1}, Level: 1, PolicyHash: [32]byte{3}}
+	higher, lower := from, from
+	higher.Level, lower.Level = 2, 0
+	change := func(sender mls.SenderType, extensions mls.Extensions) *mls.PublicMessage {
+		return &mls.PublicMessage{Content: mls.FramedContent{Sender: mls.Sender{Type: sender}, ContentType: mls.ContentProposal,
+			Proposal: &mls.GroupContextExtensions{Extensions: extensions}}}
+	}
+	removal := passtest.Point(org.Removal)
+	next, err := CheckChange(change(mls.SenderExternal, ContextExtensions(higher, removal)), org.Trust(), from, now)
+	if err != nil || next != higher {
+		t.Fatalf("a higher level: %v, %v", next, err)
+	}
+	more := append(ContextExtensions(higher, removal), mls.Extension{Type: 0xF0C9})
+	for name, m := range map[string]*mls.PublicMessage{
+		"a lower level":                change(mls.SenderExternal, ContextExtensions(lower, removal)),
+		"a member's wish":              change(mls.SenderMember, ContextExtensions(higher, removal)),
+		"another external sender":      change(mls.SenderExternal, ContextExtensions(higher, passtest.Point(passtest.LeafKey(t)))),
+		"one extension more":           change(mls.SenderExternal, more),
+		"no meeting":                   change(mls.SenderExternal, ContextExtensions(higher, removal)[1:]),
+		"the same once more":           change(mls.SenderExternal, ContextExtensions(from, removal)),
+		"a removal taken for a change": {Content: mls.FramedContent{Sender: mls.Sender{Type: mls.SenderExternal}, ContentType: mls.ContentProposal, Proposal: &mls.Remove{}}},
+	} {
+		if _, err := CheckChange(m, org.Trust(), from, now); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}

@@ -3,8 +3,10 @@ package gate
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"conclave/mls"
+	"conclave/pass"
 )
 
 var (
@@ -47,6 +49,29 @@ func CheckProposal(m *mls.PublicMessage) (removed mls.LeafIndex, err error) {
 		return 0, errWrongSender
 	}
 	return remove.Removed, nil
+}
+
+// CheckChange applies the rules to a proposal that stands by itself and changes what the group is for, from now on, and
+// returns what that will be: by the external sender, and only as MeetingContext.Follows allows.
+func CheckChange(m *mls.PublicMessage, trust *pass.Trust, from pass.MeetingContext, now time.Time) (pass.MeetingContext, error) {
+	change, ok := m.Content.Proposal.(*mls.GroupContextExtensions)
+	if !ok {
+		return pass.MeetingContext{}, errKind
+	}
+	if m.Content.Sender.Type != mls.SenderExternal {
+		return pass.MeetingContext{}, errWrongSender
+	}
+	return meetingOf(change.Extensions, func(next pass.MeetingContext) error {
+		if !from.Follows(next) {
+			return errContext
+		}
+		for _, key := range trust.RemovalKeys(now) {
+			if change.Extensions.Equal(ContextExtensions(next, key)) {
+				return nil
+			}
+		}
+		return errContext
+	})
 }
 
 // CheckCommit applies the rules to a commit against the tree that it starts from. known tells whether a proposal was

@@ -20,3 +20,8 @@ func (s Statement) LogValue() slog.Value {
 
 // LogValue implements slog.LogValuer with a salted tag.
 func (p Pass) LogValue() slog.Value { return slog.StringValue(conclave.Tag("pass", p.Signature)) }
+
+// LogValue implements slog.LogValuer with a salted tag.
+func (r Readiness) LogValue() slog.Value {
+	return slog.StringValue(conclave.Tag("readiness", r.Signature))
+}

@@ -19,3 +19,8 @@ func (s Statement) MarshalText() ([]byte, error) {
 func (p Pass) MarshalText() ([]byte, error) {
 	return []byte(conclave.Tag("pass", p.Signature)), nil
 }
+
+// MarshalText returns a salted tag.
+func (r Readiness) MarshalText() ([]byte, error) {
+	return []byte(conclave.Tag("readiness", r.Signature)), nil
+}

@@ -154,14 +154,31 @@ type Pass struct {
 	Signature    []byte
 }
 
-// MeetingContext is what a group's members agree on for as long as the group lives: it stands in the GroupContext, so
-// that nobody can be in the same epoch under another level or policy.
+// MeetingContext is what a group's members agree on: it stands in the GroupContext, so that nobody can be in the same
+// epoch under another level or policy. It changes by Follows alone.
 type MeetingContext struct {
 	Meeting    conclave.MeetingID
 	Level      conclave.Level
 	PolicyHash [32]byte
 	// FormerPolicy is the policy that ruled before, whose passes still hold while all are being renewed; zero: none.
 	FormerPolicy [32]byte
+}
+
+// Rules says whether passes that this policy has ruled count in the meeting.
+func (m *MeetingContext) Rules(policy [32]byte) bool {
+	return policy == m.PolicyHash || m.FormerPolicy != [32]byte{} && policy == m.FormerPolicy
+}
+
+// Follows says whether a group for m may become one for next: the same meeting, no lower a level, and where the policy is
+// another, one that knows its predecessor, so that no pass counts longer than until all are renewed.
+func (m *MeetingContext) Follows(next MeetingContext) bool {
+	if next == *m || next.Meeting != m.Meeting || next.Level < m.Level {
+		return false
+	}
+	if next.PolicyHash != m.PolicyHash {
+		return next.FormerPolicy == m.PolicyHash
+	}
+	return next.FormerPolicy == m.FormerPolicy || next.FormerPolicy == [32]byte{}
 }
 
 // The labels of signatures. The zero octet ends each, so that none is another's prefix.

@@ -33,7 +33,7 @@ func newJoining(t testing.TB) joining {
 	key := passtest.Point(passtest.LeafKey(t))
 	m := pass.MeetingContext{Meeting: conclave.MeetingID{1, 2, 3}, Level: 2, PolicyHash: [32]byte{9}}
 	return joining{org, org.Trust(), org.Statement(key, "anna.weber", "Anna Weber"), org.Pass(key, m, now),
-		pass.Want{LeafKey: key, Meeting: m.Meeting, Level: m.Level, PolicyHash: m.PolicyHash}}
+		pass.Want{LeafKey: key, Meeting: m}}
 }
 
 func code(err error) string {
@@ -103,7 +103,7 @@ func TestEachFieldOfALeafIsHeldAgainstTheRules(t *testing.T) {
 		{"a pass for another meeting", "pass_meeting", func(_ *joining, _ *pass.Statement, p *pass.Pass) { p.Meeting[15] ^= 1 }},
 		{"a pass for another device", "pass_device", func(_ *joining, _ *pass.Statement, p *pass.Pass) { p.Device[15] ^= 1 }},
 		{"a pass for a lower level", "pass_level", func(_ *joining, _ *pass.Statement, p *pass.Pass) { p.Level-- }},
-		{"a pass for a higher level", "pass_level", func(_ *joining, _ *pass.Statement, p *pass.Pass) { p.Level++ }},
+		{"a former policy that is none", "pass_policy", func(_ *joining, _ *pass.Statement, p *pass.Pass) { p.PolicyHash = [32]byte{} }},
 		{"a pass under another policy", "pass_policy", func(_ *joining, _ *pass.Statement, p *pass.Pass) { p.PolicyHash[31] ^= 1 }},
 		{"a pass that ran out", "pass_expired", func(_ *joining, _ *pass.Statement, p *pass.Pass) {
 			p.NotBefore, p.NotAfter = now.Add(-time.Minute), now
@@ -191,13 +191,62 @@ func TestNoOctetCanBeChangedOnTheWay(t *testing.T) {
 	}
 }
 
+// A level is raised, and a policy changed, passes first: whoever has been ruled more strictly may stay.
+func TestAPassForAHigherLevelOrUnderTheFormerPolicyCounts(t *testing.T) {
+	j := newJoining(t)
+	higher := j.want.Meeting
+	higher.Level++
+	if _, err := j.trust.Leaf(j.statement, j.org.Pass(j.want.LeafKey, higher, now), j.want, now); err != nil {
+		t.Errorf("a pass for a higher level: %v", err)
+	}
+	changed := j.want
+	changed.Meeting.FormerPolicy, changed.Meeting.PolicyHash = j.want.Meeting.PolicyHash, [32]byte{7}
+	if _, err := j.trust.Leaf(j.statement, j.pass, changed, now); err != nil {
+		t.Errorf("a pass under the former policy: %v", err)
+	}
+	changed.Meeting.FormerPolicy = [32]byte{}
+	if _, err := j.trust.Leaf(j.statement, j.pass, changed, now); code(err) != "pass_policy" {
+		t.Errorf("a pass under a policy of before: %q", code(err))
+	}
+}
+
+func TestWhatAGroupIsForChangesUpwardsOnly(t *testing.T) {
+	from := pass.MeetingContext{Meeting: conclave.MeetingID{1}, Level: 1, PolicyHash: [32]byte{1}}
+	during := from
+	during.PolicyHash, during.FormerPolicy = [32]byte{2}, [32]byte{1}
+	for _, c := range []struct {
+		name   string
+		from   pass.MeetingContext
+		change func(*pass.MeetingContext)
+		good   bool
+	}{
+		{"nothing", from, func(*pass.MeetingContext) {}, false},
+		{"a higher level", from, func(m *pass.MeetingContext) { m.Level = 3 }, true},
+		{"a lower level", from, func(m *pass.MeetingContext) { m.Level = 0 }, false},
+		{"another meeting", from, func(m *pass.MeetingContext) { m.Meeting[0]++; m.Level = 3 }, false},
+		{"another policy", from, func(m *pass.MeetingContext) { *m = during }, true},
+		{"another policy that knows no former", from, func(m *pass.MeetingContext) { m.PolicyHash = [32]byte{2} }, false},
+		{"another policy that names a strange former", from, func(m *pass.MeetingContext) { *m = during; m.FormerPolicy[0]++ }, false},
+		{"a strange former policy", from, func(m *pass.MeetingContext) { m.FormerPolicy = [32]byte{8} }, false},
+		{"no former policy any more", during, func(m *pass.MeetingContext) { m.FormerPolicy = [32]byte{} }, true},
+		{"a higher level meanwhile", during, func(m *pass.MeetingContext) { m.Level++ }, true},
+		{"a lower level with another policy", during, func(m *pass.MeetingContext) { m.FormerPolicy, m.PolicyHash, m.Level = m.PolicyHash, [32]byte{3}, 0 }, false},
+	} {
+		next := c.from
+		c.change(&next)
+		if c.from.Follows(next) != c.good {
+			t.Errorf("%s: got %v", c.name, !c.good)
+		}
+	}
+}
+
 // Ten thousand joins with something wrong: octets changed, cut, added, taken from another leaf, another meeting or another
 // organisation of the same name. None is believed, each is refused with a code and a fix.
 func TestNoMutatedJoinIsBelieved(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	j, foreign := newJoining(t), newJoining(t)
 	other := passtest.Point(passtest.LeafKey(t))
-	m := pass.MeetingContext{Meeting: j.want.Meeting, Level: j.want.Level, PolicyHash: j.want.PolicyHash}
+	m := j.want.Meeting
 	statements := [][]byte{j.statement, j.org.Statement(other, "jan.maas", "Jan Maas"), foreign.statement}
 	elsewhere := m
 	elsewhere.Meeting[0] ^= 1
@@ -423,6 +472,9 @@ func FuzzParse(f *testing.F) {
 			parsed = append(parsed, x)
 		}
 		if x, err := pass.ParseMeetingContext(b); err == nil {
+			parsed = append(parsed, x)
+		}
+		if x, err := pass.ParseReadiness(b); err == nil {
 			parsed = append(parsed, x)
 		}
 		for _, x := range parsed {

@@ -29,6 +29,10 @@ var fixes = map[string]string{
 	"pass_level":           "join_again",
 	"pass_policy":          "join_again",
 	"meeting_malformed":    "ask_administrator",
+	"readiness_malformed":  "test_again",
+	"readiness_signature":  "test_again",
+	"readiness_early":      "set_clock",
+	"readiness_expired":    "test_again",
 }
 
 // problem panics on a code without a fix: nobody may be left without a way out.

@@ -195,10 +195,8 @@ func (t *Trust) check(role Role, signer KeyID, now time.Time, label string, b, s
 
 // Want is what a verifier knows of a leaf and its group apart from statement and pass.
 type Want struct {
-	LeafKey    []byte // the leaf's signature key
-	Meeting    conclave.MeetingID
-	Level      conclave.Level
-	PolicyHash [32]byte
+	LeafKey []byte         // the leaf's signature key
+	Meeting MeetingContext // what the group is for
 }
 
 // Leaf is what statement and pass of a leaf have proven.
@@ -223,13 +221,14 @@ func (t *Trust) Checks(statement, pass []byte, want Want, now time.Time) (*Leaf,
 		return nil, nil, err
 	}
 	switch {
-	case p.Meeting != want.Meeting:
+	case p.Meeting != want.Meeting.Meeting:
 		return nil, nil, problem("pass_meeting")
 	case p.Device != s.Device():
 		return nil, nil, problem("pass_device")
-	case p.Level != want.Level:
+	case p.Level < want.Meeting.Level:
+		// A higher one is a stricter ruling: that is how a level is raised, passes first.
 		return nil, nil, problem("pass_level")
-	case p.PolicyHash != want.PolicyHash:
+	case !want.Meeting.Rules(p.PolicyHash):
 		return nil, nil, problem("pass_policy")
 	}
 	return &Leaf{Statement: s, Pass: p}, []Check{first, second}, nil

@@ -156,8 +156,7 @@ func (g *guard) checks(l *mls.LeafNode, now time.Time) ([]pass.Check, error) {
 	if !ok {
 		return nil, errors.New("no pass")
 	}
-	_, checks, err := g.trust.Checks(l.Credential.Identity, p, pass.Want{LeafKey: l.SignatureKey, Meeting: g.want.Meeting,
-		Level: g.want.Level, PolicyHash: g.want.PolicyHash}, now)
+	_, checks, err := g.trust.Checks(l.Credential.Identity, p, pass.Want{LeafKey: l.SignatureKey, Meeting: g.want}, now)
 	return checks, err
 }
 
