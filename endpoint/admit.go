@@ -121,6 +121,7 @@ func (s *session) admit(m *signal.Admitted) {
 		s.trust = t
 	}
 	s.admitted = m
+	s.openLedger(m)
 	s.passTimes(m.Pass, now)
 	s.emit(Event{Meeting: &MeetingEvent{Title: m.Meeting.Title, Level: m.Meeting.Level, LevelName: m.Meeting.LevelName,
 		Since: m.Meeting.Since, Role: m.Meeting.Role}})

@@ -78,6 +78,7 @@ func (s *session) entered(m *signal.Entered) {
 		return
 	}
 	s.member.entered = true
+	s.beginLedger()
 	s.backIn()
 	s.newEpoch(nil)
 	s.refreshLater()
@@ -92,6 +93,7 @@ func (s *session) backIn() {
 		s.send(s.shown)
 	}
 	s.enter(StateIn)
+	s.ledgerAgain()
 	s.looked = s.cfg.Now()
 	s.after(dueLook, settle)
 	s.heartbeat.reset()

@@ -51,6 +51,7 @@ type session struct {
 	looked   time.Time            // when roster and tree were last held against each other
 	alarms   map[string]time.Time // when each was last raised
 	heartbeat
+	ledger ledger
 
 	offered chan offered
 	offer   context.CancelFunc // ends the latest path; nil if there is none
@@ -73,6 +74,7 @@ const (
 	dueRetire                  // wipe an old epoch
 	dueLook                    // hold roster, tree and passes against each other
 	dueListen                  // miss members who are not heard
+	dueLedger                  // hand in a minute of the speech ledger
 	deadlines
 )
 
@@ -187,6 +189,7 @@ func (s *session) tick() {
 		dueRetire:  s.retire,
 		dueLook:    s.look,
 		dueListen:  s.listen,
+		dueLedger:  s.writeLedger,
 	}
 	now := s.cfg.Now()
 	for d, act := range acts {
@@ -347,6 +350,7 @@ func (s *session) leave() {
 	}
 	m := new(signal.Leave)
 	if s.member != nil && s.member.entered {
+		s.closeLedger()
 		m.Proposal = s.proposeLeaving()
 	}
 	s.send(m)
