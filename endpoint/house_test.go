@@ -39,6 +39,7 @@ type house struct {
 	enterHook func(*signal.Enter) bool
 	deaf      *device // whose renewals are not answered
 	quiet     bool    // who is removed is not told
+	ledgers   []signal.Ledger
 }
 
 // randReader is the system's randomness.
@@ -239,6 +240,8 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 		b := h.org.Pass(l.device.signer.Public(), h.meeting, time.Now())
 		h.passes[l.leaf] = b
 		h.tell(&signal.Passes{Passes: []signal.LeafPass{{Leaf: l.leaf, Pass: b}}})
+	case *signal.Ledger:
+		h.ledgers = append(h.ledgers, *m)
 	case *signal.Ping:
 		p.say(&signal.Pong{N: m.N})
 	}
