@@ -18,9 +18,5 @@ func forge(dir string) error {
 	if err := o.readKeys(dir); err != nil {
 		return err
 	}
-	point, err := o.removal.PublicKey.Bytes()
-	if err != nil {
-		return err
-	}
-	return writeGrants(dir, ed(9), o.ID, now.Add(-time.Hour), o.enrolment.Public().(ed25519.PublicKey), o.admission.Public().(ed25519.PublicKey), point)
+	return o.writeGrants(dir, ed(9), now.Add(-time.Hour))
 }

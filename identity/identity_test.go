@@ -302,7 +302,7 @@ func TestAnOrganisationComesBackFromItsFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.ID != made.ID || got.RootHash() != made.RootHash() || len(got.RootHash()) != 22 || len(got.Grants) != 3 {
+	if got.ID != made.ID || got.RootHash() != made.RootHash() || len(got.RootHash()) != 22 || len(got.Grants) != 4 {
 		t.Error("another organisation came back")
 	}
 	b, err := got.SignPass(&pass.Pass{Meeting: conclave.MeetingID{1}, NotBefore: now, NotAfter: now.Add(time.Minute)})

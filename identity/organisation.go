@@ -30,6 +30,7 @@ const (
 	enrolmentFile    = "enrolment.key"     // Ed25519
 	admissionFile    = "admission.key"     // Ed25519
 	removalFile      = "removal.key"       // P-256
+	logFile          = "log.key"           // Ed25519; signs checkpoints of the logs
 	// RootFile holds the root key, which signs grants. The server never reads it: it belongs on a medium that is kept
 	// under lock, and comes out once a year.
 	RootFile = "root.key"
@@ -54,6 +55,7 @@ type Organisation struct {
 	enrolment ed25519.PrivateKey
 	admission ed25519.PrivateKey
 	removal   *ecdsa.PrivateKey
+	log       ed25519.PrivateKey
 }
 
 type organisationJSON struct {
@@ -75,7 +77,7 @@ func NewOrganisation(dir string, id conclave.OrganisationID, name string, rand i
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	var keys [3]ed25519.PrivateKey
+	var keys [4]ed25519.PrivateKey
 	for i := range keys {
 		var seed [ed25519.SeedSize]byte
 		if _, err := io.ReadFull(rand, seed[:]); err != nil {
@@ -83,21 +85,18 @@ func NewOrganisation(dir string, id conclave.OrganisationID, name string, rand i
 		}
 		keys[i] = ed25519.NewKeyFromSeed(seed[:])
 	}
-	root, enrolment, admission := keys[0], keys[1], keys[2]
+	root, enrolment, admission, logKey := keys[0], keys[1], keys[2], keys[3]
 	removal, err := ecdsa.GenerateKey(elliptic.P256(), rand)
 	if err != nil {
 		return nil, fmt.Errorf("identity: draw a key: %w", err)
 	}
-	for file, key := range map[string]any{RootFile: root, enrolmentFile: enrolment, admissionFile: admission, removalFile: removal} {
+	for file, key := range map[string]any{RootFile: root, enrolmentFile: enrolment, admissionFile: admission, removalFile: removal, logFile: logKey} {
 		if err := writeKey(filepath.Join(dir, file), key); err != nil {
 			return nil, err
 		}
 	}
-	point, err := removal.PublicKey.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
-	}
-	if err := writeGrants(dir, root, id, now, enrolment.Public().(ed25519.PublicKey), admission.Public().(ed25519.PublicKey), point); err != nil {
+	o := &Organisation{ID: id, enrolment: enrolment, admission: admission, removal: removal, log: logKey}
+	if err := o.writeGrants(dir, root, now); err != nil {
 		return nil, err
 	}
 	b, err := json.MarshalIndent(organisationJSON{id, name, root.Public().(ed25519.PublicKey)}, "", "  ")
@@ -127,21 +126,22 @@ func RenewGrants(dir, rootFile string, now time.Time) error {
 	if err := o.readKeys(dir); err != nil {
 		return err
 	}
+	return o.writeGrants(dir, root, now)
+}
+
+func (o *Organisation) writeGrants(dir string, root ed25519.PrivateKey, now time.Time) error {
 	point, err := o.removal.PublicKey.Bytes()
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	return writeGrants(dir, root, o.ID, now, o.enrolment.Public().(ed25519.PublicKey), o.admission.Public().(ed25519.PublicKey), point)
-}
-
-func writeGrants(dir string, root ed25519.PrivateKey, id conclave.OrganisationID, now time.Time, enrolment, admission ed25519.PublicKey, removal []byte) error {
 	var text []byte
 	for _, g := range []pass.Grant{
-		{Role: pass.RoleEnrolment, Key: enrolment},
-		{Role: pass.RoleAdmission, Key: admission},
-		{Role: pass.RoleRemoval, Key: removal},
+		{Role: pass.RoleEnrolment, Key: o.enrolment.Public().(ed25519.PublicKey)},
+		{Role: pass.RoleAdmission, Key: o.admission.Public().(ed25519.PublicKey)},
+		{Role: pass.RoleRemoval, Key: point},
+		{Role: pass.RoleLog, Key: o.log.Public().(ed25519.PublicKey)},
 	} {
-		g.Organisation, g.NotBefore, g.NotAfter = id, now, now.Add(grantLife)
+		g.Organisation, g.NotBefore, g.NotAfter = o.ID, now, now.Add(grantLife)
 		b, err := pass.SignGrant(root, &g)
 		if err != nil {
 			return fmt.Errorf("identity: sign the grant for %s: %w", g.Role, err)
@@ -202,7 +202,10 @@ func (o *Organisation) readKeys(dir string) (err error) {
 	if o.admission, err = readKey[ed25519.PrivateKey](filepath.Join(dir, admissionFile)); err != nil {
 		return err
 	}
-	o.removal, err = readKey[*ecdsa.PrivateKey](filepath.Join(dir, removalFile))
+	if o.removal, err = readKey[*ecdsa.PrivateKey](filepath.Join(dir, removalFile)); err != nil {
+		return err
+	}
+	o.log, err = readKey[ed25519.PrivateKey](filepath.Join(dir, logFile))
 	return err
 }
 
@@ -216,6 +219,7 @@ func (o *Organisation) checkGranted(now time.Time) error {
 		pass.RoleEnrolment: o.enrolment.Public().(ed25519.PublicKey),
 		pass.RoleAdmission: o.admission.Public().(ed25519.PublicKey),
 		pass.RoleRemoval:   point,
+		pass.RoleLog:       o.log.Public().(ed25519.PublicKey),
 	} {
 		if !slices.ContainsFunc(o.Grants, func(b []byte) bool {
 			g, err := pass.ParseGrant(b)
@@ -239,6 +243,9 @@ func (o *Organisation) SignPass(p *pass.Pass) ([]byte, error) {
 	p.Organisation = o.ID
 	return pass.SignPass(o.admission, p)
 }
+
+// LogKey returns the key that signs checkpoints of the audit log and the device log.
+func (o *Organisation) LogKey() ed25519.PrivateKey { return o.log }
 
 // RemovalKey returns the key of the groups' external sender.
 func (o *Organisation) RemovalKey() *ecdsa.PrivateKey { return o.removal }
