@@ -39,6 +39,20 @@ func LogKey(origin string, key ed25519.PublicKey) Key { return Key{name: origin,
 
 var errSigner = errors.New("merkle: a checkpoint's key is Ed25519 under a name without spaces and plus signs")
 
+// Origin returns the name of a log of an organisation: "example.org/audit". What names cannot hold is escaped as in URLs.
+func Origin(organisation, log string) string {
+	var b strings.Builder
+	for i := range len(organisation) {
+		switch c := organisation[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~/", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String() + "/" + log
+}
+
 // Text returns what is signed.
 func (c *Checkpoint) Text() string {
 	var b strings.Builder

@@ -22,8 +22,8 @@ const (
 	algorithmCosignature = 0x04 // cosignature/v1, Ed25519
 )
 
-// MaxName bounds the names of logs and witnesses, in bytes.
-const MaxName = 300
+// MaxName bounds the names of logs and witnesses, in bytes: an organisation's id, all of it escaped, and a word.
+const MaxName = 3*253 + 32
 
 // WitnessKey returns the verifier for the cosignatures of a witness.
 func WitnessKey(name string, key ed25519.PublicKey) Key {
