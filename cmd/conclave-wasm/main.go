@@ -22,6 +22,7 @@ func main() {
 		"restart":  c.command("restart", c.restart),
 		"stranger": c.command("stranger", c.stranger),
 		"opened":   c.command("opened", c.opened),
+		"spoke":    c.command("spoke", c.spoke),
 		"context":  js.FuncOf(c.context),
 
 		"der":          js.FuncOf(der),

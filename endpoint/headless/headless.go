@@ -96,6 +96,7 @@ func (c *Client) speak(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next := time.Now()
+	ledger := voiceLedger{spoke: c.Spoke}
 	for n := uint32(0); ; n++ {
 		select {
 		case <-ctx.Done():
@@ -106,6 +107,8 @@ func (c *Client) speak(ctx context.Context) {
 		if c.cfg.Sound != nil {
 			packet = c.cfg.Sound.Next()
 		}
+		sound, knows := c.cfg.Sound.(loud)
+		ledger.packet(packet != nil && (!knows || sound.Loud()), time.Now())
 		if packet == nil {
 			packet = silence
 		}

@@ -33,6 +33,7 @@ var ErrPlay = errors.New("headless: file cannot be played")
 // packets is a Sound that is encoded already.
 type packets struct {
 	list [][]byte
+	loud []bool // of each packet; nil: not known, all count as speech
 	next int
 	loop bool
 }
@@ -48,6 +49,9 @@ func (p *packets) Next() []byte {
 	p.next++
 	return p.list[p.next-1]
 }
+
+// Loud says whether the last packet was louder than a quiet room.
+func (p *packets) Loud() bool { return p.loud == nil || p.next > 0 && p.loud[p.next-1] }
 
 // LoadSound reads a sound file: Ogg with Opus, or WAV. Opus packets of another size than all others send are encoded
 // anew: their sizes would tell what is said.
@@ -114,7 +118,7 @@ func encode(pcm []int16, loop bool) (Sound, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.list = append(p.list, b)
+		p.list, p.loud = append(p.list, b), append(p.loud, isLoud(&frame))
 	}
 	return p, nil
 }

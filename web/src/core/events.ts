@@ -162,6 +162,8 @@ export type Command =
   | { do: "decide"; leg: string; admit: boolean }
   | { do: "remove"; leg: string; reason: string }
   | { do: "leave" }
+  /** The own person spoke, in ms since 1970: for the speech ledger. */
+  | { do: "spoke"; from: number; to: number }
   /** The media path broke: make a new one. */
   | { do: "restart" }
   /** Transfers the MessagePort whose other end the frames worker holds. */

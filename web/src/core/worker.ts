@@ -24,6 +24,7 @@ interface Core extends Examiner {
   restart(): void;
   stranger(json: string): void;
   opened(json: string): void;
+  spoke(json: string): void;
   context(stream: number): number;
 }
 
@@ -128,6 +129,9 @@ async function follow(command: Command, core: Core): Promise<void> {
       break;
     case "remove":
       core.remove(JSON.stringify({ leg: command.leg, reason: command.reason }));
+      break;
+    case "spoke":
+      core.spoke(JSON.stringify({ from: command.from, to: command.to }));
       break;
     case "leave":
       core.leave();

@@ -6,6 +6,7 @@ import type { CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWante
 import type { Core, Media } from "./core";
 import type { Link } from "./link";
 import { arrivals, changes, openAtGateway, type Change } from "./roster";
+import { OwnSpeech } from "./ledger";
 import { OwnLine } from "./ownline";
 import { Speakers, speakingLevel } from "./speakers";
 import { Truth } from "./truth";
@@ -106,6 +107,7 @@ export class Session {
   readonly #url: string;
   readonly #speakers = new Speakers();
   readonly #ownLine = new OwnLine();
+  readonly #ownSpeech = new OwnSpeech((from, to) => this.#core.send({ do: "spoke", from, to }));
   #mutedSpeech = 0;
   #wanted: MediaWanted | undefined;
   #retries = 0;
@@ -401,6 +403,8 @@ export class Session {
     this.#mutedSpeech = this.muted.value ? Math.max(0, this.#mutedSpeech + (own > 2 * speakingLevel ? 3 : -1)) : 0;
     this.mutedSpeech.value = this.#mutedSpeech > 15;
     if (this.#mutedSpeech > 40) this.#mutedSpeech = 40;
+    if (this.state.value.state === "in" && !this.stopped.value) this.#ownSpeech.feed(own, this.muted.value, now);
+    else this.#ownSpeech.end();
   }
 
   async #openMedia(wanted: MediaWanted): Promise<void> {
