@@ -30,10 +30,12 @@ const (
 
 // Person is a human known to the organisation.
 type Person struct {
-	ID    conclave.PersonID `json:"id"` // [a-z0-9] first, then also . _ -; at most 64 bytes
-	Name  string            `json:"name"`
-	Unit  string            `json:"unit"`
-	Added time.Time         `json:"added"`
+	ID   conclave.PersonID `json:"id"` // [a-z0-9] first, then also . _ -; at most 64 bytes
+	Name string            `json:"name"`
+	Unit string            `json:"unit"`
+	// Phone is the number ("+4930…") or SIP address at which the gateway may ring the person; "" for none.
+	Phone string    `json:"phone,omitempty"`
+	Added time.Time `json:"added"`
 	// Removed is when the person was struck off; nil: they stand there.
 	Removed *time.Time `json:"removed,omitempty"`
 }
@@ -92,6 +94,9 @@ func (d *Directory) AddPerson(ctx context.Context, p Person, now time.Time) erro
 	}
 	if !goodText(p.Name) || p.Name == "" || !goodText(p.Unit) {
 		return problem("person_name", "choose_other_name")
+	}
+	if !goodPhone(p.Phone) {
+		return problem("person_phone", "choose_other_number")
 	}
 	p.Added, p.Removed = now.UTC(), nil
 	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonAdded, Time: now.UTC()}); err != nil {

@@ -23,6 +23,10 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /meetings/{pointer}", s.showMeeting)
 	mux.HandleFunc("POST /meetings/{pointer}/end", s.endMeeting)
 	mux.HandleFunc("POST /devices/{device}/revoke", s.revokeDevice)
+	mux.HandleFunc("POST /phone/gateways", s.issueGatewayLink)
+	mux.HandleFunc("POST /phone/gateways/{gateway}/revoke", s.revokeGateway)
+	mux.HandleFunc("POST /phone/codes", s.issuePhoneCode)
+	mux.HandleFunc("POST /phone/codes/revoke", s.revokePhoneCodes)
 	mux.HandleFunc("GET /records", s.showRecords)
 	mux.HandleFunc("/", s.notFound)
 	return mux
@@ -30,13 +34,14 @@ func (s *Server) adminRoutes() http.Handler {
 
 func (s *Server) addPerson(w http.ResponseWriter, r *http.Request) {
 	var m struct {
-		ID   conclave.PersonID `json:"id"`
-		Name string            `json:"name"`
-		Unit string            `json:"unit"`
+		ID    conclave.PersonID `json:"id"`
+		Name  string            `json:"name"`
+		Unit  string            `json:"unit"`
+		Phone string            `json:"phone,omitempty"`
 	}
 	err := readJSON(w, r, &m)
 	if err == nil {
-		err = s.directory.AddPerson(r.Context(), identity.Person{ID: m.ID, Name: m.Name, Unit: m.Unit}, s.now())
+		err = s.directory.AddPerson(r.Context(), identity.Person{ID: m.ID, Name: m.Name, Unit: m.Unit, Phone: m.Phone}, s.now())
 	}
 	if err != nil {
 		s.fail(w, "add person", err)

@@ -25,6 +25,8 @@ func (s *Server) publicRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/signal", s.serveSignal)
 	mux.HandleFunc("GET /v1/organisation", s.serveOrganisation)
+	mux.HandleFunc("GET /v1/gateway", s.serveGateway)
+	mux.HandleFunc("POST /v1/gateway/enrol", s.serveGatewayEnrol)
 	mux.HandleFunc("POST /v1/nonce", s.serveNonce)
 	mux.HandleFunc("POST /v1/enrol", s.serveEnrol)
 	mux.HandleFunc("POST /v1/renew", s.serveRenew)

@@ -65,9 +65,17 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 
 	// A device that was never enrolled here, or no longer, has a statement that says otherwise: it counts for nothing.
 	device, err := s.directory.Device(ctx, a.device)
+	kind, proven := line.KindEndpoint, []conclave.Fact{{Name: "transport", Value: a.transport, Proven: true}}
+	call, calls := s.phones.leg(a.device)
 	switch known, err := found(err); {
 	case err != nil:
 		return j, err
+	case a.statement.Kind == pass.KindPhone:
+		// A call is what its gateway says that it is, as long as the gateway says so, in its one meeting.
+		if !calls || call.gateway != a.statement.Gateway || call.person != a.statement.Person || call.meeting != id {
+			j.request.Statement = admission.StatementInvalid
+		}
+		kind, proven = call.kind(), append(proven, call.facts()...)
 	case !known || device.Person != a.statement.Person:
 		j.request.Statement = admission.StatementInvalid
 	}
@@ -94,10 +102,10 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		j.request.Invited, j.request.Chair = m.Invited(person.ID), m.Chair == person.ID && person.ID != ""
 	}
 	j.assessment = line.Assess(line.Input{
-		Kind:     line.KindEndpoint,
+		Kind:     kind,
 		Enrolled: j.request.Statement == admission.StatementValid,
 		Address:  a.address,
-		Proven:   []conclave.Fact{{Name: "transport", Value: a.transport, Proven: true}},
+		Proven:   proven,
 		Claimed:  a.claimed,
 	}, s.cfg.Networks)
 	j.request.Grade, j.request.Facts = j.assessment.Grade, j.assessment.Facts

@@ -59,6 +59,7 @@ type Server struct {
 	limits    *limiter
 	hosts     map[string]bool
 	nonces    nonces
+	phones    phones
 
 	// ctx is the life of all connections and rooms: it ends when Run shall.
 	ctx    context.Context

@@ -9,6 +9,7 @@ import (
 
 	"conclave"
 	"conclave/admission"
+	"conclave/pass"
 	"conclave/signal"
 )
 
@@ -140,6 +141,9 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 		line.Findings = append(ruling.Reasons, slices.DeleteFunc(line.Findings, told)...)
 	}
 	v.conn.send(line)
+	if j.request.Statement == admission.StatementValid && statement.Kind == pass.KindDevice {
+		v.tellNotices(ctx, statement.Person, v.conn)
+	}
 	return nil
 }
 
