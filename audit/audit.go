@@ -70,22 +70,38 @@ type Index uint64
 
 // Record is one record. Fields that do not apply are zero and absent in JSON. There are no names: who a device belongs to
 // stands in the directory, what a meeting is called stands in its entry.
+//
+// Person, Device, Facts and Reason are its personal part: it is kept apart from the rest, which holds a salted commitment to
+// it, so that it can be erased while the log goes on verifying.
 type Record struct {
 	Kind     Kind               `json:"kind"`
 	Time     time.Time          `json:"time"` // the server's clock
 	Meeting  conclave.MeetingID `json:"meeting,omitzero"`
 	Leg      conclave.LegID     `json:"leg,omitzero"`
 	By       conclave.LegID     `json:"by,omitzero"` // the leg that decided or committed
-	Device   conclave.DeviceID  `json:"device,omitzero"`
+	Device   conclave.DeviceID  `json:"device,omitzero"` // personal
 	Outcome  string             `json:"outcome,omitempty"` // "admit", "wait", "refuse", "done"
 	Grade    *conclave.Grade    `json:"grade,omitempty"`
 	Level    *conclave.Level    `json:"level,omitempty"`
 	Codes    []string           `json:"codes,omitempty"` // of the problems that stood in the way
-	Facts    []conclave.Fact    `json:"facts,omitempty"` // of the line
+	Facts    []conclave.Fact    `json:"facts,omitempty"` // personal; of the line
 	Policy   []byte             `json:"policy,omitempty"`
 	Epoch    uint64             `json:"epoch,omitempty"`
 	TreeHash []byte             `json:"tree_hash,omitempty"` // of the epoch that a commit begins
 	Leaf     *uint32            `json:"leaf,omitempty"`
+
+	Person     conclave.PersonID `json:"person,omitempty"`     // personal; whom it is about, where no device says it
+	Reason     string            `json:"reason,omitempty"`     // personal; what a person gave as their reason
+	Until      time.Time         `json:"until,omitzero"`       // to when what was allowed holds
+	Commitment []byte            `json:"commitment,omitempty"` // to what is kept elsewhere: SHA-256
+	Size       uint64            `json:"size,omitempty"`       // of what it tells of: octets, or how many
+	Erased     []Span            `json:"erased,omitempty"`     // whose personal parts are erased
+}
+
+// Span is a run of records, both ends included.
+type Span struct {
+	From Index `json:"from"`
+	To   Index `json:"to"`
 }
 
 // Recorder writes records.
