@@ -67,7 +67,7 @@ func TestADeviceIsEnrolledAndRenewedOverHTTP(t *testing.T) {
 	}
 	reread(t, out, &answer)
 	s, err := w.Organisation.Trust.Statement(answer.Statement, time.Now())
-	if err != nil || s.Name != "Anna Weber" || !bytes.Equal(answer.Root, w.Organisation.Root) || len(answer.Grants) != 3 || answer.Organisation.ID != "ministry.example" {
+	if err != nil || s.Name != "Anna Weber" || !bytes.Equal(answer.Root, w.Organisation.Root) || len(answer.Grants) != 4 || answer.Organisation.ID != "ministry.example" {
 		t.Fatalf("enrolled %+v, %v", answer, err)
 	}
 	if code, out := postJSON(t, w, "/v1/enrol", request); code != http.StatusForbidden || problemCode(out) != "link_used" {
