@@ -57,7 +57,7 @@ mls/interop/node_modules/.package-lock.json: mls/interop/package-lock.json mls/i
 	@cd mls/interop && ../../scripts/say npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-test-go: mls/interop/node_modules/.package-lock.json
+test-go: mls/interop/node_modules/.package-lock.json test/node_modules/.package-lock.json
 	@scripts/say go test ./...
 
 # What the browser runs as WebAssembly, under Node.
