@@ -5,85 +5,26 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"time"
 
 	"conclave"
 	"conclave/audit"
+	"conclave/identity/passkey"
 	"conclave/pass"
 	"conclave/signal"
 	"conclave/store"
 )
 
 const (
-	// tokenLife bounds how long a link that went astray is dangerous.
-	tokenLife = 24 * time.Hour
 	// statementLife is what every verifier takes at most.
 	statementLife = pass.MaxStatementLife
 	// renewalGrace is how long after its statement ran out a device may still renew it: a month's leave. Its key is known
 	// to us, so nothing is weaker than before; a device that is lost longer is enrolled anew.
 	renewalGrace = 30 * 24 * time.Hour
 )
-
-// Token is the secret of a one-time link, 128 random bits. It is never stored or logged.
-type Token struct {
-	_     [0]func() // == is not constant-time
-	value [16]byte
-}
-
-// NewToken draws a token.
-func NewToken(rand io.Reader) (Token, error) {
-	var t Token
-	_, err := io.ReadFull(rand, t.value[:])
-	return t, err
-}
-
-// ParseToken reads the form that stands in links: 22 characters of base64url.
-func ParseToken(s string) (Token, error) {
-	var t Token
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(raw) != len(t.value) {
-		return t, problem("link_malformed", "ask_link")
-	}
-	copy(t.value[:], raw)
-	return t, nil
-}
-
-// Text returns the form that stands in links.
-func (t Token) Text() string { return base64.RawURLEncoding.EncodeToString(t.value[:]) }
-
-// Format implements fmt.Formatter: a token never prints.
-func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, "token") }
-
-// LogValue implements slog.LogValuer.
-func (t Token) LogValue() slog.Value { return slog.StringValue("token") }
-
-// hash is what is stored. The token is random in full, so plain SHA-256 suffices.
-func (t Token) hash() [sha256.Size]byte {
-	h := sha256.New()
-	io.WriteString(h, "Conclave token 1\x00")
-	h.Write(t.value[:])
-	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// storedToken is a token's entry, found by the first half of its hash.
-type storedToken struct {
-	Hash    []byte            `json:"hash"`
-	Person  conclave.PersonID `json:"person"`
-	Expires time.Time         `json:"expires"`
-	Used    *time.Time        `json:"used,omitempty"`
-}
-
-func tokenKey(hash [sha256.Size]byte) store.Key {
-	return "token." + store.Key(hex.EncodeToString(hash[:16]))
-}
 
 // Device is an enrolled device.
 type Device struct {
@@ -95,102 +36,12 @@ type Device struct {
 	Enrolled  time.Time          `json:"enrolled"`
 	Until     time.Time          `json:"until"` // end of the last statement
 	Revoked   *time.Time         `json:"revoked,omitempty"`
-}
-
-// IssueToken returns a fresh token for a person, good for one device within 24 hours.
-func (d *Directory) IssueToken(ctx context.Context, person conclave.PersonID, rand io.Reader, now time.Time) (Token, error) {
-	if _, err := d.active(ctx, person); err != nil {
-		return Token{}, err
-	}
-	t, err := NewToken(rand)
-	if err != nil {
-		return Token{}, fmt.Errorf("identity: draw a token: %w", err)
-	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC()}); err != nil {
-		return Token{}, err
-	}
-	hash := t.hash()
-	return t, d.put(ctx, tokenKey(hash), storedToken{Hash: hash[:], Person: person, Expires: now.Add(tokenLife).UTC()})
-}
-
-// Enrolment is what a device sends to be enrolled.
-type Enrolment struct {
-	Token      Token
-	LeafKey    []byte // uncompressed P-256 point
-	Proof      []byte // by the leaf key over signal.EnrolContent(token), ECDSA with SHA-256, DER
-	DeviceName string // may be empty
-}
-
-// Enrol uses up a token and returns the device's statement, encoded. Errors hold a conclave.Problem where the person can
-// do something.
-func (d *Directory) Enrol(ctx context.Context, e Enrolment, now time.Time) ([]byte, Device, error) {
-	fail := func(err error) ([]byte, Device, error) { return nil, Device{}, err }
-	if !goodText(e.DeviceName) {
-		return fail(problem("device_name", "choose_other_name"))
-	}
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), e.LeafKey)
-	if err != nil || !verify(key, signal.EnrolContent(e.Token.Text()), e.Proof) {
-		return fail(problem("enrolment_proof", "try_other_browser"))
-	}
-	stored, revision, err := d.token(ctx, e.Token, now)
-	if err != nil {
-		return fail(err)
-	}
-	person, err := d.active(ctx, stored.Person)
-	if err != nil {
-		return fail(err)
-	}
-	device := Device{
-		ID: conclave.DeviceOf(e.LeafKey), Person: person.ID, Name: e.DeviceName, LeafKey: e.LeafKey,
-		Assurance: conclave.AssuranceSoftware, Enrolled: now.UTC(), Until: now.Add(statementLife).UTC(),
-	}
-	statement, err := d.sign(person, device, now)
-	if err != nil {
-		return fail(err)
-	}
-	// Used up before the device exists: of two who race for one link, one gets nothing, and a crash here costs a new link.
-	used := now.UTC()
-	stored.Used = &used
-	b, err := json.Marshal(stored)
-	if err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
-	if _, err := d.store.CompareAndPut(ctx, tokenKey(e.Token.hash()), b, revision); errors.Is(err, store.ErrConflict) {
-		return fail(problem("link_used", "ask_link"))
-	} else if err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindEnrolment, Time: used, Device: device.ID, Outcome: "admit"}); err != nil {
-		return fail(err)
-	}
-	if b, err = json.Marshal(device); err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
-	if _, err := d.store.Create(ctx, deviceKey(device.ID), b); errors.Is(err, store.ErrConflict) {
-		return fail(problem("device_known", "open_without_link"))
-	} else if err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
-	return statement, device, nil
-}
-
-// token finds what is stored of t. The search key is a hash, so its timing tells nothing of other tokens.
-func (d *Directory) token(ctx context.Context, t Token, now time.Time) (storedToken, store.Revision, error) {
-	var stored storedToken
-	hash := t.hash()
-	revision, err := d.get(ctx, tokenKey(hash), &stored)
-	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare(stored.Hash, hash[:]) != 1 {
-		return stored, 0, problem("link_unknown", "ask_link")
-	}
-	switch {
-	case err != nil:
-		return stored, 0, err
-	case stored.Used != nil:
-		return stored, 0, problem("link_used", "ask_link")
-	case !now.Before(stored.Expires):
-		return stored, 0, problem("link_expired", "ask_link")
-	}
-	return stored, revision, nil
+	// Passkey vouches for each statement; nil: none does.
+	Passkey *passkey.Credential `json:"passkey,omitempty"`
+	// Evidence is the hash of what was shown at the enrolment, 32 bytes; nil: nothing was.
+	Evidence []byte `json:"evidence,omitempty"`
+	// Guest is set for a guest's: Person then stands in no directory.
+	Guest *Guest `json:"guest,omitempty"`
 }
 
 // Renewal is what a device sends to have its statement renewed.
@@ -199,11 +50,12 @@ type Renewal struct {
 	Nonce     []byte // that the server handed out, checked by the caller
 	Host      string // that the device dialled, checked by the caller
 	Signature []byte // by the leaf key over signal.RenewContent
+	Vouch     *Vouch // by the device's passkey, where it has one
 }
 
-// Renew returns a fresh statement for a device that is enrolled and not revoked.
-func (d *Directory) Renew(ctx context.Context, r Renewal, now time.Time) ([]byte, Device, error) {
-	fail := func(err error) ([]byte, Device, error) { return nil, Device{}, err }
+// renewing returns the device that a renewal is for, and its person, once it has proven its key.
+func (d *Directory) renewing(ctx context.Context, r *Renewal, now time.Time) (Device, Person, store.Revision, error) {
+	fail := func(err error) (Device, Person, store.Revision, error) { return Device{}, Person{}, 0, err }
 	s, err := pass.ParseStatement(r.Statement)
 	if err != nil {
 		return fail(problem("statement_malformed", "enrol_again"))
@@ -219,19 +71,72 @@ func (d *Directory) Renew(ctx context.Context, r Renewal, now time.Time) ([]byte
 	if now.After(device.Until.Add(renewalGrace)) {
 		return fail(problem("device_lapsed", "enrol_again"))
 	}
-	person, err := d.active(ctx, device.Person)
+	person, err := d.holder(ctx, &device, now)
 	if err != nil {
 		return fail(err)
 	}
-	statement, err := d.sign(person, device, now)
+	return device, person, revision, nil
+}
+
+// ProposeRenewal draws up the next statement for the device's passkey to vouch for. The proposal is empty where the device
+// has none: it renews without.
+func (d *Directory) ProposeRenewal(ctx context.Context, r Renewal, now time.Time) (Proposal, error) {
+	device, person, _, err := d.renewing(ctx, &r, now)
+	if err != nil || device.Passkey == nil {
+		return Proposal{}, err
+	}
+	return d.propose(person, &device, now)
+}
+
+// Renew returns a fresh statement for a device that is enrolled and not revoked.
+func (d *Directory) Renew(ctx context.Context, r Renewal, now time.Time) ([]byte, Device, error) {
+	fail := func(err error) ([]byte, Device, error) { return nil, Device{}, err }
+	device, person, revision, err := d.renewing(ctx, &r, now)
+	if err != nil {
+		return fail(err)
+	}
+	from := now
+	if device.Passkey != nil {
+		if r.Vouch == nil {
+			return fail(problem("passkey_wanted", "touch_passkey"))
+		}
+		if from, err = d.vouched(person, &device, r.Vouch, now); err != nil {
+			return fail(err)
+		}
+	}
+	statement, err := d.sign(ctx, person, &device, from)
 	if err != nil {
 		return fail(err)
 	}
 	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindRenewal, Time: now.UTC(), Device: device.ID, Outcome: "admit"}); err != nil {
 		return fail(err)
 	}
-	device.Until = now.Add(statementLife).UTC()
+	device.Until = d.until(&device, from).UTC()
 	return statement, device, d.change(ctx, device, revision)
+}
+
+// Assert verifies a fresh assertion of a device's passkey over challenge, for a join.
+func (d *Directory) Assert(ctx context.Context, id conclave.DeviceID, response, challenge []byte, site passkey.Site) error {
+	device, revision, err := d.device(ctx, id)
+	if err != nil {
+		return err
+	}
+	if device.Passkey == nil {
+		return problem("passkey_none", "enrol_again")
+	}
+	if device.Passkey, err = device.Passkey.Assert(response, challenge, site); err != nil {
+		return err
+	}
+	if device.Passkey.Count == 0 {
+		return nil // it counts nothing: nothing has changed
+	}
+	// Over the revision that was read: of two with one counter, one is refused.
+	if err := d.change(ctx, device, revision); errors.Is(err, store.ErrConflict) {
+		return problem("passkey_stale", "passkey_again")
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 // Device returns an enrolled device that is not revoked, or a Problem device_unknown or device_revoked.
@@ -254,14 +159,7 @@ func (d *Directory) device(ctx context.Context, id conclave.DeviceID) (Device, s
 
 // change writes a device over the revision that was read: a renewal must not undo a revocation that came between.
 func (d *Directory) change(ctx context.Context, device Device, revision store.Revision) error {
-	b, err := json.Marshal(device)
-	if err != nil {
-		return fmt.Errorf("identity: %w", err)
-	}
-	if _, err := d.store.CompareAndPut(ctx, deviceKey(device.ID), b, revision); err != nil {
-		return fmt.Errorf("identity: %w", err)
-	}
-	return nil
+	return d.putOver(ctx, deviceKey(device.ID), device, revision)
 }
 
 // Devices returns all devices of a person, those that are revoked among them, in no order. It reads all devices of the
@@ -298,11 +196,34 @@ func (d *Directory) RevokeDevice(ctx context.Context, id conclave.DeviceID, now 
 	return d.change(ctx, device, revision)
 }
 
-func (d *Directory) sign(p Person, device Device, now time.Time) ([]byte, error) {
-	statement, err := pass.SignStatement(d.organisation.enrolment, &pass.Statement{
-		Organisation: d.organisation.ID, Person: p.ID, Name: p.Name, Unit: p.Unit, LeafKey: device.LeafKey,
-		Assurance: device.Assurance, NotBefore: now, NotAfter: now.Add(statementLife),
-	})
+// holder returns the person that a device's statement names: from the directory, or a guest's from its invitation.
+func (d *Directory) holder(ctx context.Context, device *Device, now time.Time) (Person, error) {
+	if device.Guest == nil {
+		return d.active(ctx, device.Person)
+	}
+	return d.guest(ctx, device, now)
+}
+
+// until is the end of a device's statement from some moment on.
+func (d *Directory) until(device *Device, from time.Time) time.Time {
+	until := from.Add(statementLife)
+	if device.Guest != nil && device.Guest.Until.Before(until) {
+		until = device.Guest.Until
+	}
+	return until
+}
+
+func (d *Directory) statement(p Person, device *Device, from time.Time) *pass.Statement {
+	s := &pass.Statement{Organisation: d.organisation.ID, Person: p.ID, Name: p.Name, Unit: p.Unit, LeafKey: device.LeafKey,
+		Assurance: device.Assurance, NotBefore: from, NotAfter: d.until(device, from)}
+	if device.Guest != nil {
+		s.Kind = pass.KindGuest
+	}
+	return s
+}
+
+func (d *Directory) sign(ctx context.Context, p Person, device *Device, from time.Time) ([]byte, error) {
+	statement, err := pass.SignStatement(d.organisation.enrolment, d.statement(p, device, from))
 	if err != nil {
 		return nil, fmt.Errorf("identity: sign statement: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -26,6 +27,7 @@ import (
 const (
 	maxName   = 128 // bytes of a person's, unit's, device's or meeting's name; a statement's limit (package pass)
 	maxPeople = 1000
+	maxAhead  = 400 * 24 * time.Hour // how far in the future a meeting may lie
 )
 
 // Person is a human known to the organisation.
@@ -57,6 +59,8 @@ type Meeting struct {
 	Chair  conclave.PersonID   `json:"chair"`
 	People []conclave.PersonID `json:"people"` // invited, the chair among them
 	Door   Door                `json:"door"`
+	From   time.Time           `json:"from,omitzero"`  // nobody comes in before; zero: since ever
+	Until  time.Time           `json:"until,omitzero"` // it is over then; zero: until Ended
 	Opened time.Time           `json:"opened"`
 	Ended  *time.Time          `json:"ended,omitempty"`
 }
@@ -76,11 +80,12 @@ type Directory struct {
 	store        store.Store
 	organisation *Organisation
 	record       audit.Recorder
+	rules        Rules
 }
 
 // NewDirectory returns the directory that st holds.
 func NewDirectory(st store.Store, o *Organisation, record audit.Recorder) *Directory {
-	return &Directory{st, o, record}
+	return &Directory{store: st, organisation: o, record: record}
 }
 
 func problem(code, fix string) conclave.Problem { return conclave.Problem{Code: code, Fix: fix} }
@@ -89,7 +94,7 @@ func problem(code, fix string) conclave.Problem { return conclave.Problem{Code: 
 // the devices of before. Errors hold a conclave.Problem where the
 // caller can mend it.
 func (d *Directory) AddPerson(ctx context.Context, p Person, now time.Time) error {
-	if !goodID(string(p.ID)) {
+	if !goodID(string(p.ID)) || reserved(p.ID) {
 		return problem("person_id", "choose_other_id")
 	}
 	if !goodText(p.Name) || p.Name == "" || !goodText(p.Unit) {
@@ -162,8 +167,8 @@ func (d *Directory) Person(ctx context.Context, id conclave.PersonID) (Person, e
 	return p, err
 }
 
-// OpenMeeting enters a meeting under a fresh pointer. Title, Level, Chair, People and Door are the caller's; the chair is
-// invited in any case.
+// OpenMeeting enters a meeting under a fresh pointer. Title, Level, Chair, People, Door, From and Until are the caller's;
+// the chair is invited in any case.
 func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, now time.Time) (Meeting, error) {
 	if !goodText(m.Title) || m.Title == "" {
 		return m, problem("meeting_title", "choose_other_name")
@@ -171,6 +176,10 @@ func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, 
 	if m.Door != DoorInvited && m.Door != DoorChair {
 		return m, problem("meeting_door", "choose_door")
 	}
+	if !m.Until.IsZero() && (!m.Until.After(now) || !m.Until.After(m.From) || m.Until.Sub(now) > maxAhead) || m.From.Sub(now) > maxAhead {
+		return m, problem("meeting_time", "choose_time")
+	}
+	m.From, m.Until = m.From.UTC(), m.Until.UTC()
 	if len(m.People) > maxPeople {
 		return m, problem("meeting_people", "invite_fewer")
 	}
@@ -262,6 +271,23 @@ func (d *Directory) put(ctx context.Context, key store.Key, v any) error {
 		return fmt.Errorf("identity: %w", err)
 	}
 	return nil
+}
+
+// putOver writes v over the revision that was read, or returns store.ErrConflict.
+func (d *Directory) putOver(ctx context.Context, key store.Key, v any, revision store.Revision) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if _, err := d.store.CompareAndPut(ctx, key, b, revision); err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	return nil
+}
+
+// reserved keeps ids that we give to those who stand in no directory: a colleague shall never look like one of them.
+func reserved(id conclave.PersonID) bool {
+	return strings.HasPrefix(string(id), guestPrefix) || strings.HasPrefix(string(id), "gateway.")
 }
 
 func personKey(id conclave.PersonID) store.Key   { return "person." + store.Key(id) }

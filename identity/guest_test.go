@@ -1,0 +1,114 @@
+package identity
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"conclave"
+	"conclave/pass"
+	"conclave/signal"
+)
+
+func (w world) open(t *testing.T, m Meeting) Meeting {
+	t.Helper()
+	m.Title, m.Chair, m.Door = "Liaison", "anna.weber", DoorChair
+	m, err := w.OpenMeeting(t.Context(), m, rand.Reader, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestAGuestIsBoundToOneMeetingAndNamedByTheInvitation(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	m, other := w.open(t, Meeting{Until: now.Add(2 * time.Hour)}), w.open(t, Meeting{})
+	token, err := w.Invite(ctx, m.ID, "Lena Berg", "Ally", rand.Reader, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, e := enrolment(t, token)
+	_, _, err = w.EnrolGuest(ctx, e, other.ID, now)
+	wantProblem(t, err, "invitation_unknown")
+	_, _, err = w.Enrol(ctx, e, now)
+	wantProblem(t, err, "link_unknown") // an invitation is no link for a colleague
+	b, device, err := w.EnrolGuest(ctx, e, m.ID, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.org.Trust.Statement(b, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Kind != pass.KindGuest || s.Assurance != conclave.AssuranceGuest || s.Name != "Lena Berg" || s.Unit != "Ally" ||
+		!strings.HasPrefix(string(s.Person), "guest.") || len(s.Person) != len("guest.")+16 || !s.NotAfter.Equal(m.Until) {
+		t.Errorf("kind %v, assurance %d, until %v", s.Kind, s.Assurance, s.NotAfter)
+	}
+	if device.Guest == nil || device.Guest.Meeting != m.ID {
+		t.Error("the device is bound to no meeting")
+	}
+	_, again := enrolment(t, token)
+	_, _, err = w.EnrolGuest(ctx, again, m.ID, now)
+	wantProblem(t, err, "invitation_used")
+
+	r := Renewal{Statement: b, Nonce: []byte("n"), Host: "h", Signature: sign(t, key, signal.RenewContent([]byte("n"), b, "h"))}
+	if _, d, err := w.Renew(ctx, r, now.Add(time.Hour)); err != nil || !d.Until.Equal(m.Until) {
+		t.Errorf("renewed until %v, %v", d.Until, err)
+	}
+	if err := w.EndMeeting(ctx, m.ID, now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = w.Renew(ctx, r, now.Add(time.Hour))
+	wantProblem(t, err, "meeting_over")
+	_, err = w.Invite(ctx, m.ID, "Lena Berg", "", rand.Reader, now.Add(time.Hour))
+	wantProblem(t, err, "meeting_over")
+}
+
+func TestAnInvitationRunsOut(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	short, long := w.open(t, Meeting{Until: now.Add(time.Hour)}), w.open(t, Meeting{})
+	for m, life := range map[conclave.MeetingID]time.Duration{short.ID: time.Hour, long.ID: invitationLife} {
+		token, err := w.Invite(ctx, m, "Lena Berg", "", rand.Reader, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, e := enrolment(t, token)
+		_, _, err = w.EnrolGuest(ctx, e, m, now.Add(life))
+		wantProblem(t, err, "invitation_expired")
+		if _, _, err := w.EnrolGuest(ctx, e, m, now.Add(life-time.Minute)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", " ", "a\nb", strings.Repeat("n", 200)} {
+		_, err := w.Invite(ctx, long.ID, name, "", rand.Reader, now)
+		wantProblem(t, err, "person_name")
+	}
+	_, err := w.Invite(ctx, conclave.MeetingID{1}, "Lena", "", rand.Reader, now)
+	wantProblem(t, err, "meeting_unknown")
+}
+
+func TestAColleagueNeverLooksLikeAGuest(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []conclave.PersonID{"guest.0123456789abcdef", "gateway.x"} {
+		wantProblem(t, w.AddPerson(t.Context(), Person{ID: id, Name: "Anna"}, now), "person_id")
+	}
+}
+
+func TestAMeetingHasItsTime(t *testing.T) {
+	w := newWorld(t)
+	for name, m := range map[string]Meeting{
+		"over before it begins": {From: now.Add(2 * time.Hour), Until: now.Add(time.Hour)},
+		"over already":          {Until: now},
+		"in two years":          {From: now.Add(2 * 366 * 24 * time.Hour)},
+		"until in two years":    {Until: now.Add(2 * 366 * 24 * time.Hour)},
+	} {
+		m.Title, m.Chair, m.Door = name, "anna.weber", DoorInvited
+		_, err := w.OpenMeeting(t.Context(), m, rand.Reader, now)
+		t.Run(name, func(t *testing.T) { wantProblem(t, err, "meeting_time") })
+	}
+	m := w.open(t, Meeting{From: now.Add(time.Hour), Until: now.Add(2 * time.Hour)})
+	if got, err := w.Meeting(t.Context(), m.ID); err != nil || !got.From.Equal(m.From) || !got.Until.Equal(m.Until) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,142 @@
+package identity
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/store"
+)
+
+// tokenLife bounds how long a link that went astray is dangerous.
+const tokenLife = 24 * time.Hour
+
+// Token is the secret of a one-time link, 128 random bits. It is never stored or logged.
+type Token struct {
+	_     [0]func() // == is not constant-time
+	value [16]byte
+}
+
+// NewToken draws a token.
+func NewToken(rand io.Reader) (Token, error) {
+	var t Token
+	_, err := io.ReadFull(rand, t.value[:])
+	return t, err
+}
+
+// ParseToken reads the form that stands in links: 22 characters of base64url.
+func ParseToken(s string) (Token, error) {
+	var t Token
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(raw) != len(t.value) {
+		return t, problem("link_malformed", "ask_link")
+	}
+	copy(t.value[:], raw)
+	return t, nil
+}
+
+// Text returns the form that stands in links.
+func (t Token) Text() string { return base64.RawURLEncoding.EncodeToString(t.value[:]) }
+
+// Format implements fmt.Formatter: a token never prints.
+func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, "token") }
+
+// LogValue implements slog.LogValuer.
+func (t Token) LogValue() slog.Value { return slog.StringValue("token") }
+
+// hash is what is stored. The token is random in full, so plain SHA-256 suffices.
+func (t Token) hash() [sha256.Size]byte {
+	h := sha256.New()
+	io.WriteString(h, "Conclave token 1\x00")
+	h.Write(t.value[:])
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Use says what a link enrols. The administrator chooses it; a client cannot.
+type Use string
+
+// The uses of a link.
+const (
+	// UseDevice is a person's own device: a passkey vouches for it as the organisation's rules ask.
+	UseDevice Use = ""
+	// UseRoom is a room kit or another machine that nobody touches: a software key, without a passkey.
+	UseRoom Use = "room"
+	// UseManaged is a smart card or a managed device: a certificate of the organisation's must vouch for the key.
+	UseManaged Use = "managed"
+)
+
+// storedToken is a token's entry, found by the first half of its hash.
+type storedToken struct {
+	Hash    []byte            `json:"hash"`
+	Person  conclave.PersonID `json:"person"`
+	Use     Use               `json:"use,omitempty"`
+	Expires time.Time         `json:"expires"`
+	Used    *time.Time        `json:"used,omitempty"`
+}
+
+func tokenKey(hash [sha256.Size]byte) store.Key {
+	return "token." + store.Key(hex.EncodeToString(hash[:16]))
+}
+
+// IssueToken returns a fresh token for a person, good for one device of their own within 24 hours.
+func (d *Directory) IssueToken(ctx context.Context, person conclave.PersonID, rand io.Reader, now time.Time) (Token, error) {
+	return d.IssueTokenFor(ctx, person, UseDevice, rand, now)
+}
+
+// IssueTokenFor is IssueToken for another use.
+func (d *Directory) IssueTokenFor(ctx context.Context, person conclave.PersonID, use Use, rand io.Reader, now time.Time) (Token, error) {
+	if use != UseDevice && use != UseRoom && use != UseManaged {
+		return Token{}, problem("link_use", "choose_use")
+	}
+	if _, err := d.active(ctx, person); err != nil {
+		return Token{}, err
+	}
+	t, err := NewToken(rand)
+	if err != nil {
+		return Token{}, fmt.Errorf("identity: draw a token: %w", err)
+	}
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC()}); err != nil {
+		return Token{}, err
+	}
+	hash := t.hash()
+	return t, d.put(ctx, tokenKey(hash), storedToken{Hash: hash[:], Person: person, Use: use, Expires: now.Add(tokenLife).UTC()})
+}
+
+// token finds what is stored of t. The search key is a hash, so its timing tells nothing of other tokens.
+func (d *Directory) token(ctx context.Context, t Token, now time.Time) (storedToken, store.Revision, error) {
+	var stored storedToken
+	hash := t.hash()
+	revision, err := d.get(ctx, tokenKey(hash), &stored)
+	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare(stored.Hash, hash[:]) != 1 {
+		return stored, 0, problem("link_unknown", "ask_link")
+	}
+	switch {
+	case err != nil:
+		return stored, 0, err
+	case stored.Used != nil:
+		return stored, 0, problem("link_used", "ask_link")
+	case !now.Before(stored.Expires):
+		return stored, 0, problem("link_expired", "ask_link")
+	}
+	return stored, revision, nil
+}
+
+// spend marks a token as used, at the revision at which it was read: of two who race for one link, one gets nothing.
+func (d *Directory) spend(ctx context.Context, stored storedToken, key store.Key, revision store.Revision, now time.Time) error {
+	used := now.UTC()
+	stored.Used = &used
+	err := d.putOver(ctx, key, stored, revision)
+	if errors.Is(err, store.ErrConflict) {
+		return problem("link_used", "ask_link")
+	}
+	return err
+}
