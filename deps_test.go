@@ -28,6 +28,7 @@ var floors = [][]string{
 
 // What else a package may import, beyond the floors below it and its own folder. Each needs a reason.
 var stairs = map[string]string{
+	"gate → audit":       "that a leaf's statement stands in the device log is a Merkle proof",
 	"exposure → audit":   "reports are made from records",
 	"exposure → line":    "reports speak of grades and findings",
 	"audit → store":      "the log is a projection of a stream; it uses the store's interface, not its engine",

@@ -247,6 +247,7 @@ func (s *session) newEpoch(removals map[string]removal) {
 	s.retire()
 	s.showCode(before, removals)
 	s.showRoster()
+	s.linkLog()
 	if s.crowded && len(m.order) <= s.admitted.Slots.Audio {
 		s.showSlots() // it is crowded no longer, whatever the server says
 	}

@@ -9,6 +9,7 @@ import (
 
 	"conclave"
 	"conclave/gate"
+	"conclave/gate/gatetest"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -29,9 +30,9 @@ func (h *house) intruder(d *device, statement, passBytes []byte) *intruder {
 	return &intruder{h, d, member.Leaf{
 		Credential: mls.BasicCredential(statement),
 		Capabilities: &mls.Capabilities{Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{gate.Suite},
-			Extensions:  []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
+			Extensions:  gate.Extensions,
 			Credentials: []mls.CredentialType{mls.CredentialBasic}},
-		Extensions: mls.Extensions{{Type: pass.ExtensionPass, Data: passBytes}},
+		Extensions: mls.Extensions{{Type: pass.ExtensionPass, Data: passBytes}, {Type: pass.ExtensionLogProof, Data: h.devices.Proof(statement)}},
 	}}
 }
 
@@ -144,6 +145,7 @@ func TestACommitWithAForgedPassIsNotFollowed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t)
 				h.org = passtest.New(t, "example.org", time.Now()) // the bubble's time
+				h.devices = gatetest.New(t, h.org)
 				anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
 				alike(t, anna, jan)
 				d := h.device(h.org, "mole")

@@ -11,6 +11,7 @@ import (
 
 	"conclave"
 	"conclave/gate"
+	"conclave/gate/gatetest"
 	"conclave/mls"
 	"conclave/pass"
 	"conclave/pass/passtest"
@@ -22,6 +23,7 @@ import (
 type house struct {
 	t       *testing.T
 	org     *passtest.Organisation
+	devices *gatetest.DeviceLog
 	meeting pass.MeetingContext
 	removal mls.Signer
 
@@ -52,8 +54,10 @@ type lies struct {
 	admitted func(*signal.Admitted)
 	roster   func(*signal.Roster)
 	entered  func(*signal.Entered)
-	commits  bool // members' commits are ordered never
-	failed   bool // members' commits are ordered, and the line breaks with the word that they failed
+	// consistency answers in the place of the device log.
+	consistency func(*pipe, *signal.Consistency)
+	commits     bool // members' commits are ordered never
+	failed      bool // members' commits are ordered, and the line breaks with the word that they failed
 }
 
 type leg struct {
@@ -78,6 +82,7 @@ type device struct {
 func newHouse(t *testing.T) *house {
 	h := &house{t: t, org: passtest.New(t, "example.org", time.Now()), legs: make(map[conclave.LegID]*leg),
 		passes: make(map[uint32][]byte)}
+	h.devices = gatetest.New(t, h.org)
 	rand.Read(h.meeting.Meeting[:])
 	h.meeting.Level = 2
 	h.meeting.PolicyHash = [32]byte{1, 2, 3}
@@ -240,6 +245,12 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 		b := h.org.Pass(l.device.signer.Public(), h.meeting, time.Now())
 		h.passes[l.leaf] = b
 		h.tell(&signal.Passes{Passes: []signal.LeafPass{{Leaf: l.leaf, Pass: b}}})
+	case *signal.Consistency:
+		if h.lie.consistency != nil {
+			h.lie.consistency(p, m)
+		} else {
+			p.say(&signal.ConsistencyProof{From: m.From, To: m.To, Path: h.devices.Consistency(m.From, m.To)})
+		}
 	case *signal.Ledger:
 		h.ledgers = append(h.ledgers, *m)
 	case *signal.Ping:
@@ -250,6 +261,7 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 
 func (h *house) admitted(l *leg, resume *signal.Resume) *signal.Admitted {
 	a := &signal.Admitted{Leg: l.id, Pass: h.org.Pass(l.device.signer.Public(), h.meeting, time.Now()), Grants: h.org.Grants,
+		LogProof: h.devices.Proof(l.device.statement),
 		Meeting: signal.Meeting{Title: "Border liaison", Level: h.meeting.Level, LevelName: "RESTRICTED",
 			PolicyHash: h.meeting.PolicyHash[:], Since: time.Now(), Role: conclave.RoleMember},
 		Slots:  signal.SlotCounts{Audio: 4, Camera: 2, Screen: 1},

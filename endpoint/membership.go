@@ -78,10 +78,13 @@ func (s *session) ownLeaf() member.Leaf {
 		Capabilities: &mls.Capabilities{
 			Versions:     []mls.ProtocolVersion{mls.MLS10},
 			CipherSuites: []mls.CipherSuite{gate.Suite},
-			Extensions:   []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
+			Extensions:   gate.Extensions,
 			Credentials:  []mls.CredentialType{mls.CredentialBasic},
 		},
-		Extensions: mls.Extensions{{Type: pass.ExtensionPass, Data: s.admitted.Pass}},
+		Extensions: mls.Extensions{
+			{Type: pass.ExtensionPass, Data: s.admitted.Pass},
+			{Type: pass.ExtensionLogProof, Data: s.admitted.LogProof},
+		},
 	}
 }
 

@@ -76,6 +76,7 @@ func (s *session) look() {
 		return
 	}
 	s.after(dueLook, lookEvery)
+	s.linkLog()
 	now := s.cfg.Now()
 	s.looked = now
 	if s.roster != nil {

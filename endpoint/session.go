@@ -237,6 +237,9 @@ func (s *session) lost(err error) {
 		s.wire.close()
 		s.wire = nil
 	}
+	if s.trust != nil {
+		s.trust.log.asked = nil // and asks again over the next one
+	}
 	if s.over {
 		return
 	}
@@ -324,6 +327,8 @@ func (s *session) arrive(a arrival) {
 		s.slots(m)
 	case *signal.Passes:
 		s.passes(m)
+	case *signal.ConsistencyProof:
+		s.consistency(m)
 	case *signal.Ended:
 		if s.leaving {
 			s.finish(StateEnded, nil)

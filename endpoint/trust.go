@@ -23,6 +23,7 @@ type trust struct {
 	renewed map[conclave.DeviceID][]byte // the newest pass of each device, as the server says
 	forged  error                        // why a renewed pass was found false
 	proven  map[[32]byte]struct{}        // signatures that hold: a leaf is looked at in every epoch
+	log     *logView
 }
 
 // Sizes of what trust remembers; past them it forgets all and verifies anew.
@@ -50,7 +51,10 @@ func newTrust(cfg *Config, old *trust, grants [][]byte, own []byte, now time.Tim
 		return nil, err
 	}
 	t := &trust{Trust: base, verify: cfg.Verify, renewed: make(map[conclave.DeviceID][]byte),
-		proven: make(map[[32]byte]struct{})}
+		proven: make(map[[32]byte]struct{}), log: new(logView)}
+	if old != nil {
+		t.log = old.log
+	}
 	p, err := base.Pass(own, now)
 	if err != nil {
 		return nil, err
@@ -74,6 +78,14 @@ func (t *trust) leaf(l *mls.LeafNode, now time.Time) (*pass.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	state, check, err := gate.LoggedIn(l, found.Statement, t.Trust, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.prove([]pass.Check{check}); err != nil {
+		return nil, err
+	}
+	t.log.see(state)
 	if err := t.prove(checks); err == nil {
 		return found, nil
 	} else if !renewed {
@@ -166,11 +178,14 @@ func checkName(c pass.Check) [32]byte {
 func (t *trust) proveTree(tree *mls.RatchetTree, now time.Time) {
 	var all []pass.Check
 	for _, l := range tree.Members() {
-		_, checks, _, err := t.checks(l, now)
+		found, checks, _, err := t.checks(l, now)
 		if err != nil {
 			return
 		}
 		all = append(all, checks...)
+		if _, check, err := gate.LoggedIn(l, found.Statement, t.Trust, now); err == nil {
+			all = append(all, check)
+		}
 	}
 	_ = t.prove(all) // VerifyLeaf finds the same again and says so
 }

@@ -24,6 +24,9 @@ import (
 // Suite is the one cipher suite of a room's group: there is nothing to downgrade to.
 const Suite = mls.MLKEM768P256
 
+// Extensions are those of ours that every member must know.
+var Extensions = []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass, pass.ExtensionLogProof}
+
 // GroupIDSize is the size of a group's name: the meeting's pointer and as many random bytes of the group's maker, for a
 // meeting may have several groups, one after the other.
 const GroupIDSize = 32
@@ -140,7 +143,7 @@ func ContextExtensions(meeting pass.MeetingContext, removal mls.SignatureKey) ml
 	return mls.Extensions{
 		{Type: pass.ExtensionMeeting, Data: data},
 		mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{
-			Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass},
+			Extensions: Extensions,
 		}),
 		mls.ExternalSendersExtension([]mls.ExternalSender{{
 			SignatureKey: removal,

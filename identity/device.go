@@ -193,7 +193,14 @@ func (d *Directory) RevokeDevice(ctx context.Context, id conclave.DeviceID, now 
 	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindDeviceRevoked, Time: at, Device: id}); err != nil {
 		return err
 	}
-	return d.change(ctx, device, revision)
+	if err := d.change(ctx, device, revision); err != nil {
+		return err
+	}
+	log, err := d.DeviceLog(ctx)
+	if err != nil {
+		return err
+	}
+	return log.addRevocation(ctx, device.Person, id)
 }
 
 // holder returns the person that a device's statement names: from the directory, or a guest's from its invitation.

@@ -14,6 +14,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -81,6 +82,9 @@ type Directory struct {
 	organisation *Organisation
 	record       audit.Recorder
 	rules        Rules
+
+	logMu sync.Mutex
+	log   *DeviceLog // guarded by logMu; nil until it is first asked for
 }
 
 // NewDirectory returns the directory that st holds.

@@ -26,6 +26,9 @@ const (
 	ExtensionMeeting = 0xF0C1
 	// ExtensionPass is the LeafNode extension that carries an encoded Pass.
 	ExtensionPass = 0xF0C2
+	// ExtensionLogProof is the LeafNode extension that proves that the leaf's statement stands in the device log: the
+	// proof in the text form of C2SP tlog-proof.
+	ExtensionLogProof = 0xF0C3
 )
 
 // ExternalSenderIdentity is the identity in the basic credential of the group's only external sender: the removal key.

@@ -20,6 +20,7 @@ type Organisation struct {
 	Enrolment ed25519.PrivateKey
 	Admission ed25519.PrivateKey
 	Removal   *ecdsa.PrivateKey
+	Log       ed25519.PrivateKey
 	Grants    [][]byte
 
 	now time.Time
@@ -30,10 +31,11 @@ type Organisation struct {
 func New(t testing.TB, id conclave.OrganisationID, now time.Time) *Organisation {
 	t.Helper()
 	o := &Organisation{ID: id, Root: ed25519Key(t), Enrolment: ed25519Key(t), Admission: ed25519Key(t),
-		Removal: LeafKey(t), now: now, t: t}
+		Removal: LeafKey(t), Log: ed25519Key(t), now: now, t: t}
 	o.grant(pass.RoleEnrolment, o.Enrolment.Public().(ed25519.PublicKey))
 	o.grant(pass.RoleAdmission, o.Admission.Public().(ed25519.PublicKey))
 	o.grant(pass.RoleRemoval, Point(o.Removal))
+	o.grant(pass.RoleLog, o.Log.Public().(ed25519.PublicKey))
 	return o
 }
 

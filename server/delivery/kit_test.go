@@ -9,6 +9,7 @@ import (
 
 	"conclave"
 	"conclave/gate"
+	"conclave/gate/gatetest"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -22,6 +23,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	t       *testing.T
 	org     *passtest.Organisation
+	devices *gatetest.DeviceLog
 	meeting pass.MeetingContext
 	engine  *store.JetStream
 	store   store.Store // engine, or what a test puts before it
@@ -32,6 +34,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, org: passtest.New(t, "ministry.example", now), renewed: map[conclave.DeviceID][]byte{}}
+	w.devices = gatetest.New(t, w.org)
 	w.meeting = pass.MeetingContext{Meeting: conclave.MeetingID{7}, Level: 1, PolicyHash: [32]byte{9}}
 	var err error
 	if w.engine, err = store.Open(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler)); err != nil {
@@ -64,6 +67,7 @@ type party struct {
 	signer    mls.Signer
 	statement []byte
 	pass      []byte
+	proof     []byte
 	extra     mls.Extensions
 	group     *member.Group
 }
@@ -90,6 +94,7 @@ func (w *world) party(name string) *party {
 	}
 	p.statement = w.org.Statement(p.signer.Public(), conclave.PersonID(name), name)
 	p.pass = w.org.Pass(p.signer.Public(), w.meeting, now)
+	p.proof = w.devices.Proof(p.statement)
 	return p
 }
 
@@ -103,8 +108,8 @@ func (p *party) leaf() member.Leaf {
 	return member.Leaf{
 		Credential: mls.BasicCredential(p.statement),
 		Capabilities: &mls.Capabilities{Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{gate.Suite},
-			Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass}, Credentials: []mls.CredentialType{mls.CredentialBasic}},
-		Extensions: append(mls.Extensions{{Type: pass.ExtensionPass, Data: p.pass}}, p.extra...),
+			Extensions: gate.Extensions, Credentials: []mls.CredentialType{mls.CredentialBasic}},
+		Extensions: append(mls.Extensions{{Type: pass.ExtensionPass, Data: p.pass}, {Type: pass.ExtensionLogProof, Data: p.proof}}, p.extra...),
 	}
 }
 

@@ -84,6 +84,9 @@ func (v *verifier) VerifyLeaf(c mls.LeafCheck) error {
 	if err != nil {
 		return err
 	}
+	if err := v.logged(c, statement); err != nil {
+		return err
+	}
 	want := gate.Want(c.Leaf.SignatureKey, v.context)
 	if _, err = v.trust.Leaf(statement, inLeaf, want, c.Now); err == nil {
 		return nil
@@ -92,6 +95,19 @@ func (v *verifier) VerifyLeaf(c mls.LeafCheck) error {
 		_, err = v.trust.Leaf(statement, renewed, want, c.Now)
 	}
 	return err
+}
+
+// logged refuses a leaf that does not show that its statement stands in the device log.
+func (v *verifier) logged(c mls.LeafCheck, statement []byte) error {
+	s, err := pass.ParseStatement(statement)
+	if err != nil {
+		return err
+	}
+	_, check, err := gate.LoggedIn(c.Leaf, s, v.trust, c.Now)
+	if err != nil {
+		return err
+	}
+	return check.Verify()
 }
 
 // VerifyExternalSender implements mls.Verifier.

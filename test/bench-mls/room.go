@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/gate"
 	"conclave/mls"
 	"conclave/mls/member"
 	"conclave/pass"
@@ -123,7 +124,7 @@ func (d *device) leaf() member.Leaf {
 		Credential: mls.BasicCredential(d.Statement),
 		Capabilities: &mls.Capabilities{
 			Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: []mls.CipherSuite{suite},
-			Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass}, Credentials: []mls.CredentialType{mls.CredentialBasic},
+			Extensions: gate.Extensions, Credentials: []mls.CredentialType{mls.CredentialBasic},
 		},
 		Extensions: mls.Extensions{{Type: pass.ExtensionPass, Data: d.Pass}},
 	}
@@ -262,7 +263,7 @@ func prepare(n int) (*room, error) {
 	}
 	first, err := member.Create(cfg, r.Meeting[:], mls.Extensions{
 		{Type: pass.ExtensionMeeting, Data: context},
-		mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{Extensions: []mls.ExtensionType{pass.ExtensionMeeting, pass.ExtensionPass}}),
+		mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{Extensions: gate.Extensions}),
 		mls.ExternalSendersExtension([]mls.ExternalSender{{SignatureKey: r.organisation.removal.Public(), Credential: mls.BasicCredential([]byte(pass.ExternalSenderIdentity))}}),
 	}, r.First.leaf(), r.time())
 	if err != nil {

@@ -1,0 +1,58 @@
+package pass
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"conclave"
+)
+
+// What stands in the device log, an append-only Merkle tree (package audit/merkle) of all that the organisation has signed
+// to let devices be believed. A statement that does not stand there counts for nothing: who would forge one, with a stolen
+// enrolment key or by order, must leave it where its victim and every witness can find it.
+
+// LogKind says what a leaf of the device log is about.
+type LogKind uint8
+
+// The kinds of leaves.
+const (
+	LogStatement  LogKind = iota + 1 // a device statement; the leaf carries the person's tag
+	LogGrant                         // a grant of the root key
+	LogRevocation                    // a device that was taken out of use: the object is its id
+)
+
+// LogLeafSize is the size of a leaf of the device log.
+const LogLeafSize = 1 + 1 + tagSize + sha256.Size
+
+const tagSize = 16
+
+// LogLeaf returns the leaf for an encoded statement, grant or device id: version, kind, PersonTag (zero for grants) and the
+// SHA-256 of the object. It names nobody to whom the person's id is unknown.
+func LogLeaf(kind LogKind, organisation conclave.OrganisationID, person conclave.PersonID, object []byte) []byte {
+	leaf := append(make([]byte, 0, LogLeafSize), version, uint8(kind))
+	tag := [tagSize]byte{}
+	if person != "" {
+		tag = PersonTag(organisation, person)
+	}
+	sum := sha256.Sum256(object)
+	return append(append(leaf, tag[:]...), sum[:]...)
+}
+
+// PersonTag is by what a person finds the leaves that are about them.
+func PersonTag(organisation conclave.OrganisationID, person conclave.PersonID) [tagSize]byte {
+	sum := sha256.Sum256(slices.Concat([]byte("Conclave person 1\x00"), []byte(organisation), []byte{0}, []byte(person)))
+	return [tagSize]byte(sum[:tagSize])
+}
+
+// LogKeys returns the keys that are granted the signing of checkpoints at now.
+func (t *Trust) LogKeys(now time.Time) []ed25519.PublicKey {
+	var out []ed25519.PublicKey
+	for _, v := range t.grants {
+		if v.Role == RoleLog && inForce(v.NotBefore, v.NotAfter, now) {
+			out = append(out, ed25519.PublicKey(v.Key))
+		}
+	}
+	return out
+}
