@@ -32,6 +32,8 @@ type JetStream struct {
 	kv     jetstream.KeyValue
 	lock   *os.File
 
+	keys shredKeys
+
 	mu    sync.Mutex
 	marks marks // guarded by mu
 }
@@ -103,6 +105,9 @@ func (s *JetStream) start(ctx context.Context, log *slog.Logger) error {
 // prepare opens or makes bucket and streams. An existing store must have all of them: to make one anew would hide a loss.
 func (s *JetStream) prepare(ctx context.Context, sealed *sentinel) error {
 	var err error
+	if err := s.keys.open(s.dir, sealed != nil && sealed.has(shredKeysWord)); err != nil {
+		return err
+	}
 	if sealed != nil {
 		if s.kv, err = s.js.KeyValue(ctx, bucket); err != nil {
 			return s.lost("its key-value bucket cannot be read")
@@ -116,15 +121,22 @@ func (s *JetStream) prepare(ctx context.Context, sealed *sentinel) error {
 		return fmt.Errorf("store: make the bucket: %w", err)
 	}
 	for _, name := range streams {
-		_, err := s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: string(name), Subjects: []string{string(name)}, Storage: jetstream.FileStorage, MaxMsgSize: MaxValue,
-			DenyDelete: true, DenyPurge: true, AllowDirect: true,
-		})
-		if err != nil {
-			return fmt.Errorf("store: make stream %s: %w", name, err)
+		if err := s.makeStream(ctx, name); err != nil {
+			return err
 		}
 	}
 	return s.writeSentinel(ctx)
+}
+
+func (s *JetStream) makeStream(ctx context.Context, name Stream) error {
+	_, err := s.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: string(name), Subjects: []string{string(name)}, Storage: jetstream.FileStorage, MaxMsgSize: MaxValue,
+		DenyDelete: true, DenyPurge: true, AllowDirect: true,
+	})
+	if err != nil {
+		return fmt.Errorf("store: make stream %s: %w", name, err)
+	}
+	return nil
 }
 
 // Close stops the engine and waits for it.
@@ -144,6 +156,7 @@ func (s *JetStream) shutDown() {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
 	}
+	s.keys.close()
 	s.lock.Close() // lets go of the lock
 }
 
@@ -236,42 +249,6 @@ func (s *JetStream) List(ctx context.Context, prefix Key) ([]Entry, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// Append implements Store.
-func (s *JetStream) Append(ctx context.Context, stream Stream, record []byte) (Sequence, error) {
-	if len(record) > MaxValue {
-		return 0, fmt.Errorf("store: a record of %d bytes, at most %d", len(record), MaxValue)
-	}
-	ack, err := s.js.Publish(ctx, string(stream), record)
-	if err != nil {
-		return 0, fmt.Errorf("store: append to %s: %w", stream, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.marks.reached(s.dir, stream, Sequence(ack.Sequence)); err != nil {
-		return 0, err
-	}
-	return Sequence(ack.Sequence), nil
-}
-
-// Read implements Store.
-func (s *JetStream) Read(ctx context.Context, stream Stream, from Sequence, limit int) ([]Record, error) {
-	st, err := s.js.Stream(ctx, string(stream))
-	if err != nil {
-		return nil, fmt.Errorf("store: read %s: %w", stream, err)
-	}
-	last := Sequence(st.CachedInfo().State.LastSeq)
-	var records []Record
-	for seq := max(from, 1); seq <= last && len(records) < limit; seq++ {
-		m, err := st.GetMsg(ctx, uint64(seq))
-		if err != nil {
-			// A stream that denies deletion has no holes.
-			return nil, fmt.Errorf("store: record %d of %s cannot be read: %w", seq, stream, err)
-		}
-		records = append(records, Record{Sequence: seq, Value: m.Data})
-	}
-	return records, nil
 }
 
 // engineLog hands the engine's warnings and errors to our log: they name streams and files, never values.

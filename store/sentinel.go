@@ -10,8 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // The files beside the engine's folder.
@@ -20,6 +23,7 @@ const (
 	sentinelFile = "store.sentinel" // not secret: what must be found inside
 	marksFile    = "store.marks"    // not secret: how far the streams had come
 	lockFile     = "store.lock"
+	shredFile    = "store.shred" // keys of what may have to be erased, mode 0600 (shred.go)
 )
 
 // sentinelKey holds the same random value inside the store as sentinelFile does outside. The file is written last: where it
@@ -30,7 +34,13 @@ const sentinelKey = "sentinel"
 // signed checkpoint will see all.)
 const markEvery = 64
 
-type sentinel struct{ value string }
+// sentinel is the content of sentinelFile: the value, and the names of what the store was made with.
+type sentinel struct {
+	value   string
+	streams []Stream
+}
+
+func (s *sentinel) has(name Stream) bool { return slices.Contains(s.streams, name) }
 
 func lockFolder(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
@@ -52,7 +62,18 @@ func readSentinel(dir string) (*sentinel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	return &sentinel{value: strings.TrimSpace(string(b))}, nil
+	words := strings.Fields(string(b))
+	if len(words) == 0 {
+		return nil, fmt.Errorf("store: %s is damaged: put it back from its backup", sentinelFile)
+	}
+	s := &sentinel{value: words[0]}
+	for _, w := range words[1:] {
+		s.streams = append(s.streams, Stream(w))
+	}
+	if len(s.streams) == 0 { // of the first release
+		s.streams = []Stream{Audit}
+	}
+	return s, nil
 }
 
 // readKey reads the key file, or makes one for a store that does not exist yet.
@@ -98,15 +119,27 @@ func (s *JetStream) checkSentinel(ctx context.Context, want *sentinel) error {
 	if s.marks, err = readMarks(s.dir); err != nil {
 		return err
 	}
+	anew := false
 	for _, name := range streams {
-		st, err := s.js.Stream(ctx, string(name))
+		if !want.has(name) && s.marks[name] == 0 { // a newer program's: the sentinel will list it from now on
+			if _, err := s.js.Stream(ctx, string(name)); errors.Is(err, jetstream.ErrStreamNotFound) {
+				if err := s.makeStream(ctx, name); err != nil {
+					return err
+				}
+			}
+			anew = true
+		}
+		last, err := s.Last(ctx, name)
 		if err != nil {
 			return s.lost("stream " + string(name) + " is not in it")
 		}
-		if last := Sequence(st.CachedInfo().State.LastSeq); last < s.marks[name] {
+		if last < s.marks[name] {
 			return fmt.Errorf("store: stream %s ends at record %d but had reached %d: records were lost. "+
 				"Put back %s from its backup; nothing was changed", name, last, s.marks[name], s.dir)
 		}
+	}
+	if anew || !want.has(shredKeysWord) {
+		return writeSentinelFile(s.dir, want.value)
 	}
 	return nil
 }
@@ -122,7 +155,15 @@ func (s *JetStream) writeSentinel(ctx context.Context) error {
 	if err := s.marks.write(s.dir); err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(s.dir, sentinelFile), []byte(value+"\n"))
+	return writeSentinelFile(s.dir, value)
+}
+
+func writeSentinelFile(dir, value string) error {
+	for _, name := range streams {
+		value += " " + string(name)
+	}
+	value += " " + string(shredKeysWord)
+	return writeDurably(filepath.Join(dir, sentinelFile), []byte(value+"\n"))
 }
 
 // marks says which sequence each stream had reached at least.

@@ -24,7 +24,7 @@ type Revision uint64
 // Sequence is the place of a record in its stream. The first record has 1.
 type Sequence uint64
 
-// Stream names an append-only stream. Except from Personal, the engine refuses to delete from it.
+// Stream names an append-only stream. The engine refuses to delete from it.
 type Stream string
 
 // Audit is the stream of records.
@@ -33,13 +33,8 @@ const Audit Stream = "audit"
 // Devices is the stream of the device log's leaves.
 const Devices Stream = "devices"
 
-// Personal is the stream of the records' personal parts. Records of it, and of it alone, can be erased.
-const Personal Stream = "personal"
-
 // streams are all streams that a store has.
-var streams = []Stream{Audit, Devices, Personal}
-
-func (s Stream) erasable() bool { return s == Personal }
+var streams = []Stream{Audit, Devices}
 
 // MaxValue is the greatest size of a value or a record in bytes. The largest is the public state of a room of 500 members
 // with post-quantum keys: 705 kB of tree, with room to spare.
@@ -83,13 +78,17 @@ type Store interface {
 	List(ctx context.Context, prefix Key) ([]Entry, error)
 	// Append writes a record at the end of a stream.
 	Append(ctx context.Context, stream Stream, record []byte) (Sequence, error)
-	// Read returns the records of a stream from a sequence on, at most limit of them; none at its end. Erased ones are
-	// left out.
+	// Read returns the records of a stream from a sequence on, at most limit of them; none at its end.
 	Read(ctx context.Context, stream Stream, from Sequence, limit int) ([]Record, error)
-	// Last returns the sequence of the newest record, 0 if there is none. That record may be erased.
+	// Last returns the sequence of the newest record, 0 if there is none.
 	Last(ctx context.Context, stream Stream) (Sequence, error)
-	// Erase overwrites a record of Personal; it is no error if it is erased already.
-	Erase(ctx context.Context, stream Stream, seq Sequence) error
+	// DrawKey returns a new key and its slot, for one thing that may have to be erased from a stream: what is sealed
+	// with the key is gone when the key is.
+	DrawKey(ctx context.Context) (Slot, ShredKey, error)
+	// ReadKey returns the key in a slot, or ErrNotFound if it was erased.
+	ReadKey(ctx context.Context, slot Slot) (ShredKey, error)
+	// EraseKeys overwrites keys; it is no error if one is erased already.
+	EraseKeys(ctx context.Context, slots []Slot) error
 }
 
 // check says whether the engine can hold such a key.
