@@ -111,6 +111,16 @@ func (d *Directory) IssueTokenFor(ctx context.Context, person conclave.PersonID,
 	return t, d.put(ctx, tokenKey(hash), storedToken{Hash: hash[:], Person: person, Use: use, Expires: now.Add(tokenLife).UTC()})
 }
 
+// Link says what a link is good for and whom it is for, without using it up.
+func (d *Directory) Link(ctx context.Context, t Token, now time.Time) (Use, Person, error) {
+	stored, _, err := d.token(ctx, t, now)
+	if err != nil {
+		return "", Person{}, err
+	}
+	p, err := d.active(ctx, stored.Person)
+	return stored.Use, p, err
+}
+
 // token finds what is stored of t. The search key is a hash, so its timing tells nothing of other tokens.
 func (d *Directory) token(ctx context.Context, t Token, now time.Time) (storedToken, store.Revision, error) {
 	var stored storedToken

@@ -12,12 +12,10 @@ import (
 	"time"
 
 	"conclave"
-	"conclave/identity"
-	"conclave/pass"
 )
 
 // maxBody bounds the body of every request but signalling.
-const maxBody = 16 << 10
+const maxBody = 32 << 10 // the attestation of a TPM, in base64, has about 10 kB
 
 // publicRoutes are what everybody can reach. None of them knows a meeting: whether one exists is told over signalling
 // alone, after a ruling.
@@ -28,8 +26,7 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.HandleFunc("GET /v1/gateway", s.serveGateway)
 	mux.HandleFunc("POST /v1/gateway/enrol", s.serveGatewayEnrol)
 	mux.HandleFunc("POST /v1/nonce", s.serveNonce)
-	mux.HandleFunc("POST /v1/enrol", s.serveEnrol)
-	mux.HandleFunc("POST /v1/renew", s.serveRenew)
+	s.enrolRoutes(mux)
 	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { s.answer(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("/v1/", s.notFound)
 	if s.cfg.Client != nil {
@@ -146,35 +143,6 @@ func (s *Server) enrolled(statement []byte) enrolled {
 	return enrolled{statement, s.organisation(), s.cfg.Organisation.Root, s.cfg.Organisation.Grants}
 }
 
-func (s *Server) serveEnrol(w http.ResponseWriter, r *http.Request) {
-	if !s.limits.request(s.clientAddress(r), s.now()) {
-		s.answer(w, http.StatusTooManyRequests, problemTooMany)
-		return
-	}
-	var m struct {
-		Token      string `json:"token"`
-		LeafKey    []byte `json:"leaf_key"`
-		Proof      []byte `json:"proof"`
-		DeviceName string `json:"device_name"`
-	}
-	if err := readJSON(w, r, &m); err != nil {
-		s.fail(w, "enrol", err)
-		return
-	}
-	token, err := identity.ParseToken(m.Token)
-	if err != nil {
-		s.fail(w, "enrol", err)
-		return
-	}
-	statement, device, err := s.directory.Enrol(r.Context(), identity.Enrolment{Token: token, LeafKey: m.LeafKey, Proof: m.Proof, DeviceName: m.DeviceName}, s.now())
-	if err != nil {
-		s.fail(w, "enrol", err)
-		return
-	}
-	s.cfg.Log.Info("device enrolled", "device", device.ID, "person", device.Person)
-	s.answer(w, http.StatusOK, s.enrolled(statement))
-}
-
 // nonces are handed out for renewals without keeping them: time, chance, and a code over both. One may be used again
 // within its life, by who can sign with the device's key: that gains nothing.
 type nonces struct{ key [32]byte }
@@ -199,12 +167,15 @@ func (n *nonces) code(head []byte) []byte {
 	return h.Sum(nil)[:16]
 }
 
-func (n *nonces) good(nonce []byte, now time.Time) bool {
+func (n *nonces) good(nonce []byte, now time.Time) bool { return n.within(nonce, nonceLife, now) }
+
+// within is good for another life.
+func (n *nonces) within(nonce []byte, life time.Duration, now time.Time) bool {
 	if len(nonce) != nonceSize || !hmac.Equal(nonce[16:], n.code(nonce[:16])) {
 		return false
 	}
 	age := now.Sub(time.Unix(int64(binary.BigEndian.Uint64(nonce)), 0))
-	return age >= -time.Second && age < nonceLife
+	return age >= -time.Second && age < life
 }
 
 func (s *Server) serveNonce(w http.ResponseWriter, r *http.Request) {
@@ -220,41 +191,4 @@ func (s *Server) serveNonce(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, struct {
 		Nonce []byte `json:"nonce"`
 	}{nonce})
-}
-
-func (s *Server) serveRenew(w http.ResponseWriter, r *http.Request) {
-	if !s.limits.request(s.clientAddress(r), s.now()) {
-		s.answer(w, http.StatusTooManyRequests, problemTooMany)
-		return
-	}
-	var m struct {
-		Statement []byte `json:"statement"`
-		Nonce     []byte `json:"nonce"`
-		Signature []byte `json:"signature"`
-	}
-	if err := readJSON(w, r, &m); err != nil {
-		s.fail(w, "renew", err)
-		return
-	}
-	if len(m.Statement) > pass.MaxSize || !s.nonces.good(m.Nonce, s.now()) {
-		s.fail(w, "renew", problemRequest)
-		return
-	}
-	statement, err := s.renewStatement(r, m.Statement, m.Nonce, m.Signature)
-	if err != nil {
-		s.fail(w, "renew", err)
-		return
-	}
-	s.answer(w, http.StatusOK, s.enrolled(statement))
-}
-
-func (s *Server) renewStatement(r *http.Request, statement, nonce, signature []byte) ([]byte, error) {
-	var renewed []byte
-	err := error(problemRequest)
-	s.anyHost(r.Host, func(host string) bool {
-		renewed, _, err = s.directory.Renew(r.Context(), identity.Renewal{Statement: statement, Nonce: nonce, Host: host, Signature: signature}, s.now())
-		// A wrong signature may be one for another of our names; everything else is the answer.
-		return err == nil || problemOf(err, problemTrouble).Code != "renewal_proof"
-	})
-	return renewed, err
 }

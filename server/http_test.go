@@ -107,7 +107,7 @@ func TestBadRequestsAreAnsweredWithAProblem(t *testing.T) {
 		"no JSON":          {"x", "request_malformed"},
 		"two values":       {"{}{}", "request_malformed"},
 		"an unknown field": {`{"rank":1}`, "request_malformed"},
-		"too much":         {`{"token":"` + strings.Repeat("x", 20<<10) + `"}`, "request_malformed"},
+		"too much":         {`{"token":"` + strings.Repeat("x", 40<<10) + `"}`, "request_malformed"},
 		"no token":         {`{}`, "link_malformed"},
 		"a wrong token":    {fmt.Sprintf(`{"token":"%s"}`, strings.Repeat("A", 22)), "enrolment_proof"},
 	} {

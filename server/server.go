@@ -38,13 +38,14 @@ type Config struct {
 	Media        *sfu.SFU // the Server runs and closes it
 	// Hosts are the host:port under which clients know this server, as in their URLs; ports 80 and 443 may be left
 	// out. A hello that was signed for another is refused: somebody stands between.
-	Hosts    []string
-	Networks line.Networks  // approved networks; may be empty
-	Proxies  []netip.Prefix // whose X-Forwarded-For is believed; may be empty
-	Secure   bool           // clients come over TLS, ours or a trusted proxy's
-	Slots    slot.Plan      // zero: slot.Default
-	Client   fs.FS          // the web client's files; nil: none
-	Limits   Limits         // zero: DefaultLimits
+	Hosts     []string
+	Enrolment identity.Rules // how devices are enrolled; may be zero
+	Networks  line.Networks  // approved networks; may be empty
+	Proxies   []netip.Prefix // whose X-Forwarded-For is believed; may be empty
+	Secure    bool           // clients come over TLS, ours or a trusted proxy's
+	Slots     slot.Plan      // zero: slot.Default
+	Client    fs.FS          // the web client's files; nil: none
+	Limits    Limits         // zero: DefaultLimits
 
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
@@ -102,6 +103,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		s.hosts[canonicalHost(h)] = true
 	}
 	s.directory = identity.NewDirectory(cfg.Store, cfg.Organisation, s.audit)
+	s.directory.SetRules(cfg.Enrolment)
 	if _, err := io.ReadFull(cfg.Rand, s.nonces.key[:]); err != nil {
 		return nil, fmt.Errorf("server: draw a key: %w", err)
 	}

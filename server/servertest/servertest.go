@@ -34,13 +34,14 @@ import (
 
 // Options change what Start starts. The zero value is an ordinary server.
 type Options struct {
-	Limits   server.Limits
-	Networks line.Networks
-	Slots    slot.Plan
-	Log      io.Writer // JSON lines; nil: t.Log on failure only
-	Now      func() time.Time
-	Dir      string                        // data; empty: a fresh one
-	Store    func(store.Store) store.Store // wraps the store, to make it fail
+	Enrolment identity.Rules // how devices are enrolled
+	Limits    server.Limits
+	Networks  line.Networks
+	Slots     slot.Plan
+	Log       io.Writer // JSON lines; nil: t.Log on failure only
+	Now       func() time.Time
+	Dir       string                        // data; empty: a fresh one
+	Store     func(store.Store) store.Store // wraps the store, to make it fail
 }
 
 // World is a running server with an organisation.
@@ -85,6 +86,12 @@ func StartWith(t testing.TB, o Options) *World {
 	return w
 }
 
+// NamedHost is the server's address with a name in it: passkeys are made for names alone.
+func (w *World) NamedHost() string {
+	_, port, _ := net.SplitHostPort(w.listen)
+	return "localhost:" + port
+}
+
 func (w *World) start() {
 	w.t.Helper()
 	var out io.Writer = w.log
@@ -112,9 +119,10 @@ func (w *World) start() {
 	w.listen, w.media = listener.Addr().String(), media.Candidates()[0]
 	w.Host, w.URL = w.listen, "http://"+w.listen
 	w.Server, err = server.New(context.Background(), server.Config{
-		Organisation: w.Organisation, Store: st, Policy: admission.Default(), Media: media, Hosts: []string{w.Host},
-		Client:   fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
-		Networks: w.options.Networks, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
+		Organisation: w.Organisation, Store: st, Policy: admission.Default(), Media: media, Hosts: []string{w.Host, w.NamedHost()},
+		Enrolment: w.options.Enrolment,
+		Client:    fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
+		Networks:  w.options.Networks, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,0 +1,191 @@
+package server_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"conclave"
+	"conclave/identity"
+	"conclave/identity/passkey"
+	"conclave/identity/passkey/passkeytest"
+	"conclave/pass"
+	"conclave/server/servertest"
+	"conclave/signal"
+)
+
+// byName has requests reach the server by its name.
+func byName(w *servertest.World) *servertest.World {
+	named := *w
+	named.Host, named.URL = w.NamedHost(), "http://"+w.NamedHost()
+	return &named
+}
+
+type vouchAnswer struct {
+	Content    []byte `json:"content"`
+	Credential []byte `json:"credential"`
+	Site       string `json:"site"`
+	Statement  []byte `json:"statement"`
+}
+
+// enrolWithPasskey goes through the three steps of an enrolment.
+func enrolWithPasskey(t *testing.T, w *servertest.World, person conclave.PersonID, a *passkeytest.Authenticator) *servertest.Device {
+	t.Helper()
+	d := w.NewDevice()
+	token := w.Link(person)
+	code, out := postJSON(t, w, "/v1/enrol/start", map[string]any{"token": token})
+	var start struct {
+		Site, Attestation, Rule string
+		Challenge               []byte
+		Algorithms              []int
+		Person                  struct{ Name string }
+	}
+	reread(t, out, &start)
+	if code != http.StatusOK || start.Site != "localhost" || len(start.Challenge) != 32 || len(start.Algorithms) != 3 || start.Person.Name == "" {
+		t.Fatalf("start: %d %v", code, out)
+	}
+	request := map[string]any{"token": token, "leaf_key": d.Point, "proof": d.Sign(signal.EnrolContent(token)), "device_name": "Laptop",
+		"challenge": start.Challenge, "registration": json.RawMessage(a.Create(start.Challenge))}
+	code, out = postJSON(t, w, "/v1/enrol/vouch", request)
+	var v vouchAnswer
+	reread(t, out, &v)
+	if code != http.StatusOK || v.Site != "localhost" || len(v.Content) == 0 {
+		t.Fatalf("vouch: %d %v", code, out)
+	}
+	challenge := pass.VouchChallenge(v.Content)
+	request["content"], request["assertion"] = v.Content, json.RawMessage(a.Get(challenge[:]))
+	code, out = postJSON(t, w, "/v1/enrol", request)
+	reread(t, out, &v)
+	if code != http.StatusOK {
+		t.Fatalf("enrol: %d %v", code, out)
+	}
+	d.Statement = v.Statement
+	return d
+}
+
+func askNonce(t *testing.T, w *servertest.World) []byte {
+	t.Helper()
+	var n struct{ Nonce []byte }
+	_, out := postJSON(t, w, "/v1/nonce", "{}")
+	reread(t, out, &n)
+	return n.Nonce
+}
+
+func TestADeviceIsEnrolledAndRenewedWithAPasskeyOverHTTP(t *testing.T) {
+	maker := passkeytest.NewMaker(t)
+	metadata, err := passkey.ParseMetadata(maker.Metadata(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := byName(servertest.StartWith(t, servertest.Options{Enrolment: identity.Rules{Passkeys: identity.PasskeysRequired, Metadata: metadata}}))
+	w.AddPerson("anna", "Anna Weber")
+	a := passkeytest.New(t, "localhost", w.URL, maker)
+	d := enrolWithPasskey(t, w, "anna", a)
+	s, err := w.Organisation.Trust.Statement(d.Statement, time.Now())
+	if err != nil || s.Assurance != conclave.AssuranceHardware {
+		t.Fatalf("%v, %v", s, err)
+	}
+
+	nonce := askNonce(t, w)
+	request := map[string]any{"statement": d.Statement, "nonce": nonce, "signature": d.Sign(signal.RenewContent(nonce, d.Statement, w.Host))}
+	if _, out := postJSON(t, w, "/v1/renew", request); problemCode(out) != "passkey_wanted" {
+		t.Errorf("renewed without a touch: %v", out)
+	}
+	var v vouchAnswer
+	_, out := postJSON(t, w, "/v1/renew/start", request)
+	reread(t, out, &v)
+	challenge := pass.VouchChallenge(v.Content)
+	request["content"], request["assertion"] = v.Content, json.RawMessage(a.Get(challenge[:]))
+	if code, out := postJSON(t, w, "/v1/renew", request); code != http.StatusOK {
+		t.Errorf("renewal: %v", out)
+	}
+
+	// A key that nobody touches for does not do here.
+	bare, token := w.NewDevice(), w.Link("anna")
+	_, out = postJSON(t, w, "/v1/enrol", map[string]any{"token": token, "leaf_key": bare.Point, "proof": bare.Sign(signal.EnrolContent(token))})
+	if problemCode(out) != "passkey_required" {
+		t.Errorf("without a passkey: %v", out)
+	}
+	// A challenge that the server never gave, or long ago, is refused.
+	own := make([]byte, 32)
+	_, out = postJSON(t, w, "/v1/enrol/vouch", map[string]any{"token": token, "leaf_key": bare.Point, "proof": bare.Sign(signal.EnrolContent(token)),
+		"challenge": own, "registration": json.RawMessage(a.Create(own))})
+	if problemCode(out) != "passkey_stale" {
+		t.Errorf("a challenge of one's own: %v", out)
+	}
+}
+
+func TestUnderAnAddressNoPasskeyIsOffered(t *testing.T) {
+	w := servertest.Start(t)
+	w.AddPerson("anna", "Anna Weber")
+	if code, out := postJSON(t, w, "/v1/enrol/start", map[string]any{"token": w.Link("anna")}); code != http.StatusOK || out["site"] != "" {
+		t.Errorf("%d %v", code, out)
+	}
+}
+
+func TestAPersonTakesALostDeviceOutOfUseFromAnother(t *testing.T) {
+	w := byName(servertest.Start(t))
+	w.AddPerson("anna", "Anna Weber")
+	w.AddPerson("ben", "Ben")
+	a := passkeytest.New(t, "localhost", w.URL, nil)
+	own := enrolWithPasskey(t, w, "anna", a)
+	lost, bens := w.Enrol("anna"), w.Enrol("ben")
+
+	ask := func(path string, content func(nonce []byte) []byte, more map[string]any) (int, map[string]any) {
+		nonce := askNonce(t, w)
+		request := map[string]any{"statement": own.Statement, "nonce": nonce, "signature": own.Sign(content(nonce))}
+		for k, v := range more {
+			if touch, ok := v.(func([]byte) json.RawMessage); ok {
+				v = touch(content(nonce))
+			}
+			request[k] = v
+		}
+		return postJSON(t, w, path, request)
+	}
+	list := func() map[string]bool {
+		_, out := ask("/v1/devices", func(n []byte) []byte { return signal.DevicesContent(n, own.Statement, w.Host) }, nil)
+		var m struct {
+			Devices []struct {
+				ID      string
+				Revoked *time.Time
+			}
+			Credential string
+		}
+		reread(t, out, &m)
+		if raw, _ := base64.StdEncoding.DecodeString(m.Credential); string(raw) != string(a.ID) {
+			t.Error("the list does not say whose touch is asked for")
+		}
+		devices := map[string]bool{}
+		for _, d := range m.Devices {
+			devices[d.ID] = d.Revoked != nil
+		}
+		return devices
+	}
+	id := func(d *servertest.Device) conclave.DeviceID { return conclave.DeviceOf(d.Point) }
+	if got := list(); len(got) != 2 || got[id(lost).Text()] || got[id(own).Text()] {
+		t.Errorf("devices: %v", got)
+	}
+	revoke := func(target conclave.DeviceID, touch any) map[string]any {
+		_, out := ask("/v1/devices/revoke", func(n []byte) []byte { return signal.RevokeContent(n, own.Statement, target, w.Host) },
+			map[string]any{"device": target.Text(), "assertion": touch})
+		return out
+	}
+	touch := func(content []byte) json.RawMessage {
+		c := signal.TouchOf(content)
+		return a.Get(c[:])
+	}
+	if out := revoke(id(lost), nil); problemCode(out) != "passkey_refused" {
+		t.Errorf("without a touch: %v", out)
+	}
+	if out := revoke(id(bens), touch); problemCode(out) != "device_unknown" {
+		t.Errorf("another person's: %v", out)
+	}
+	if out := revoke(id(lost), touch); problemCode(out) != " without a fix" {
+		t.Errorf("the own lost one: %v", out)
+	}
+	if got := list(); !got[id(lost).Text()] || got[id(own).Text()] {
+		t.Errorf("devices afterwards: %v", got)
+	}
+}
