@@ -28,6 +28,8 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("POST /phone/codes", s.issuePhoneCode)
 	mux.HandleFunc("POST /phone/codes/revoke", s.revokePhoneCodes)
 	mux.HandleFunc("GET /records", s.showRecords)
+	mux.HandleFunc("GET /meetings/{pointer}/ledgers", s.serveLedgers)
+	mux.HandleFunc("POST /investigations", s.recordInvestigation)
 	mux.HandleFunc("/", s.notFound)
 	return mux
 }

@@ -43,6 +43,7 @@ export const problems = {
   headset_radio: "Das Headset funkt: Was es überträgt, lässt sich in der Nähe abhören.",
   hello_signature: "Ihr Gerät konnte sich diesem Server gegenüber nicht ausweisen. Vielleicht steht jemand zwischen Ihnen und dem Server.",
   key_unusable: "Der Schlüssel dieses Browsers ließ sich nicht verwenden.",
+  ledger_refused: "Die Notiz dieses Programms, wann Sie gesprochen haben, wurde nicht angenommen.",
   left: "Sie sind gegangen.",
   leg_replaced: "Sie haben auf diesem Gerät ein zweites Mal teilgenommen. Hier ist es zu Ende.",
   leg_unknown: "Diese Person ist nicht mehr da.",

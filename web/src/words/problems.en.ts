@@ -44,6 +44,7 @@ export const problems = {
   headset_radio: "The headset uses radio: what it carries can be heard nearby.",
   hello_signature: "Your device could not prove itself to this server. Somebody may stand between you and the server.",
   key_unusable: "This browser’s key could not be used.",
+  ledger_refused: "This client’s note of when you spoke was not taken.",
   left: "You have left.",
   leg_replaced: "You have joined this meeting on this device a second time. This one has ended.",
   leg_unknown: "That person is not there any more.",

@@ -43,6 +43,7 @@ export const problems = {
   headset_radio: "Le casque est sans fil : ce qu’il transmet peut être entendu à proximité.",
   hello_signature: "Votre appareil n’a pas pu se faire reconnaître de ce serveur. Quelqu’un est peut-être entre vous et le serveur.",
   key_unusable: "La clé de ce navigateur n’a pas pu servir.",
+  ledger_refused: "La note de vos prises de parole faite par ce programme n’a pas été acceptée.",
   left: "Vous êtes parti.",
   leg_replaced: "Vous avez rejoint cette réunion une seconde fois sur cet appareil. Ici, c’est terminé.",
   leg_unknown: "Cette personne n’est plus là.",

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/roster"
+	"conclave/signal"
+	"conclave/store"
+)
+
+// Speech ledgers: each leg hands in a sealed block a minute. The server commits to it in the log and keeps it; it can read
+// nothing of it, for it has not the key (and does not link package escrow).
+
+const (
+	// ledgerPrefix is where the blocks lie: ledger.<meeting>.<leg>.<minute>.
+	ledgerPrefix = "ledger"
+	// ledgerSealed is the size of a sealed block; all have it, so that none says anything by its size (speech.SealedSize).
+	ledgerSealed = 512 + 1088 + 65 + 16
+	// ledgerAhead is how far the minutes of a leg may be ahead of the meeting's: clocks differ, and the last is cut short.
+	ledgerAhead = 2
+)
+
+var problemLedger = conclave.Problem{Code: "ledger_refused", Fix: "update_client"}
+
+func ledgerKey(meeting conclave.MeetingID, leg conclave.LegID, minute uint32) store.Key {
+	return store.Key(fmt.Sprintf("%s.%s.%s.%05d", ledgerPrefix, meeting.Text(), leg.Text(), minute))
+}
+
+// ledger keeps a block that a leg hands in. One that it has already is taken for delivered: legs hand in anew what may have
+// been lost with their line. Another one for the same minute is refused: what is sealed is sealed.
+func (r *room) ledger(leg roster.Leg, m *signal.Ledger) error {
+	if leg.Standing == roster.Waiting || leg.Standing == roster.Admitted {
+		return problemTurn
+	}
+	if len(m.Sealed) != ledgerSealed || time.Duration(m.Minute)*time.Minute > r.now().Sub(r.meeting.Opened)+ledgerAhead*time.Minute {
+		return problemLedger
+	}
+	key := ledgerKey(r.meeting.ID, leg.ID, m.Minute)
+	switch old, err := r.cfg.Store.Get(r.ctx, key); {
+	case err == nil && string(old.Value) == string(m.Sealed):
+		return nil
+	case err == nil:
+		return problemLedger
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	sum := sha256.Sum256(m.Sealed)
+	if err := r.record(audit.Record{Kind: audit.KindLedger, Leg: leg.ID, Device: leg.Device, Commitment: sum[:], Size: uint64(len(m.Sealed))}); err != nil {
+		return err
+	}
+	// From here on a missing block is seen in the log.
+	if _, err := r.cfg.Store.Create(r.ctx, key, m.Sealed); err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("server: keep a ledger: %w", err)
+	}
+	return nil
+}
+
+// Ledger is a sealed block as it is kept.
+type Ledger struct {
+	Leg    conclave.LegID `json:"leg"`
+	Minute uint32         `json:"minute"`
+	Sealed []byte         `json:"sealed"`
+}
+
+// Ledgers returns the sealed blocks of a meeting, in no order.
+func Ledgers(ctx context.Context, st store.Store, meeting conclave.MeetingID) ([]Ledger, error) {
+	prefix := store.Key(ledgerPrefix + "." + meeting.Text())
+	entries, err := st.List(ctx, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("server: read ledgers: %w", err)
+	}
+	out := make([]Ledger, 0, len(entries))
+	for _, e := range entries {
+		leg, minute, ok := strings.Cut(strings.TrimPrefix(string(e.Key), string(prefix)+"."), ".")
+		l := Ledger{Sealed: e.Value}
+		n, err := strconv.ParseUint(minute, 10, 32)
+		if !ok || err != nil || l.Leg.UnmarshalText([]byte(leg)) != nil {
+			return nil, errors.New("server: a ledger is kept under no such name")
+		}
+		l.Minute = uint32(n)
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// DropLedgers deletes the blocks of a meeting, and says how many there were.
+func DropLedgers(ctx context.Context, st store.Store, meeting conclave.MeetingID) (int, error) {
+	blocks, err := Ledgers(ctx, st, meeting)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range blocks {
+		if err := st.Delete(ctx, ledgerKey(meeting, b.Leg, b.Minute)); err != nil {
+			return 0, fmt.Errorf("server: delete ledgers: %w", err)
+		}
+	}
+	return len(blocks), nil
+}
+
+// serveLedgers gives the administrator a meeting's sealed blocks, one JSON value a line: an hour of a hundred legs is 10 MB.
+func (s *Server) serveLedgers(w http.ResponseWriter, r *http.Request) {
+	meeting, err := conclave.ParseMeetingID(r.PathValue("pointer"))
+	var blocks []Ledger
+	if err == nil {
+		blocks, err = Ledgers(r.Context(), s.cfg.Store, meeting)
+	}
+	if err != nil {
+		s.fail(w, "read ledgers", err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	out := json.NewEncoder(w)
+	for i := range blocks {
+		if out.Encode(&blocks[i]) != nil {
+			return // who asked has gone
+		}
+	}
+}
+
+// recordInvestigation writes into the log that sealed ledgers or marks of a meeting are about to be opened, by whom and
+// why. The investigator's program opens nothing before this has answered.
+func (s *Server) recordInvestigation(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		Meeting conclave.MeetingID `json:"meeting"`
+		Reason  string             `json:"reason"`
+		Blocks  uint64             `json:"blocks"`
+	}
+	err := readJSON(w, r, &m)
+	if err == nil && len(m.Reason) > signal.MaxText {
+		err = problemRequest
+	}
+	var index audit.Index
+	if err == nil {
+		index, err = s.audit.Record(r.Context(), audit.Record{Kind: audit.KindInvestigation, Time: s.now(), Meeting: m.Meeting, Reason: m.Reason, Size: m.Blocks})
+	}
+	if err != nil {
+		s.fail(w, "record an investigation", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Record audit.Index `json:"record"`
+	}{index})
+}
