@@ -1,0 +1,264 @@
+package watermark
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// stretch is one way in which a recording's time and frequencies may have been changed: frequencies are pitch times, and
+// the tempo speed times what was played.
+type stretch struct{ pitch, speed float64 }
+
+// reading is a piece of sound, prepared in one of several ways, of which now one and now another reads best: all bands,
+// the telephone's, and all with the cells that noise covers weighed down.
+type reading struct {
+	chips *field
+	pitch float64
+}
+
+// readings prepares a piece for a pitch.
+func (p *power) readings(pitch float64) []*reading {
+	levels := p.levels(pitch)
+	wide := clipped(match(whiten(levels, Bands)))
+	return []*reading{{wide, pitch}, {clipped(match(whiten(levels, NarrowBands))), pitch}, {weighted(wide, levels), pitch}}
+}
+
+// alignment is a guess where the pattern lies: frame number first + i·10/speed is the middle of slot phase + i, modulo Period.
+type alignment struct {
+	reading *reading
+	speed   float64
+	first   float64 // in frames, 0 up to a slot
+	phase   int     // 0 up to Period
+	score   float64
+}
+
+// slotAt returns the slot, of a period, in a frame.
+func (a *alignment) slotAt(frame int) float64 {
+	return float64(a.phase) + (float64(frame)-a.first)*a.speed/slotFrames
+}
+
+// near says whether two alignments lie within a quarter of a slot of each other, throughout so many frames.
+func (a *alignment) near(b *alignment, frames int) bool {
+	for _, frame := range [...]int{0, frames} {
+		d := math.Mod(a.slotAt(frame)-b.slotAt(frame), Period)
+		if d < 0 {
+			d += Period
+		}
+		if d > 0.25 && d < Period-0.25 {
+			return false
+		}
+	}
+	return true
+}
+
+// slots is how many whole slots of a field a speed and first slot give.
+func slots(frames int, speed, first float64) int {
+	return max(0, int((float64(frames-1)-first)*speed/slotFrames)+1)
+}
+
+// pilots is the sign of each slot and band of a period that carries a pilot, else 0.
+func (s *Sync) pilots() *[Period][Bands]float32 {
+	q := new([Period][Bands]float32)
+	for slot := range q {
+		for b := range q[slot] {
+			if pilot(slot/TileSlots, b%groups) {
+				q[slot][b] = float32(s[slot][b])
+			}
+		}
+	}
+	return q
+}
+
+// synchrony is how well the pilots fit the best guess: by chance, over all guesses that were tried, it is as good with a
+// probability of at most exp(logP).
+type synchrony struct {
+	best  float64 // (Σ ±x)² / 2Σx²: the exponent of Hoeffding's bound
+	tried int
+}
+
+// LogP is the natural logarithm of the bound: the signs of S are fair coins to whatever sound lacks the mark.
+func (s synchrony) logP() float64 {
+	if s.tried == 0 {
+		return 0
+	}
+	return min(0, math.Log(float64(s.tried))-s.best)
+}
+
+// aligner finds the alignments of one piece of sound.
+type aligner struct {
+	sync   *Sync
+	pilots *[Period][Bands]float32
+	tried  int
+	best   float64
+	found  []alignment
+	floor  float64
+	folded [Period][Bands]float32
+}
+
+// kept is how many guesses by pilots alone are looked at more closely.
+const kept = 400
+
+// try folds the reading into one period for a speed and first slot, and tries all phases.
+func (al *aligner) try(r *reading, speed, first float64) {
+	bands := r.chips.bands
+	for j := range al.folded {
+		clear(al.folded[j][:bands])
+	}
+	step := slotFrames / speed
+	n := slots(r.chips.frames, speed, first)
+	for i := range n {
+		row := r.chips.row(int(first + float64(i)*step + 0.5))
+		sum := al.folded[i%Period][:bands]
+		for b, x := range row {
+			sum[b] += x
+		}
+	}
+	total := 0.0
+	for j := range al.folded {
+		for _, x := range al.folded[j][:bands] {
+			total += float64(x) * float64(x)
+		}
+	}
+	al.tried += Period
+	for phase := range Period {
+		dot := float32(0)
+		for j := range Period {
+			slot := (j + phase) % Period
+			q, f := al.pilots[slot][:bands], al.folded[j][:bands]
+			for b := firstPilot(slot); b < bands; b += 3 {
+				dot += q[b] * f[b]
+			}
+		}
+		// A third of all cells are pilots; which third depends on the phase. What is far below the others is not worth
+		// being taken exactly.
+		if d := float64(dot); d <= 0 || d*d/(total/3*2+1e-9) < 0.8*al.floor {
+			continue
+		}
+		squares := 0.0
+		for j := range Period {
+			slot := (j + phase) % Period
+			f := al.folded[j][:bands]
+			for b := firstPilot(slot); b < bands; b += 3 {
+				squares += float64(f[b]) * float64(f[b])
+			}
+		}
+		z := float64(dot) * float64(dot) / (2*squares + 1e-9)
+		al.best = max(al.best, z)
+		al.found = append(al.found, alignment{reading: r, speed: speed, first: first, phase: phase, score: z})
+	}
+	if len(al.found) > 8*kept {
+		al.prune()
+		al.floor = al.found[len(al.found)-1].score
+	}
+}
+
+// firstPilot is the lowest band that is a pilot in a slot: every third one from there is (see pilot).
+func firstPilot(slot int) int { return (3 - slot/TileSlots%PeriodTiles%3) % 3 }
+
+func (al *aligner) prune() {
+	slices.SortFunc(al.found, func(a, b alignment) int { return cmp.Compare(b.score, a.score) })
+	al.found = al.found[:min(kept, len(al.found))]
+}
+
+// strengths are the sizes of the mark in a tile's bit, in standard deviations, among which the best is taken.
+var strengths = [...]float64{0.2, 0.4, 0.8, 1.5}
+
+// ranked returns the best alignments of all that were tried, best first, none near a better one.
+func (al *aligner) ranked(keep int) []alignment {
+	al.prune()
+	var tiles tiles
+	for i := range al.found {
+		a := &al.found[i]
+		tiles.read(al.sync, a)
+		a.score = tiles.likelihood()
+	}
+	al.prune()
+	var out []alignment
+	for _, a := range al.found {
+		if len(out) == keep {
+			break
+		}
+		if !slices.ContainsFunc(out, func(b alignment) bool { return b.near(&a, a.reading.chips.frames) }) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// tiles is what an alignment reads: the sum of signed chips for each tile and group, in standard deviations.
+type tiles struct {
+	first int // the first one's number within a period
+	sums  [][groups]float32
+}
+
+func (ts *tiles) read(sync *Sync, a *alignment) {
+	r := a.reading.chips
+	n := slots(r.frames, a.speed, a.first)
+	ts.first = a.phase / TileSlots
+	within := a.phase % TileSlots
+	count := (within + n + TileSlots - 1) / TileSlots
+	if cap(ts.sums) < count {
+		ts.sums = make([][groups]float32, count)
+	}
+	ts.sums = ts.sums[:count]
+	clear(ts.sums)
+	step := slotFrames / a.speed
+	squares := 0.0
+	for i := range n {
+		row := r.row(int(a.first + float64(i)*step + 0.5))
+		signs := &sync[(a.phase+i)%Period]
+		sum := &ts.sums[(within+i)/TileSlots]
+		square := float32(0)
+		for b, x := range row {
+			sum[b%groups] += x * float32(signs[b])
+			square += x * x
+		}
+		squares += float64(square)
+	}
+	scale := float32(1 / math.Sqrt(squares/float64(max(count*groups, 1))+1e-12))
+	for i := range ts.sums {
+		for g := range ts.sums[i] {
+			ts.sums[i][g] *= scale
+		}
+	}
+}
+
+// likelihood is the logarithm of how much likelier the sums are with a mark, whose bits are not known, than without.
+func (ts *tiles) likelihood() float64 {
+	best := math.Inf(-1)
+	for _, a := range strengths {
+		sum := 0.0
+		for i := range ts.sums {
+			bits := &codeBit[(ts.first+i)%PeriodTiles]
+			for g, r := range ts.sums[i] {
+				x := a * float64(r)
+				if bits[g] < 0 {
+					sum += x
+				} else {
+					x = math.Abs(x)
+					sum += x + logOnePlus(x)
+				}
+				sum -= a * a / 2
+			}
+		}
+		best = max(best, sum)
+	}
+	return best
+}
+
+// logOnePlus is log((1 + exp(-2x))/2) for x ≥ 0: what ln cosh x lacks to x.
+func logOnePlus(x float64) float64 {
+	const steps = 64
+	if x >= 4 {
+		return -math.Ln2
+	}
+	return logTable[int(x*steps)]
+}
+
+var logTable = func() (t [4*64 + 1]float64) {
+	for i := range t {
+		t[i] = math.Log1p(math.Exp(-2*(float64(i)+0.5)/64)) - math.Ln2
+	}
+	return t
+}()

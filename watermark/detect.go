@@ -1,0 +1,450 @@
+package watermark
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// FalseAccusation is the natural logarithm of the probability, over all that was tried, beyond which nobody is named: 10⁻⁶.
+const FalseAccusation = -6 * math.Ln10
+
+// MinSound is the shortest sound that is worth searching; MaxSound the longest that is searched in one go.
+const (
+	MinSound = 2 * time.Second
+	MaxSound = 12 * time.Hour
+)
+
+// ErrShort and ErrLong are returned for sound outside MinSound to MaxSound.
+var (
+	ErrShort = errors.New("watermark: sound is too short to hold a mark")
+	ErrLong  = errors.New("watermark: sound is too long to be searched in one go")
+)
+
+// Suspect is a leg whose mark is looked for: its code, and for how many tiles it marked.
+type Suspect struct {
+	Code  *Code
+	Tiles int
+}
+
+// Search is a search for marks.
+type Search struct {
+	Sync     *Sync
+	Suspects []Suspect
+	// Wide searches changes of speed, pitch and tempo up to 6 % where none up to 0.2 % finds a mark.
+	Wide bool
+	// Searches is over how many searches the bound shall hold, where the same sound is tried with several sync keys or
+	// sets of suspects; at least 1.
+	Searches int
+	// Workers is how many goroutines may run at once, at least 1.
+	Workers int
+	// Progress is told the share of the work that is done, 0 to 1, from several goroutines. May be nil.
+	Progress func(done float64)
+}
+
+// Piece is a part of the sound that a leg's mark was read in.
+type Piece struct {
+	From, To     time.Duration // in the sound
+	Began        time.Duration // the leg's time at From, since it began to mark
+	Speed, Pitch float64       // of the recording, in relation to what was played
+	LogP         float64       // of this piece alone at this place, in no relation to what was tried
+}
+
+// Finding is a leg whose mark was found, or looked likest.
+type Finding struct {
+	Suspect int // its place in Search.Suspects
+	// LogP is the natural logarithm of an upper bound on the probability that any innocent leg would look as guilty, over
+	// every suspect, position, alignment, window and combination that was tried.
+	LogP   float64
+	Pieces []Piece // in order of time
+	// Trend is the score of each TrendStep of the sound, in standard deviations of what an innocent leg scores.
+	Trend []float64
+}
+
+// TrendStep is the time between two values of Finding.Trend: a period.
+const TrendStep = Period * 80 * time.Millisecond
+
+// Tried counts what a search tried, so that its bound can be checked.
+type Tried struct {
+	Windows    int // pieces of sound that were looked at on their own
+	Alignments int // guesses of speed, offset and phase, without regard to any leg
+	Followed   int // alignments with which legs were tried
+	Positions  int // the most positions of one leg in one alignment
+	Suspects   int
+	Scores     int // codes held against sound, in all
+	Wide       bool
+}
+
+// Result is what a search found.
+type Result struct {
+	Duration time.Duration
+	Named    []Finding // below FalseAccusation, surest first
+	Others   []Finding // the likeliest of the rest, at most 10; a bound near 0 says nothing against anybody
+	// SyncLogP is the natural logarithm of an upper bound on the probability that sound without any mark of this
+	// organisation would fit its sync key as well.
+	SyncLogP float64
+	Sync     []float64 // for each TrendStep's window, how well the sync key fits: -log10 of the bound there
+	Tried    Tried
+}
+
+// Marked says whether the sound has marks of this organisation, whoever's they are.
+func (r *Result) Marked() bool { return r.SyncLogP < FalseAccusation || len(r.Named) > 0 }
+
+// window is a piece of the sound that is aligned on its own.
+type window struct {
+	start, samples int // in the sound
+	level          int // 0: long windows; 1: short ones, where the long ones found nothing
+	wide           bool
+	power          *power
+	alignments     []alignment
+	synchrony      synchrony
+	seeds          []seed
+	explained      bool
+}
+
+// seed is a leg at a place in a window.
+type seed struct {
+	window    *window
+	rank      int // of the alignment, from 0
+	suspect   int
+	tile      int // the window's first tile's number in the leg's code
+	bits, sum int
+	logP      float64 // of the score alone
+	places    float64 // logarithm of how many places like it there were: positions, and the alignment's rank
+}
+
+const (
+	longWindow  = 60 * Rate
+	shortWindow = 15 * Rate
+	// seedsKept is how many of the best legs of a window may be combined with other windows.
+	seedsKept = 24
+)
+
+// searcher is the state of one search.
+type searcher struct {
+	Search
+	pilots   *[Period][Bands]float32
+	sound    []float32
+	windows  []*window
+	codes    [][]byte
+	tried    Tried
+	findings map[int]*Finding
+	done     func(share float64)
+}
+
+// Run searches sound of Rate samples a second for marks.
+func (s Search) Run(ctx context.Context, sound []float32) (*Result, error) {
+	length := time.Duration(len(sound)) * time.Second / Rate
+	switch {
+	case length < MinSound:
+		return nil, ErrShort
+	case length > MaxSound:
+		return nil, ErrLong
+	}
+	s.Workers, s.Searches = max(1, s.Workers), max(1, s.Searches)
+	x := &searcher{Search: s, sound: sound, pilots: s.Sync.pilots(), findings: make(map[int]*Finding), done: s.Progress}
+	if x.done == nil {
+		x.done = func(float64) {}
+	}
+	x.tried.Suspects = len(s.Suspects)
+	x.codes = make([][]byte, len(s.Suspects))
+	for i, suspect := range s.Suspects {
+		x.codes[i] = make([]byte, suspect.Tiles)
+		suspect.Code.Fill(x.codes[i], 0)
+	}
+	if err := x.run(ctx); err != nil {
+		return nil, err
+	}
+	return x.result(length), nil
+}
+
+// run looks at long windows, and at short ones where those named nobody.
+func (x *searcher) run(ctx context.Context) error {
+	for _, w := range cut(len(x.sound), longWindow) {
+		x.windows = append(x.windows, &window{start: w[0], samples: w[1]})
+	}
+	if err := x.align(ctx, x.windows, stretches(1, 1, x.windows[0].samples), 0, 0.3); err != nil {
+		return err
+	}
+	if x.Wide && x.synchrony() > FalseAccusation {
+		if err := x.alignWide(ctx); err != nil {
+			return err
+		}
+	}
+	if err := x.follow(ctx, x.windows, 0.4, 0.75); err != nil {
+		return err
+	}
+	x.combine()
+	var short []*window
+	for _, w := range x.windows {
+		if w.explained || w.samples < 2*shortWindow || w.synchrony.logP() > math.Log(0.9) && x.Marked() {
+			continue
+		}
+		for _, part := range cut(w.samples, shortWindow) {
+			short = append(short, &window{start: w.start + part[0], samples: part[1], level: 1, wide: w.wide})
+		}
+	}
+	if len(short) > 0 {
+		if err := x.align(ctx, short, x.knownStretches(shortWindow), 0.75, 0.85); err != nil {
+			return err
+		}
+		if err := x.follow(ctx, short, 0.85, 1); err != nil {
+			return err
+		}
+		x.windows = append(x.windows, short...)
+		x.combine()
+	}
+	x.done(1)
+	return nil
+}
+
+// Marked says whether any window has shown the sync key.
+func (x *searcher) Marked() bool { return x.synchrony() < FalseAccusation }
+
+// synchrony is the logarithm of the bound on any window's fitting the sync key so well by chance.
+func (x *searcher) synchrony() float64 {
+	best := 0.0
+	for _, w := range x.windows {
+		best = min(best, w.synchrony.logP())
+	}
+	return min(0, best+math.Log(float64(len(x.windows)*x.Searches)))
+}
+
+// cut divides so many samples into equal parts of about a length.
+func cut(samples, length int) [][2]int {
+	n := max(1, int(math.Round(float64(samples)/float64(length))))
+	parts := make([][2]int, n)
+	for i := range parts {
+		from, to := samples*i/n, samples*(i+1)/n
+		parts[i] = [2]int{from, to - from}
+	}
+	return parts
+}
+
+// stretches are the speeds within 0.2 % of one, so close together that over the window no slot is off by more than 10 ms.
+func stretches(pitch, speed float64, samples int) []stretch {
+	step := min(0.0005, 0.02*Rate/float64(samples))
+	n := int(math.Ceil(0.002 / step))
+	var out []stretch
+	for i := -n; i <= n; i++ {
+		out = append(out, stretch{pitch, speed * (1 + float64(i)*step)})
+	}
+	return out
+}
+
+// widest is how far a wide search goes.
+const widest = 0.06
+
+// wideStretches are speeds changed like a tape's, tempos changed without the pitch, and pitches without the tempo.
+func wideStretches(samples int) []stretch {
+	var out []stretch
+	for d := 0.004; d <= widest; d += 0.004 {
+		for _, v := range [...]float64{1 - d, 1 + d} {
+			out = append(out, stretches(v, v, samples)...)
+			out = append(out, stretches(1, v, samples)...)
+			out = append(out, stretches(v, 1, samples)...)
+		}
+	}
+	return out
+}
+
+// knownStretches are the ones near those that long windows were found with; without any, near one.
+func (x *searcher) knownStretches(samples int) []stretch {
+	best, score := stretch{1, 1}, FalseAccusation
+	for _, w := range x.windows {
+		if p := w.synchrony.logP(); p < score && len(w.alignments) > 0 {
+			a := &w.alignments[0]
+			best, score = stretch{a.reading.pitch, a.speed}, p
+		}
+	}
+	return stretches(best.pitch, best.speed, samples)
+}
+
+// alignWide tries the wide stretches on the loudest windows, and then what was found there on all.
+func (x *searcher) alignWide(ctx context.Context) error {
+	const most = 3
+	loudest := slices.Clone(x.windows)
+	energy := func(w *window) (e float64) {
+		for _, s := range x.sound[w.start:][:w.samples] {
+			e += math.Abs(float64(s))
+		}
+		return e / float64(w.samples)
+	}
+	slices.SortStableFunc(loudest, func(a, b *window) int { return cmp.Compare(energy(b), energy(a)) })
+	loudest = loudest[:min(most, len(loudest))]
+	for _, w := range loudest {
+		w.wide = true
+	}
+	x.tried.Wide = true
+	if err := x.align(ctx, loudest, wideStretches(loudest[0].samples), 0.3, 0.38); err != nil {
+		return err
+	}
+	if !x.Marked() || len(loudest) == len(x.windows) {
+		return nil
+	}
+	var others []*window
+	for _, w := range x.windows {
+		if !slices.Contains(loudest, w) {
+			w.wide = true
+			others = append(others, w)
+		}
+	}
+	return x.align(ctx, others, x.knownStretches(longWindow), 0.38, 0.4)
+}
+
+// each runs f for 0 up to n on the search's workers and says how far it is, between two shares of the work.
+func (x *searcher) each(ctx context.Context, n int, from, to float64, f func(i int)) error {
+	var wait sync.WaitGroup
+	var mu sync.Mutex // guards next and finished
+	next, finished := 0, 0
+	for range min(x.Workers, n) {
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				mu.Lock()
+				i := next
+				next++
+				mu.Unlock()
+				if i >= n {
+					return
+				}
+				f(i)
+				mu.Lock()
+				finished++
+				share := float64(finished) / float64(n)
+				mu.Unlock()
+				x.done(from + (to-from)*share)
+			}
+		})
+	}
+	wait.Wait()
+	return ctx.Err()
+}
+
+// align finds the alignments of windows among stretches.
+func (x *searcher) align(ctx context.Context, windows []*window, tries []stretch, from, to float64) error {
+	keep := x.keep(windows)
+	return x.each(ctx, len(windows), from, to, func(i int) {
+		w := windows[i]
+		if w.power == nil {
+			w.power = newAnalysis().power(x.sound[w.start:][:w.samples])
+		}
+		al := &aligner{sync: x.Sync, pilots: x.pilots, tried: w.synchrony.tried, best: w.synchrony.best, found: slices.Clone(w.alignments)}
+		for j := range al.found {
+			al.found[j].score = math.Inf(1) // those of an earlier pass stay in
+		}
+		var readings []*reading
+		for _, t := range tries {
+			if len(readings) == 0 || readings[0].pitch != t.pitch {
+				readings = w.power.readings(t.pitch)
+			}
+			for _, r := range readings {
+				for first := range slotFrames {
+					al.try(r, t.speed, float64(first))
+				}
+			}
+		}
+		w.alignments = al.ranked(keep)
+		w.synchrony = synchrony{best: al.best, tried: al.tried}
+	})
+}
+
+// keep is how many alignments of a window legs are tried with: fewer where that would take too long.
+func (x *searcher) keep(windows []*window) int {
+	const budget = 1.2e11 // look-ups: some minutes
+	look := 0.0
+	for _, s := range x.Suspects {
+		look += float64(s.Tiles) / PeriodTiles
+	}
+	samples := 0.0
+	for _, w := range windows {
+		samples += float64(w.samples)
+	}
+	look *= samples / Rate * SlotsPerSecond / TileSlots
+	return int(max(3, min(40, budget/(look+1))))
+}
+
+// follow tries every suspect at every position in the windows' alignments.
+func (x *searcher) follow(ctx context.Context, windows []*window, from, to float64) error {
+	type job struct {
+		w    *window
+		rank int
+	}
+	var jobs []job
+	for _, w := range windows {
+		for rank := range w.alignments {
+			jobs = append(jobs, job{w, rank})
+		}
+	}
+	var mu sync.Mutex // guards the windows' seeds and tried
+	return x.each(ctx, len(jobs), from, to, func(i int) {
+		seeds, scored, positions := x.suspects(ctx, jobs[i].w, jobs[i].rank)
+		mu.Lock()
+		defer mu.Unlock()
+		w := jobs[i].w
+		w.seeds = best(append(w.seeds, seeds...), seedsKept)
+		x.tried.Scores += scored
+		x.tried.Positions = max(x.tried.Positions, positions)
+		x.tried.Followed++
+	})
+}
+
+func best(seeds []seed, n int) []seed {
+	slices.SortFunc(seeds, func(a, b seed) int {
+		return cmp.Or(cmp.Compare(a.logP+a.places, b.logP+b.places), cmp.Compare(a.rank, b.rank), cmp.Compare(a.suspect, b.suspect))
+	})
+	return seeds[:min(n, len(seeds))]
+}
+
+// suspects returns the best places of legs in one alignment.
+func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []seed, scored, most int) {
+	var ts tiles
+	var sc scores
+	ts.read(x.Sync, &w.alignments[rank])
+	sc.set(&ts)
+	least := 0 // the score of the last seed that is kept
+	for i, code := range x.codes {
+		if i%256 == 0 && ctx.Err() != nil {
+			return nil, 0, 0
+		}
+		first, count := sc.positions(len(code))
+		most = max(most, count)
+		scored += count
+		top, place := 0, 0
+		for p := range count {
+			if sum := sc.at(code, first+p*PeriodTiles); sum > top {
+				top, place = sum, first+p*PeriodTiles
+			}
+		}
+		if top <= least {
+			continue
+		}
+		seeds = append(seeds, seed{window: w, rank: rank, suspect: i, tile: place, bits: len(sc.bits), sum: top})
+		if len(seeds) == 4*seedsKept {
+			slices.SortFunc(seeds, func(a, b seed) int { return cmp.Compare(b.sum, a.sum) })
+			seeds = seeds[:seedsKept]
+			least = seeds[seedsKept-1].sum
+		}
+	}
+	for i := range seeds {
+		_, count := sc.positions(len(x.codes[seeds[i].suspect]))
+		seeds[i].logP = logTail(sc.bits, seeds[i].sum)
+		seeds[i].places = places(w, rank, count)
+	}
+	return best(seeds, seedsKept), scored, most
+}
+
+// places is the logarithm of the weight of a place: the positions of the leg, and h·(h+1) for the h-th alignment. The
+// inverses of these add up to one, so the bound holds over all alignments at once. The same is done for the two passes and
+// the two lengths of windows.
+func places(w *window, rank, positions int) float64 {
+	h := float64(rank + 1)
+	weight := float64(positions) * h * (h + 1)
+	if w.wide {
+		weight *= 2
+	}
+	return math.Log(weight * 2)
+}

@@ -1,0 +1,191 @@
+package watermark
+
+import (
+	"math"
+	"slices"
+)
+
+// scaled is the size of one standard deviation of a tile's bit in whole numbers: with these, sums and their probabilities
+// are exact.
+const (
+	scaled  = 16
+	largest = 8 * scaled // beyond it a bit is cut off: a click must not decide
+)
+
+// scores is an alignment's bits, made ready for trying codes: for each tile what each byte would score.
+type scores struct {
+	first int // the first tile's number within a period
+	bits  []int16
+	table [][256]int16
+}
+
+func (s *scores) set(ts *tiles) {
+	s.first = ts.first
+	s.bits = s.bits[:0]
+	if cap(s.table) < len(ts.sums) {
+		s.table = make([][256]int16, len(ts.sums))
+	}
+	s.table = s.table[:len(ts.sums)]
+	for i := range ts.sums {
+		var r [codeGroups]int16
+		for g, k := range codeBit[(ts.first+i)%PeriodTiles] {
+			if k >= 0 {
+				x := math.Round(float64(ts.sums[i][g]) * scaled)
+				r[k] = int16(max(-largest, min(largest, x)))
+			}
+		}
+		row := &s.table[i]
+		row[0] = 0
+		for _, x := range r {
+			row[0] += x
+			if x < 0 {
+				x = -x
+			}
+			if x > 0 {
+				s.bits = append(s.bits, x)
+			}
+		}
+		// The highest set bit of b turns one more sign than the byte without it.
+		for b := 1; b < 256; b++ {
+			k := 7
+			for b>>k&1 == 0 {
+				k--
+			}
+			row[b] = row[b&^(1<<k)] - 2*r[k]
+		}
+	}
+}
+
+// at is the score of a code whose byte for the first tile is code[from]; from may lie before the code's beginning.
+func (s *scores) at(code []byte, from int) int {
+	table := s.table
+	if from < 0 {
+		table = table[min(-from, len(table)):]
+		from = 0
+	}
+	code = code[min(from, len(code)):]
+	n := min(len(table), len(code))
+	table, code = table[:n], code[:n]
+	// Two sums at once, so that the processor need not wait for one.
+	var a, b int
+	i := 0
+	for ; i+1 < n; i += 2 {
+		a += int(table[i][code[i]])
+		b += int(table[i+1][code[i+1]])
+	}
+	if i < n {
+		a += int(table[i][code[i]])
+	}
+	return a + b
+}
+
+// positions returns the first position of the first tile in a code of so many tiles, the number of positions, which lie a
+// period apart; at each of them at least half of the sound's tiles lie within the code.
+func (s *scores) positions(tiles int) (first, count int) {
+	n := len(s.table)
+	first = s.first
+	for first-PeriodTiles >= -n/2 {
+		first -= PeriodTiles
+	}
+	for p := first; p+n-n/2 <= tiles; p += PeriodTiles {
+		count++
+	}
+	return first, max(count, 1)
+}
+
+// logTail bounds, as a natural logarithm, the probability that fair coins score at least sum: each of the bits is added
+// or taken away by chance. It is Chernoff's bound, true for any bits.
+func logTail(bits []int16, sum int) float64 {
+	if sum <= 0 {
+		return 0
+	}
+	// Bits of the same size are counted together: there are few sizes.
+	var count [largest + 1]float64
+	total := 0
+	for _, b := range bits {
+		count[b]++
+		total += int(b)
+	}
+	if sum > total {
+		return math.Inf(-1) // cannot be
+	}
+	if sum == total {
+		return -float64(len(bits)) * math.Ln2
+	}
+	exponent := func(t float64) (value, slope float64) {
+		value, slope = -t*float64(sum), -float64(sum)
+		for b, n := range count {
+			if n > 0 {
+				x := t * float64(b)
+				value += n * (x + math.Log1p(math.Exp(-2*x)) - math.Ln2)
+				slope += n * float64(b) * math.Tanh(x)
+			}
+		}
+		return value, slope
+	}
+	// The exponent is convex in t: halve the interval in which its slope changes sign. Any t gives a true bound.
+	low, high := 0.0, 1.0
+	for range 40 {
+		if _, slope := exponent(high); slope > 0 {
+			break
+		}
+		low, high = high, high*2
+	}
+	for range 40 {
+		mid := (low + high) / 2
+		if _, slope := exponent(mid); slope > 0 {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	value, _ := exponent(high)
+	return min(0, value)
+}
+
+// maxExact is how many bits are counted out exactly; for more, Chernoff's bound is near enough.
+const maxExact = 2500
+
+// logTailExact is logTail counted out, not bounded: the distribution of the sum, bit by bit. Rounding is made up for by a
+// millionth at the end.
+func logTailExact(bits []int16, sum int) float64 {
+	if len(bits) > maxExact || sum <= 0 {
+		return logTail(bits, sum)
+	}
+	total := 0
+	for _, b := range bits {
+		total += int(b)
+	}
+	if sum > total {
+		return math.Inf(-1)
+	}
+	// p[k] is the probability that what the bits so far take away from their greatest sum is 2k. Only sums that can still
+	// reach the goal are kept.
+	room := (total - sum) / 2
+	p := make([]float64, room+1)
+	p[0] = 1
+	logScale := 0.0
+	top := 0
+	sorted := slices.Clone(bits)
+	slices.Sort(sorted)
+	for i, b := range sorted {
+		// Without the factor of a half, which is taken at the end; scaled down before it overflows.
+		top = min(room, top+int(b))
+		for k := top; k >= int(b); k-- {
+			p[k] += p[k-int(b)]
+		}
+		if i%256 == 255 {
+			largest := slices.Max(p[:top+1])
+			for k := range p[:top+1] {
+				p[k] /= largest
+			}
+			logScale += math.Log(largest)
+		}
+	}
+	tail := 0.0
+	for _, x := range p {
+		tail += x
+	}
+	exact := math.Log(tail) + logScale - float64(len(bits))*math.Ln2 + 1e-6
+	return min(0, exact, logTail(bits, sum))
+}

@@ -1,0 +1,113 @@
+package watermark
+
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestTheBoundIsNeverBelowTheTruth(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 60 {
+		n := 4 + rng.IntN(12)
+		list := make([]int16, n)
+		for i := range list {
+			list[i] = int16(1 + rng.IntN(largest))
+		}
+		sums := make([]int, 1<<n)
+		for x := range sums {
+			for i, b := range list {
+				sums[x] += int(b) * (1 - 2*(x>>i&1))
+			}
+		}
+		for range 20 {
+			goal := sums[rng.IntN(len(sums))]
+			count := 0
+			for _, s := range sums {
+				if s >= goal {
+					count++
+				}
+			}
+			truth := math.Log(float64(count) / float64(len(sums)))
+			exact, bound := logTailExact(list, goal), logTail(list, goal)
+			if bound < truth-1e-9 || exact < truth-1e-9 {
+				t.Fatalf("bits %v, sum %d: bound %g, counted %g, truth %g", list, goal, bound, exact, truth)
+			}
+			if goal > 0 && exact > truth+1e-5 && exact < bound {
+				t.Fatalf("bits %v, sum %d: counted %g, truth %g", list, goal, exact, truth)
+			}
+		}
+	}
+}
+
+func TestManyBitsAreCountedAsWell(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	list := make([]int16, 2000)
+	squares := 0.0
+	for i := range list {
+		list[i] = int16(1 + rng.IntN(40))
+		squares += float64(list[i]) * float64(list[i])
+	}
+	for _, z := range []float64{1, 3, 6, 10} {
+		sum := int(z * math.Sqrt(squares))
+		exact, bound := logTailExact(list, sum), logTail(list, sum)
+		normal := math.Log(math.Erfc(z/math.Sqrt2) / 2)
+		if exact > bound || math.Abs(exact-normal) > 0.2*(1+math.Abs(normal)/10) {
+			t.Errorf("z %g: counted %g, bound %g, normal %g", z, exact, bound, normal)
+		}
+	}
+}
+
+func TestTheTableScoresEveryByte(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	ts := tiles{first: 3, sums: make([][groups]float32, 5)}
+	for i := range ts.sums {
+		for g := range ts.sums[i] {
+			ts.sums[i][g] = float32(rng.NormFloat64())
+		}
+	}
+	var sc scores
+	sc.set(&ts)
+	for i := range ts.sums {
+		for b := range 256 {
+			want := 0
+			for g, k := range codeBit[3+i] {
+				if k >= 0 {
+					x := int(math.Round(float64(ts.sums[i][g]) * scaled))
+					want += x * (1 - 2*(b>>k&1))
+				}
+			}
+			if got := int(sc.table[i][b]); got != want {
+				t.Fatalf("tile %d, byte %08b scores %d, want %d", i, b, got, want)
+			}
+		}
+	}
+}
+
+func TestAThirdOfAllGroupsArePilots(t *testing.T) {
+	for tile := range PeriodTiles {
+		seen := 0
+		for _, k := range codeBit[tile] {
+			if k >= 0 {
+				seen |= 1 << k
+			}
+		}
+		if bits.OnesCount(uint(seen)) != codeGroups {
+			t.Errorf("tile %d carries the bits %b", tile, seen)
+		}
+		for b := firstPilot(tile * TileSlots); b < Bands; b += 3 {
+			if !pilot(tile, b%groups) {
+				t.Errorf("tile %d, band %d is no pilot", tile, b)
+			}
+		}
+	}
+}
+
+func TestTheFastLogarithmIsNear(t *testing.T) {
+	for x := float32(1e-12); x < 1e9; x *= 1.0371 {
+		if d := math.Abs(float64(log10(x)) - math.Log10(float64(x))); d > 0.001 {
+			t.Fatalf("log10(%g) is off by %g", x, d)
+		}
+	}
+}

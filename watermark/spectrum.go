@@ -1,0 +1,352 @@
+package watermark
+
+import (
+	"math"
+	"slices"
+)
+
+// Rate is the sample rate, in hertz, that the detector works at.
+const Rate = 16000
+
+const (
+	hop        = Rate / 125 // 8 ms: ten to a slot
+	windowSize = 512        // 32 ms
+	spectrum   = 1024       // its transform's size: 15.6 Hz a bin, so that a band's edges fall between bins without harm
+	slotFrames = 10
+)
+
+// analysis turns samples into the power of each frame's bins, summed from below: a band's energy is a difference.
+type analysis struct {
+	fft    *fft
+	window [windowSize]float64
+}
+
+func newAnalysis() *analysis {
+	a := &analysis{fft: newFFT(spectrum)}
+	for i := range a.window {
+		a.window[i] = 0.5 - 0.5*math.Cos(2*math.Pi*(float64(i)+0.5)/windowSize)
+	}
+	return a
+}
+
+// power is the frames of a piece of sound: cumulative power, spectrum/2+1 values a frame.
+type power struct {
+	frames int
+	sums   []float32
+}
+
+const powerRow = spectrum/2 + 2
+
+// power analyses samples; frame k lies around sample k·hop + windowSize/2. Two frames go through one transform.
+func (a *analysis) power(samples []float32) *power {
+	frames := 0
+	if len(samples) >= windowSize {
+		frames = (len(samples)-windowSize)/hop + 1
+	}
+	p := &power{frames: frames, sums: make([]float32, frames*powerRow)}
+	re, im := make([]float64, spectrum), make([]float64, spectrum)
+	for k := 0; k < frames; k += 2 {
+		clear(re)
+		clear(im)
+		one := samples[k*hop:][:windowSize]
+		for i, w := range a.window {
+			re[i] = w * float64(one[i])
+		}
+		two := k+1 < frames
+		if two {
+			next := samples[(k+1)*hop:][:windowSize]
+			for i, w := range a.window {
+				im[i] = w * float64(next[i])
+			}
+		}
+		a.fft.forward(re, im)
+		rowA := p.sums[k*powerRow:][:powerRow]
+		var rowB []float32
+		if two {
+			rowB = p.sums[(k+1)*powerRow:][:powerRow]
+		}
+		var sumA, sumB float64
+		for i := 0; i <= spectrum/2; i++ {
+			j := (spectrum - i) % spectrum
+			xr, xi := re[i]+re[j], im[i]-im[j]
+			yr, yi := im[i]+im[j], re[j]-re[i]
+			sumA += xr*xr + xi*xi
+			sumB += yr*yr + yi*yi
+			rowA[i+1] = float32(sumA)
+			if two {
+				rowB[i+1] = float32(sumB)
+			}
+		}
+	}
+	return p
+}
+
+// field is a value for each frame and band, frame by frame.
+type field struct {
+	frames, bands int
+	v             []float32
+}
+
+func newField(frames, bands int) *field {
+	return &field{frames: frames, bands: bands, v: make([]float32, frames*bands)}
+}
+
+func (f *field) row(t int) []float32 { return f.v[t*f.bands:][:f.bands] }
+
+// levels returns each band's level in decibels, for sound whose frequencies are pitch times what was played. The floor
+// below the mean keeps digital silence from looking like detail.
+func (p *power) levels(pitch float64) *field {
+	f := newField(p.frames, Bands)
+	var edge [Bands + 1]int
+	var part [Bands + 1]float32
+	for b := range edge {
+		x := math.Min(float64(FirstEdge+b*BandWidth)*pitch*spectrum/Rate+0.5, spectrum/2)
+		edge[b] = int(x)
+		part[b] = float32(x - math.Floor(x))
+	}
+	mean := 0.0
+	for t := range p.frames {
+		sums, row := p.sums[t*powerRow:][:powerRow], f.row(t)
+		low := sums[edge[0]] + part[0]*(sums[edge[0]+1]-sums[edge[0]])
+		for b := range row {
+			i := edge[b+1]
+			high := sums[i] + part[b+1]*(sums[i+1]-sums[i])
+			row[b] = max(high-low, 0)
+			mean += float64(row[b])
+			low = high
+		}
+	}
+	floor := float32(mean/float64(max(len(f.v), 1))*1e-5 + 1e-12)
+	for i, e := range f.v {
+		f.v[i] = 10 * log10(e+floor)
+	}
+	return f
+}
+
+// log10 is a logarithm to three digits, which is ten times as fast as an exact one and all that is needed.
+func log10(x float32) float32 {
+	b := math.Float32bits(x)
+	e := float32(int32(b>>23) - 127)
+	m := math.Float32frombits(b&0x7fffff | 0x3f800000)
+	// A polynomial through log2 on [1, 2).
+	l := ((((0.04392863*m-0.40947560)*m+1.61017760)*m-3.52021880)*m+5.06975630)*m - 2.79415370
+	return (e + l) * 0.30102999566
+}
+
+// whiten returns R⁻¹·f, where R is the field's own covariance, taken to be the same everywhere: what is smooth in time or along
+// the bands (speech, a room, a microphone) is taken away, what the embedder does stays.
+func whiten(f *field, bands int) *field {
+	rows, cols := 1, 1
+	for rows < f.frames {
+		rows *= 2
+	}
+	for cols < bands {
+		cols *= 2
+	}
+	re, im := make([]float64, rows*cols), make([]float64, rows*cols)
+	for b := range bands {
+		mean := 0.0
+		for t := range f.frames {
+			mean += float64(f.v[t*f.bands+b])
+		}
+		mean /= float64(max(f.frames, 1))
+		for t := range f.frames {
+			re[t*cols+b] = float64(f.v[t*f.bands+b]) - mean
+		}
+	}
+	transform2(re, im, rows, cols, false)
+	per := make([]float64, rows*cols)
+	for i := range per {
+		per[i] = re[i]*re[i] + im[i]*im[i]
+	}
+	smooth(per, rows, cols, 3, 1)
+	smooth(per, rows, cols, 3, 1)
+	floor := 0.0
+	for _, p := range per {
+		floor += p
+	}
+	floor = floor/float64(len(per))*1e-6 + 1e-30
+	for i, p := range per {
+		re[i] /= p + floor
+		im[i] /= p + floor
+	}
+	transform2(re, im, rows, cols, true)
+	out := newField(f.frames, bands)
+	// The scale is of no account; this one keeps the values near 1.
+	scale := floor * 1e6 / float64(rows*cols)
+	for t := range f.frames {
+		for b := range bands {
+			out.v[t*bands+b] = float32(re[t*cols+b] * scale)
+		}
+	}
+	return out
+}
+
+// transform2 is the two-dimensional transform in place.
+func transform2(re, im []float64, rows, cols int, inverse bool) {
+	if inverse {
+		re, im = im, re
+	}
+	across, down := newFFT(cols), newFFT(rows)
+	for t := range rows {
+		across.forward(re[t*cols:(t+1)*cols], im[t*cols:(t+1)*cols])
+	}
+	// Columns in strips, so that a cache line read is used wholly.
+	const strip = 8
+	cr, ci := make([]float64, strip*rows), make([]float64, strip*rows)
+	for b := 0; b < cols; b += strip {
+		n := min(strip, cols-b)
+		for t := range rows {
+			for k := range n {
+				cr[k*rows+t], ci[k*rows+t] = re[t*cols+b+k], im[t*cols+b+k]
+			}
+		}
+		for k := range n {
+			down.forward(cr[k*rows:(k+1)*rows], ci[k*rows:(k+1)*rows])
+		}
+		for t := range rows {
+			for k := range n {
+				re[t*cols+b+k], im[t*cols+b+k] = cr[k*rows+t], ci[k*rows+t]
+			}
+		}
+	}
+}
+
+// smooth is a moving mean of 2·dr+1 rows and 2·dc+1 columns, around the edges.
+func smooth(v []float64, rows, cols, dr, dc int) {
+	line := make([]float64, max(rows, cols))
+	for t := range rows {
+		row := v[t*cols : (t+1)*cols]
+		copy(line, row)
+		for b := range row {
+			sum := 0.0
+			for d := -dc; d <= dc; d++ {
+				sum += line[(b+d+cols)%cols]
+			}
+			row[b] = sum / float64(2*dc+1)
+		}
+	}
+	// Down the rows with a sum for each column, so that memory is read in order.
+	sum, kept := make([]float64, cols), append([]float64(nil), v...)
+	for d := -dr; d <= dr; d++ {
+		row := kept[(d+rows)%rows*cols:][:cols]
+		for b := range sum {
+			sum[b] += row[b]
+		}
+	}
+	for t := range rows {
+		row := v[t*cols : (t+1)*cols]
+		add, drop := kept[(t+dr+1)%rows*cols:][:cols], kept[(t-dr+rows)%rows*cols:][:cols]
+		for b := range sum {
+			row[b] = sum[b] / float64(2*dr+1)
+			sum[b] += add[b] - drop[b]
+		}
+	}
+}
+
+// template is what one slot's gain does to the levels of the frames around its middle: its curve in time, seen through
+// the analysis window.
+var template = func() []float32 {
+	const reach = 9                   // frames on either side: 40 + 20 + 16 ms
+	gain := func(x float64) float64 { // x in samples from the slot's middle
+		const half, ramp = Rate / 25, Rate / 50
+		switch x = math.Abs(x); {
+		case x < half-ramp:
+			return 1
+		case x > half+ramp:
+			return 0
+		default:
+			return 0.5 + 0.5*math.Cos(math.Pi*(x-half+ramp)/(2*ramp))
+		}
+	}
+	h := make([]float32, 2*reach+1)
+	for k := range h {
+		sum, weight := 0.0, 0.0
+		for i := range windowSize {
+			w := 0.5 - 0.5*math.Cos(2*math.Pi*(float64(i)+0.5)/windowSize)
+			sum += w * w * gain(float64((k-reach)*hop)+float64(i)+0.5-windowSize/2)
+			weight += w * w
+		}
+		h[k] = float32(sum / weight)
+	}
+	return h
+}()
+
+// match correlates each band with the template.
+func match(f *field) *field {
+	out := newField(f.frames, f.bands)
+	reach := len(template) / 2
+	for t := range f.frames {
+		row := out.row(t)
+		for k, h := range template {
+			u := t + k - reach
+			if u < 0 || u >= f.frames {
+				continue
+			}
+			for b, x := range f.row(u) {
+				row[b] += h * x
+			}
+		}
+	}
+	return out
+}
+
+// clipped brings a field to unit spread and limits it to ±2: a few loud cells would otherwise outweigh all others.
+func clipped(f *field) *field {
+	some := make([]float32, 0, 1<<14)
+	step := max(1, len(f.v)/(1<<14))
+	if step%f.bands == 0 {
+		step++ // or only one band would be looked at
+	}
+	for i := 0; i < len(f.v); i += step {
+		some = append(some, max(f.v[i], -f.v[i]))
+	}
+	if len(some) == 0 {
+		return f
+	}
+	slices.Sort(some)
+	// The standard deviation that the median of the absolute values would have in a normal distribution.
+	scale := 1 / max(some[len(some)/2]/0.6745, 1e-9)
+	out := newField(f.frames, f.bands)
+	for i, x := range f.v {
+		out.v[i] = max(-2, min(2, x*scale))
+	}
+	return out
+}
+
+// weighted takes weight from the cells in which the mark cannot be read, because noise that came later covers the speech:
+// a gain reaches the level of a band by the share that what was played has in it. The noise of a band is what is there
+// in its most quiet tenth.
+func weighted(f, levels *field) *field {
+	out := newField(f.frames, f.bands)
+	energy, smooth, sorted := make([]float32, f.frames), make([]float32, f.frames), make([]float32, f.frames)
+	const reach = 4 // frames: about a slot
+	for b := range f.bands {
+		for t := range energy {
+			energy[t] = float32(math.Exp(float64(levels.v[t*levels.bands+b]) * (math.Ln10 / 10)))
+		}
+		sum, n := float32(0), float32(0)
+		for t := range min(reach, f.frames) {
+			sum += energy[t]
+			n++
+		}
+		for t := range smooth {
+			if t+reach < f.frames {
+				sum += energy[t+reach]
+				n++
+			}
+			if t-reach-1 >= 0 {
+				sum -= energy[t-reach-1]
+				n--
+			}
+			smooth[t] = max(sum, 0) / n
+		}
+		copy(sorted, smooth)
+		slices.Sort(sorted)
+		noise := sorted[len(sorted)/10] * 1.5
+		for t, e := range smooth {
+			out.v[t*f.bands+b] = f.v[t*f.bands+b] * max(0, 1-noise/(e+1e-20))
+		}
+	}
+	return out
+}
