@@ -3,7 +3,6 @@ package mls
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdh"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/hpke"
@@ -12,8 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // CipherSuite is an MLS cipher suite (Section 5.1, 17.1).
@@ -148,7 +145,7 @@ func (s CipherSuite) must() algorithms {
 // Supported tells whether this package can do the suite. All other methods panic if it cannot.
 func (s CipherSuite) Supported() bool {
 	_, ok := s.algorithms()
-	return ok
+	return ok && s.offered()
 }
 
 var errSuite = errors.New("mls: cipher suite is not supported")
@@ -269,9 +266,10 @@ func (s CipherSuite) AEAD(key []byte) (cipher.AEAD, error) {
 	if len(key) != s.KeySize() {
 		return nil, errors.New("mls: AEAD key has the wrong size")
 	}
-	if s.must().aead == chacha20 {
-		return chacha20poly1305.New(key)
-	}
+	return s.must().newAEAD(key)
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("mls: AEAD: %v", err)
@@ -307,28 +305,6 @@ func (s CipherSuite) Open(key, nonce, aad, ciphertext []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-func (a algorithms) newKEM() hpke.KEM {
-	switch a.kem {
-	case kemP256:
-		return hpke.DHKEM(ecdh.P256())
-	case kemP384:
-		return hpke.DHKEM(ecdh.P384())
-	case kemP521:
-		return hpke.DHKEM(ecdh.P521())
-	case kemX25519:
-		return hpke.DHKEM(ecdh.X25519())
-	case kemMLKEM768:
-		return hpke.MLKEM768()
-	case kemMLKEM1024:
-		return hpke.MLKEM1024()
-	case kemMLKEM768P256:
-		return hpke.MLKEM768P256()
-	case kemMLKEM1024P384:
-		return hpke.MLKEM1024P384()
-	}
-	return hpke.MLKEM768X25519()
-}
-
 func (a algorithms) newHPKEKDF() hpke.KDF {
 	switch a.hash {
 	case sha2_256:
@@ -337,16 +313,6 @@ func (a algorithms) newHPKEKDF() hpke.KDF {
 		return hpke.HKDFSHA384()
 	}
 	return hpke.HKDFSHA512()
-}
-
-func (a algorithms) newHPKEAEAD() hpke.AEAD {
-	switch a.aead {
-	case aes128gcm:
-		return hpke.AES128GCM()
-	case aes256gcm:
-		return hpke.AES256GCM()
-	}
-	return hpke.ChaCha20Poly1305()
 }
 
 // EncryptionKey is an HPKE public key as it stands on the wire (HPKEPublicKey).
