@@ -234,7 +234,8 @@ func (d *Directory) sign(ctx context.Context, p Person, device *Device, from tim
 	if err != nil {
 		return nil, fmt.Errorf("identity: sign statement: %w", err)
 	}
-	return statement, nil
+	// Nobody is given what does not stand in the device log.
+	return statement, d.logged(ctx, p.ID, statement)
 }
 
 func verify(key *ecdsa.PublicKey, content, signature []byte) bool {
