@@ -129,14 +129,14 @@ func (t *Trunk) takes(name string) bool {
 	return false
 }
 
-// sameURI compares the URI that was signed with the one that is asked for; parameters are left aside, for proxies that add
-// some.
+// sameURI compares the URI that was signed with the one that is asked for. Parameters are left aside, for proxies that add
+// some, and so is a user that was left out, as some do; a nonce serves once, whatever is signed.
 func sameURI(signed string, r *sip.Request) bool {
 	var u sip.Uri
 	if len(signed) > 512 || sip.ParseUri(signed, &u) != nil {
 		return false
 	}
-	return u.User == r.Recipient.User && strings.EqualFold(u.Host, r.Recipient.Host) && u.Port == r.Recipient.Port
+	return (u.User == "" || u.User == r.Recipient.User) && strings.EqualFold(u.Host, r.Recipient.Host) && u.Port == r.Recipient.Port
 }
 
 func (t *Trunk) realm() string {
