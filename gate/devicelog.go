@@ -52,7 +52,7 @@ func LoggedIn(l *mls.LeafNode, statement *pass.Statement, trust *pass.Trust, now
 	if c.Origin != DeviceLogOrigin(org) {
 		return LogState{}, pass.Check{}, problemOther
 	}
-	leaf := pass.LogLeaf(pass.LogStatement, org, statement.Person, l.Credential.Identity)
+	leaf := pass.LogLeaf(pass.LogStatement, org, statement.Person, statement.Device(), l.Credential.Identity)
 	if err := merkle.CheckInclusion(proof.Path, proof.Index, merkle.LeafHash(leaf), c.Size, c.Root); err != nil {
 		return LogState{}, pass.Check{}, problemOther
 	}

@@ -235,7 +235,7 @@ func (d *Directory) sign(ctx context.Context, p Person, device *Device, from tim
 		return nil, fmt.Errorf("identity: sign statement: %w", err)
 	}
 	// Nobody is given what does not stand in the device log.
-	return statement, d.logged(ctx, p.ID, statement)
+	return statement, d.logged(ctx, p.ID, conclave.DeviceOf(device.LeafKey), statement)
 }
 
 func verify(key *ecdsa.PublicKey, content, signature []byte) bool {

@@ -58,7 +58,7 @@ func openDeviceLog(ctx context.Context, st store.Store, o *Organisation) (*Devic
 		return nil, err
 	}
 	for _, g := range o.Grants {
-		if err := l.add(ctx, pass.LogLeaf(pass.LogGrant, o.ID, "", g)); err != nil {
+		if err := l.add(ctx, pass.LogLeaf(pass.LogGrant, o.ID, "", conclave.DeviceID{}, g)); err != nil {
 			return nil, err
 		}
 	}
@@ -141,13 +141,13 @@ func (l *DeviceLog) sign(ctx context.Context) error {
 }
 
 // addStatement enters a statement that was just signed, before anybody is given it.
-func (l *DeviceLog) addStatement(ctx context.Context, person conclave.PersonID, statement []byte) error {
-	return l.addLeaf(ctx, pass.LogLeaf(pass.LogStatement, l.org.ID, person, statement))
+func (l *DeviceLog) addStatement(ctx context.Context, person conclave.PersonID, device conclave.DeviceID, statement []byte) error {
+	return l.addLeaf(ctx, pass.LogLeaf(pass.LogStatement, l.org.ID, person, device, statement))
 }
 
 // addRevocation enters that a device was taken out of use.
 func (l *DeviceLog) addRevocation(ctx context.Context, person conclave.PersonID, device conclave.DeviceID) error {
-	return l.addLeaf(ctx, pass.LogLeaf(pass.LogRevocation, l.org.ID, person, device[:]))
+	return l.addLeaf(ctx, pass.LogLeaf(pass.LogRevocation, l.org.ID, person, device, nil))
 }
 
 func (l *DeviceLog) addLeaf(ctx context.Context, leaf []byte) error {
@@ -166,7 +166,7 @@ func (l *DeviceLog) Proof(ctx context.Context, statement []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	leaf := pass.LogLeaf(pass.LogStatement, l.org.ID, s.Person, statement)
+	leaf := pass.LogLeaf(pass.LogStatement, l.org.ID, s.Person, s.Device(), statement)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.add(ctx, leaf); err != nil {
@@ -230,10 +230,10 @@ func (d *Directory) DeviceLog(ctx context.Context) (*DeviceLog, error) {
 }
 
 // logged enters a statement in the device log.
-func (d *Directory) logged(ctx context.Context, person conclave.PersonID, statement []byte) error {
+func (d *Directory) logged(ctx context.Context, person conclave.PersonID, device conclave.DeviceID, statement []byte) error {
 	l, err := d.DeviceLog(ctx)
 	if err != nil {
 		return err
 	}
-	return l.addStatement(ctx, person, statement)
+	return l.addStatement(ctx, person, device, statement)
 }

@@ -27,7 +27,11 @@ func verifyProof(t *testing.T, w world, encoded, statement []byte) *merkle.Check
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := pass.LogLeaf(pass.LogStatement, w.org.ID, "anna.weber", statement)
+	s, err := pass.ParseStatement(statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := pass.LogLeaf(pass.LogStatement, w.org.ID, s.Person, s.Device(), statement)
 	keys := w.org.Trust.LogKeys(now)
 	if len(keys) != 1 {
 		t.Fatalf("%d log keys are granted", len(keys))

@@ -18,26 +18,26 @@ type LogKind uint8
 
 // The kinds of leaves.
 const (
-	LogStatement  LogKind = iota + 1 // a device statement; the leaf carries the person's tag
-	LogGrant                         // a grant of the root key
-	LogRevocation                    // a device that was taken out of use: the object is its id
+	LogStatement  LogKind = iota + 1 // a device statement
+	LogGrant                         // a grant of the root key, without person and device
+	LogRevocation                    // a device that was taken out of use; there is no object
 )
 
 // LogLeafSize is the size of a leaf of the device log.
-const LogLeafSize = 1 + 1 + tagSize + sha256.Size
+const LogLeafSize = 1 + 1 + tagSize + 16 + sha256.Size
 
 const tagSize = 16
 
-// LogLeaf returns the leaf for an encoded statement, grant or device id: version, kind, PersonTag (zero for grants) and the
-// SHA-256 of the object. It names nobody to whom the person's id is unknown.
-func LogLeaf(kind LogKind, organisation conclave.OrganisationID, person conclave.PersonID, object []byte) []byte {
+// LogLeaf returns the leaf for an encoded statement or grant, or a revocation: version, kind, PersonTag, the device's id, and
+// the SHA-256 of the object. It names nobody to whom the person's id is unknown.
+func LogLeaf(kind LogKind, organisation conclave.OrganisationID, person conclave.PersonID, device conclave.DeviceID, object []byte) []byte {
 	leaf := append(make([]byte, 0, LogLeafSize), version, uint8(kind))
 	tag := [tagSize]byte{}
 	if person != "" {
 		tag = PersonTag(organisation, person)
 	}
 	sum := sha256.Sum256(object)
-	return append(append(leaf, tag[:]...), sum[:]...)
+	return slices.Concat(leaf, tag[:], device[:], sum[:])
 }
 
 // PersonTag is by what a person finds the leaves that are about them.

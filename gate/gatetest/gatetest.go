@@ -29,10 +29,11 @@ func New(t testing.TB, org *passtest.Organisation) *DeviceLog {
 func (l *DeviceLog) Proof(statement []byte) []byte {
 	l.t.Helper()
 	var person conclave.PersonID
+	var device conclave.DeviceID
 	if s, err := pass.ParseStatement(statement); err == nil {
-		person = s.Person
+		person, device = s.Person, s.Device()
 	}
-	hash := merkle.LeafHash(pass.LogLeaf(pass.LogStatement, l.org.ID, person, statement))
+	hash := merkle.LeafHash(pass.LogLeaf(pass.LogStatement, l.org.ID, person, device, statement))
 	place, ok := l.places[hash]
 	if !ok {
 		place = l.tree.AppendHash(hash)
