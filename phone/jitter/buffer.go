@@ -81,6 +81,7 @@ type Buffer struct {
 	next    uint16 // to be played
 	highest uint16
 	newest  uint32 // timestamp of highest
+	typing  bool   // highest is an event
 	packet  time.Duration
 	empty   int // pops in a row that found nothing
 
@@ -145,7 +146,7 @@ func (b *Buffer) Put(now time.Time, sequence uint16, timestamp uint32, event boo
 				b.packet = d
 			}
 		}
-		b.highest, b.newest = sequence, timestamp
+		b.highest, b.newest, b.typing = sequence, timestamp, event
 	} else if sequence != b.highest {
 		b.counts.Reordered++
 	}
@@ -199,8 +200,14 @@ func (b *Buffer) measure(now time.Time, timestamp uint32) {
 	b.target = min(max(known[len(known)*97/100]-known[0]+b.packet, MinDelay), MaxDelay)
 }
 
-// level is how much sound waits.
-func (b *Buffer) level() time.Duration { return time.Duration(b.sounds) * b.packet }
+// level is how much sound waits, what is lost in between too: its time is played all the same.
+func (b *Buffer) level() time.Duration {
+	if b.sounds == 0 {
+		return 0
+	}
+	events := b.full - b.sounds
+	return time.Duration(int(int16(b.highest-b.next))+1-events) * b.packet
+}
 
 // oldest returns the first full slot, or nil.
 func (b *Buffer) oldest() *slot {
@@ -241,7 +248,7 @@ func (b *Buffer) Pop(now time.Time) ([]byte, Verdict) {
 			b.next++
 			continue
 		}
-		if b.empty++; b.empty > patience {
+		if b.empty++; b.empty > patience || b.typing { // while a key is down there is no sound to be missed
 			b.playing, b.empty = false, 0
 			return nil, Wait
 		}
@@ -255,6 +262,7 @@ func (b *Buffer) fill(now time.Time) bool {
 	first := b.oldest()
 	for first != nil && first.event {
 		b.take(first)
+		b.next = first.sequence + 1
 		first = b.oldest()
 	}
 	if first == nil {

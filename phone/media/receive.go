@@ -32,6 +32,7 @@ type receiving struct {
 	first   uint16
 	taken   uint32 // packets of this SSRC
 	press   press
+	deaf    time.Time // until then sound is not taken
 
 	// Sound that is decoded and not yet played, at 48 kHz.
 	fifo  [codec.MaxSamples + 2*dsp.FrameSamples]int16
@@ -45,6 +46,10 @@ func (r *receiving) begin() {
 	r.known, r.cycles, r.taken, r.press = false, 0, 0, press{}
 	r.drain()
 }
+
+// settle is how long after a drain no sound is taken: what was said before it may still be on the network, and in no call
+// does anybody speak within a tenth of a second of the key that was pressed.
+const settle = 100 * time.Millisecond
 
 // drain forgets the sound that waits.
 func (r *receiving) drain() {
@@ -164,7 +169,7 @@ func (s *Session) take(now time.Time, h *rtp.Header, payload []byte) {
 			}
 		}
 	case h.PayloadType == s.agreement.PayloadType && len(payload) > 0:
-		if !s.agreement.NoListen {
+		if !s.agreement.NoListen && !now.Before(r.deaf) {
 			r.buffer.Put(now, h.SequenceNumber, h.Timestamp, false, payload)
 			return
 		}

@@ -263,7 +263,15 @@ func (s *Session) drain() {
 			}
 		}
 	}
-	s.receiving.drain()
+	r := &s.receiving
+	r.drain()
+	r.deaf = s.config.Now().Add(settle)
+	// A decoder remembers what it heard last, to conceal with.
+	if r.decoder != nil {
+		if d, err := codec.NewDecoder(s.agreement.Codec); err == nil {
+			r.decoder = d
+		}
+	}
 }
 
 // push puts f into queue, in place of the oldest where it is full.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -159,6 +160,22 @@ func correlation(said, heard []int16) (best float64, at int) {
 	return best, 6 * at
 }
 
+// understood returns the median of the correlations of the pieces of 200 ms of said, and where the middle one was heard: on a
+// machine that is too busy for a call, a frame or two are made up, and the rest is none the worse.
+func understood(said, heard []int16) (float64, int) {
+	var all []float64
+	where := 0
+	for i := 0; i+9600 <= len(said); i += 9600 {
+		c, at := correlation(said[i:i+9600], heard[max(0, min(i-4800, len(heard))):min(len(heard), i+9600+24000)])
+		all = append(all, c)
+		if i == 0 {
+			where = at
+		}
+	}
+	slices.Sort(all)
+	return all[len(all)/2], where
+}
+
 func TestACallIsHeardOverEveryCodecAndKeying(t *testing.T) {
 	t.Parallel()
 	type leg struct {
@@ -179,12 +196,13 @@ func TestACallIsHeardOverEveryCodecAndKeying(t *testing.T) {
 			a, b := call(t, l.codec, l.keying, l.profile)
 			b.Bridge(true)
 			played := make(chan error, 1)
+			time.Sleep(settle)
 			go func() { played <- a.Play(context.Background(), dsp.PCM(said)) }()
-			heard := hear(t, b, 75)
+			heard := hear(t, b, 80)
 			if err := <-played; err != nil {
 				t.Fatal(err)
 			}
-			c, at := correlation(said, heard)
+			c, at := understood(said, heard)
 			want := 0.98
 			if l.codec == codec.Opus { // keeps what is heard, not the waveform of a buzz
 				want = 0.75
