@@ -74,13 +74,14 @@ func kindOf(name string) string {
 // ServeHTTP implements http.Handler for GET and HEAD.
 func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Path
-	if pointer, ok := strings.CutPrefix(name, "/m/"); ok {
+	for _, kind := range []string{"/m/", "/g/"} { // meetings, and guests' invitations to them
+		pointer, ok := strings.CutPrefix(name, kind)
 		// Any well-formed pointer gets the page: whether there is such a meeting is not told here.
-		if _, err := conclave.ParseMeetingID(pointer); err == nil {
+		if _, err := conclave.ParseMeetingID(pointer); ok && err == nil {
 			name = page
 		}
 	}
-	if name == "/" {
+	if name == "/" || name == "/devices" {
 		name = page
 	}
 	f, ok := c.files[name]

@@ -40,6 +40,52 @@ func renewContent(_ js.Value, args []js.Value) any {
 	return toJS(signal.RenewContent(toGo(args[0]), toGo(args[1]), args[2].String()))
 }
 
+// vouched returns the challenge under which a passkey vouches for a statement's content; null if that is not for leafKey.
+func vouched(_ js.Value, args []js.Value) any {
+	content := toGo(args[0])
+	if _, err := pass.Vouched(content, toGo(args[1])); err != nil {
+		return nil
+	}
+	challenge := pass.VouchChallenge(content)
+	return toJS(challenge[:])
+}
+
+// devicesContent returns what the leaf key signs over nonce, statement and host to be told the person's devices.
+func devicesContent(_ js.Value, args []js.Value) any {
+	return toJS(signal.DevicesContent(toGo(args[0]), toGo(args[1]), args[2].String()))
+}
+
+// revokeContent returns what is signed and touched for over nonce, statement, device and host; null if the device has no
+// id's form.
+func revokeContent(_ js.Value, args []js.Value) any {
+	var id conclave.DeviceID
+	if id.UnmarshalText([]byte(args[2].String())) != nil {
+		return nil
+	}
+	return toJS(signal.RevokeContent(toGo(args[0]), toGo(args[1]), id, args[3].String()))
+}
+
+// assertionContent returns what is touched for in a join, over nonce, leaf key, meeting, both fingerprints and host; null if
+// the meeting has no pointer's form.
+func assertionContent(_ js.Value, args []js.Value) any {
+	meeting, err := conclave.ParseMeetingID(args[2].String())
+	if err != nil {
+		return nil
+	}
+	return toJS(signal.AssertionContent(toGo(args[0]), toGo(args[1]), meeting, toGo(args[3]), toGo(args[4]), args[5].String()))
+}
+
+// renewed tells the meeting that is open, if one is, of the device's fresh statement.
+func (c *core) renewed(body []byte) error {
+	type renewal struct {
+		Statement []byte `json:"statement"`
+	}
+	if c.run == nil || c.run.over.Load() {
+		return nil
+	}
+	return with(c, body, func(e *endpoint.Endpoint, r renewal) error { return e.Renewed(r.Statement) })
+}
+
 // claim is what a server says of a device. Pin is empty once the root is pinned.
 type claim struct {
 	Organisation conclave.OrganisationID `json:"organisation"`

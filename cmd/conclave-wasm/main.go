@@ -24,11 +24,17 @@ func main() {
 		"opened":   c.command("opened", c.opened),
 		"spoke":    c.command("spoke", c.spoke),
 		"context":  js.FuncOf(c.context),
+		"renewed":  c.command("renewed", c.renewed),
 
 		"der":          js.FuncOf(der),
 		"enrolContent": js.FuncOf(enrolContent),
 		"renewContent": js.FuncOf(renewContent),
 		"examine":      js.FuncOf(examine),
+
+		"vouched":          js.FuncOf(vouched),
+		"devicesContent":   js.FuncOf(devicesContent),
+		"revokeContent":    js.FuncOf(revokeContent),
+		"assertionContent": js.FuncOf(assertionContent),
 	})
 	select {}
 }

@@ -11,12 +11,14 @@ import { startTime } from "./parts/time";
 import type { Core } from "./room/core";
 import { readLink } from "./room/link";
 import { Session } from "./room/session";
+import { touch } from "./screens/passkey";
 import { Screens } from "./screens/screens";
 import "./styles/fonts.css";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/parts.css";
 import "./styles/check.css";
+import "./styles/entry.css";
 import "./styles/room.css";
 
 const link = readLink(location.pathname, location.hash);
@@ -30,7 +32,12 @@ coreWorker.postMessage({ do: "port" }, [port1]);
 frames.postMessage({ do: "port" }, [port2]);
 
 const core: Core = { send: (command) => coreWorker.postMessage(command), onevent: () => {} };
-coreWorker.addEventListener("message", ({ data }: MessageEvent<CoreEvent>) => core.onevent(data));
+coreWorker.addEventListener("message", ({ data }: MessageEvent<CoreEvent>) => {
+  core.onevent(data);
+  if (data.event !== "touch") return;
+  const { number, wanted } = data.touch;
+  void touch(wanted).then((answer) => core.send({ do: "touched", number, answer }));
+});
 
 const media = new BrowserMedia(frames);
 const url = new URL("/v1/signal", location.href);

@@ -43,6 +43,8 @@ export interface LineEvent {
   facts: Fact[] | null;
   findings: Problem[] | null;
   enough: boolean;
+  /** Joining asks for a fresh touch of the passkey. */
+  assertion?: AssertionWanted;
 }
 
 export interface MeetingEvent {
@@ -131,12 +133,50 @@ export interface Identity {
   unit: string;
   /** RFC 3339: how long the device statement holds. */
   until: string;
+  /** A passkey vouches for this browser. */
+  passkey?: boolean;
+  /** By invitation to one meeting, not from the directory. */
+  guest?: boolean;
+  /** The statement is to be renewed; with a passkey that is one touch, for the person to give. */
+  due?: boolean;
+}
+
+/** What a fresh assertion is made of (package signal); bytes in base64. */
+export interface AssertionWanted {
+  nonce: string;
+  server_fingerprint: string;
+  credentials: string[] | null;
+}
+
+/** A touch of a passkey that the core asks the page for; bytes in base64. */
+export type TouchWanted =
+  | { create: { site: string; challenge: string; algorithms: number[]; attestation: "none" | "direct"; user: { id: string; name: string } } }
+  | { get: { site: string; challenge: string; credentials: string[] } };
+
+/** The browser's answer as JSON, or why there is none. */
+export type TouchAnswer = { response: object } | { problem: Problem };
+
+/** One of the person's devices. */
+export interface OwnDevice {
+  id: string;
+  name: string;
+  assurance: number;
+  enrolled: string;
+  until: string;
+  revoked?: string;
+  this: boolean;
+  passkey: boolean;
 }
 
 export type CoreEvent =
   | { event: "identity"; identity: Identity | null }
   | { event: "enrolled" }
   | { event: "enrol_failed"; problem: Problem }
+  | { event: "renewed" }
+  | { event: "renew_failed"; problem: Problem }
+  /** Asks the page for a touch; the answer names the same number. */
+  | { event: "touch"; touch: { number: number; wanted: TouchWanted } }
+  | { event: "devices"; devices: OwnDevice[] | null; problem?: Problem }
   | { event: "state"; at?: string; state: StateEvent }
   | { event: "line"; at?: string; line: LineEvent }
   | { event: "meeting"; at?: string; meeting: MeetingEvent }
@@ -153,10 +193,17 @@ export type CoreEvent =
 export type StreamKind = "microphone" | "camera" | "screen";
 
 export type Command =
-  | { do: "identify" }
-  | { do: "enrol"; token: string; root: string; deviceName: string }
+  /** guest: the meeting that a guest's link names. */
+  | { do: "identify"; guest?: string }
+  | { do: "enrol"; token: string; root: string; deviceName: string; passkey?: boolean; guest?: string }
+  /** Renews the statement, with a touch where a passkey vouches for it. */
+  | { do: "renew" }
+  | { do: "touched"; number: number; answer: TouchAnswer }
+  | { do: "devices" }
+  | { do: "revoke"; device: string }
   | { do: "open"; meeting: string; url: string }
-  | { do: "join"; facts: { name: string; value: string; proven: false }[] }
+  /** fingerprint: of the certificate that the media path will have, base64; where the line asks for an assertion. */
+  | { do: "join"; facts: { name: string; value: string; proven: false }[]; fingerprint?: string }
   | { do: "media"; media: MediaOffer }
   | { do: "state"; muted: boolean; camera: boolean; screen: boolean; hand: boolean }
   | { do: "decide"; leg: string; admit: boolean }

@@ -9,6 +9,10 @@ export interface Device {
   organisation: { id: string; name: string };
   /** The organisation's Ed25519 root key, pinned when the device was enrolled. */
   root: Uint8Array<ArrayBuffer>;
+  /** The passkey that vouches for each statement, and the site that it was made for. */
+  passkey?: { id: Uint8Array<ArrayBuffer>; site: string };
+  /** A guest's: the pointer of the one meeting that it is for. */
+  guest?: string;
 }
 
 const database = "conclave";
@@ -40,11 +44,14 @@ async function transact<T>(mode: IDBTransactionMode, act: (store: IDBObjectStore
   }
 }
 
-/** The enrolled device; undefined if there is none. */
-export const readDevice = () => transact<Device | undefined>("readonly", (store) => store.get(only));
+// A guest's device stands beside the own one, and takes nobody's place.
+const place = (guest: string | undefined) => (guest ? `guest ${guest}` : only);
+
+/** The enrolled device, or that of a guest of a meeting; undefined if there is none. */
+export const readDevice = (guest?: string) => transact<Device | undefined>("readonly", (store) => store.get(place(guest)));
 
 /** Keeps a device in place of an earlier one. */
-export const keepDevice = (device: Device) => transact("readwrite", (store) => store.put(device, only));
+export const keepDevice = (device: Device) => transact("readwrite", (store) => store.put(device, place(device.guest)));
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256" } as const;
 const signing = { name: "ECDSA", hash: "SHA-256" } as const;

@@ -3,8 +3,8 @@
 
 import wasm from "conclave.wasm?url";
 import "wasm_exec";
-import { enrol, identify, Refusal, renewed, type Examiner } from "./enrol";
-import type { Command, CoreEvent, Problem, StreamKind } from "./events";
+import { assert, enrol, identify, ownDevices, Refusal, renew, renewed, revokeDevice, type Examiner } from "./enrol";
+import type { AssertionWanted, Command, CoreEvent, Problem, StreamKind, TouchAnswer, TouchWanted } from "./events";
 import { readDevice, sign, verify, type Check, type Device } from "./keys";
 import type { FromFrames, ToFrames } from "./port";
 import { connect } from "./socket";
@@ -22,6 +22,9 @@ interface Core extends Examiner {
   remove(json: string): void;
   leave(): void;
   restart(): void;
+  joinWith(json: string): void;
+  /** The device has a fresh statement; no meeting need be open. */
+  renewed(json: string): void;
   stranger(json: string): void;
   opened(json: string): void;
   spoke(json: string): void;
@@ -33,6 +36,9 @@ const streams: Record<StreamKind, number> = { microphone: 1, camera: 2, screen: 
 const post = (event: CoreEvent) => self.postMessage(event);
 
 let device: Device | undefined;
+/** The meeting that is open, and what its line asks of a join. */
+let meeting = "";
+let assertion: AssertionWanted | undefined;
 let port: MessagePort | undefined;
 // What the frames worker must know and has not been told, because the page has not joined the two yet.
 let held: ToFrames[] = [];
@@ -54,7 +60,11 @@ const host = {
     return sign(device.privateKey, message);
   },
   verify: (checks: Check[]) => verify(checks),
-  post: (json: string) => post(JSON.parse(json) as CoreEvent),
+  post: (json: string) => {
+    const event = JSON.parse(json) as CoreEvent;
+    if (event.event === "line") assertion = event.line.assertion;
+    post(event);
+  },
   epoch: (epoch: number, leaf: number, key: Uint8Array<ArrayBuffer>, members: number[], first: boolean) =>
     toFrames({ epoch: { epoch, leaf, key, members, first } }),
   retire: (epoch: number) => toFrames({ retire: { epoch } }),
@@ -84,21 +94,71 @@ function stopped(): void {
 const starting = start();
 starting.catch(stopped);
 
+// Touches that the page was asked for, by their numbers.
+const touches = new Map<number, (answer: TouchAnswer) => void>();
+let lastTouch = 0;
+
+function touch(wanted: TouchWanted): Promise<TouchAnswer> {
+  return new Promise((resolve) => {
+    touches.set(++lastTouch, resolve);
+    post({ event: "touch", touch: { number: lastTouch, wanted } });
+  });
+}
+
+// How often is looked whether the statement is to be renewed, in a meeting that lasts as well as on a page left open.
+const lookEvery = 10 * 60_000;
+let told = "";
+
+async function look(core: Core): Promise<void> {
+  if (!device) return;
+  const before = device.statement;
+  device = await renewed(core, touch, device);
+  if (device.statement !== before) core.renewed(JSON.stringify({ statement: base64(device.statement) }));
+  const identity = identify(core, device);
+  // Once for each statement: the page shows it until it is done.
+  if (!identity.due || told === identity.until) return;
+  told = identity.until;
+  post({ event: "identity", identity });
+}
+
 async function follow(command: Command, core: Core): Promise<void> {
   switch (command.do) {
     case "identify":
-      device = await readDevice();
-      if (device) device = await renewed(core, device);
+      device = await readDevice(command.guest);
+      if (device) device = await renewed(core, touch, device);
       post({ event: "identity", identity: device ? identify(core, device) : null });
+      setInterval(() => void look(core).catch(() => {}), lookEvery);
       break;
-    case "enrol":
-      device = await enrol(core, command.token, command.root, command.deviceName);
+    case "enrol": {
+      const { token, root: pin, deviceName, passkey = false, guest } = command;
+      device = await enrol(core, touch, { token, pin, deviceName, passkey, ...(guest && { guest }) });
       post({ event: "enrolled" });
       post({ event: "identity", identity: identify(core, device) });
       break;
+    }
+    case "renew":
+      if (!device) throw new Refusal({ code: "not_enrolled", fix: "ask_link" });
+      device = await renew(core, touch, device);
+      core.renewed(JSON.stringify({ statement: base64(device.statement) }));
+      post({ event: "renewed" });
+      post({ event: "identity", identity: identify(core, device) });
+      break;
+    case "devices":
+      if (!device) throw new Refusal({ code: "not_enrolled", fix: "ask_link" });
+      post({ event: "devices", devices: (await ownDevices(core, device)).devices });
+      break;
+    case "revoke":
+      if (!device) throw new Refusal({ code: "not_enrolled", fix: "ask_link" });
+      await revokeDevice(core, touch, device, command.device);
+      post({ event: "devices", devices: (await ownDevices(core, device)).devices });
+      break;
+    case "touched":
+      break; // taken as it comes
     case "open":
       device ??= await readDevice();
       if (!device) throw new Refusal({ code: "not_enrolled", fix: "ask_link" });
+      meeting = command.meeting;
+      assertion = undefined;
       core.open(
         JSON.stringify({
           meeting: command.meeting,
@@ -114,7 +174,7 @@ async function follow(command: Command, core: Core): Promise<void> {
       );
       break;
     case "join":
-      core.join(JSON.stringify(command.facts));
+      await joinMeeting(core, command);
       break;
     case "media":
       core.media(JSON.stringify(command.media));
@@ -144,10 +204,27 @@ async function follow(command: Command, core: Core): Promise<void> {
   }
 }
 
+/** Asks to be let in, with a fresh touch of the passkey where the line asks for one. */
+async function joinMeeting(core: Core, command: Extract<Command, { do: "join" }>): Promise<void> {
+  const { facts, fingerprint } = command;
+  if (!assertion || !device?.passkey || !fingerprint) {
+    core.join(JSON.stringify(facts)); // the server says so if that will not do
+    return;
+  }
+  core.joinWith(JSON.stringify({ facts, fingerprint, assertion: await assert(core, touch, device, meeting, assertion, fingerprint) }));
+}
+
 function failed(command: Command, error: unknown): void {
   const problem: Problem =
     error instanceof Refusal ? error.problem : { code: "core_failed", fix: "reload", args: { command: command.do } };
   if (command.do === "enrol") post({ event: "enrol_failed", problem });
+  else if (command.do === "renew") post({ event: "renew_failed", problem });
+  else if (command.do === "devices" || command.do === "revoke") post({ event: "devices", devices: null, problem });
+  else if (command.do === "join") {
+    // The touch was not given. The line is as it was, and may be asked again.
+    post({ event: "state", state: { state: "checked" } });
+    post({ event: "failed", failed: { of: command.do, reason: problem } });
+  }
   else if (command.do === "identify") post({ event: "identity", identity: null });
   else post({ event: "failed", failed: { of: command.do, reason: problem } });
 }
@@ -159,6 +236,11 @@ self.onmessage = (message: MessageEvent<Command>) => {
   const command = message.data;
   if (command.do === "port") {
     if (message.ports[0]) join(message.ports[0]);
+    return;
+  }
+  if (command.do === "touched") {
+    touches.get(command.number)?.(command.answer);
+    touches.delete(command.number);
     return;
   }
   last = last

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import type { MediaOffer, MediaWanted } from "../core/events";
 import type { FromFrames, ToFrames } from "../frames/messages";
 import type { Media } from "../room/core";
+import { certificate, fingerprint } from "./certificate";
 import { Devices } from "./devices";
 import { Levels, loudnessByte } from "./levels";
 import { Path, type Streams } from "./path";
@@ -45,13 +46,15 @@ export class BrowserMedia implements Media {
     this.devices.oncamera = (track) => void this.#path?.replace("camera", track);
   }
 
+  fingerprint(): Promise<string> {
+    return fingerprint();
+  }
+
   async open(wanted: MediaWanted): Promise<MediaOffer> {
+    const own = await certificate();
     this.#drop();
-    const path = new Path(this.#frames, wanted.slots, {
-      microphone: this.devices.microphoneTrack,
-      camera: this.devices.cameraTrack,
-      screen: this.#screen ?? null,
-    });
+    const tracks = { microphone: this.devices.microphoneTrack, camera: this.devices.cameraTrack, screen: this.#screen ?? null };
+    const path = new Path(this.#frames, wanted.slots, tracks, own);
     this.#path = path;
     this.#watchdog = new Watchdog(this.#sealed);
     path.onbroken = () => {

@@ -28,6 +28,13 @@ export class OfferError extends Error {
 /** The senders come first in every offer, in this order; all behind them receive. */
 export const senders = ["microphone", "camera", "screen"] as const;
 
+/** The SHA-256 of the certificate that the lines of an offer name. */
+export function readFingerprint(lines: readonly string[]): number[] {
+  const match = /^sha-256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})$/i.exec(attribute([...lines], "fingerprint"));
+  if (!match?.[1]) throw new OfferError("has no SHA-256 fingerprint");
+  return match[1].split(":").map((hex) => Number.parseInt(hex, 16));
+}
+
 /** Reads sdp, whose sections are the three senders and then the receiving slots. */
 export function readOffer(sdp: string): Offer {
   const lines = sdp.split(/\r?\n/);
@@ -37,9 +44,7 @@ export function readOffer(sdp: string): Offer {
   if (blocks.length < senders.length) throw new OfferError("has too few sections");
 
   const first = [...(blocks[0] ?? []), ...session];
-  const fingerprint = attribute(first, "fingerprint");
-  const match = /^sha-256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})$/i.exec(fingerprint);
-  if (!match?.[1]) throw new OfferError("has no SHA-256 fingerprint");
+  const fingerprint = readFingerprint(first);
 
   const sections = blocks.map(readSection);
   const ssrc = (i: number) => {
@@ -51,7 +56,7 @@ export function readOffer(sdp: string): Offer {
     media: {
       ufrag: attribute(first, "ice-ufrag"),
       password: attribute(first, "ice-pwd"),
-      fingerprint: base64(match[1].split(":").map((hex) => Number.parseInt(hex, 16))),
+      fingerprint: base64(fingerprint),
       ssrc: { microphone: ssrc(0), camera: ssrc(1), screen: ssrc(2) },
       opus: payloadOf(sections, "audio"),
       vp8: payloadOf(sections, "video"),

@@ -42,8 +42,8 @@ export class Path {
   #received = { expected: 0, lost: 0 };
   #reported = false;
 
-  constructor(frames: Worker, slots: MediaWanted["slots"], tracks: Record<StreamKind, MediaStreamTrack | null>) {
-    const configuration: Configuration = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceServers: [], encodedInsertableStreams: true };
+  constructor(frames: Worker, slots: MediaWanted["slots"], tracks: Record<StreamKind, MediaStreamTrack | null>, certificate: RTCCertificate) {
+    const configuration: Configuration = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceServers: [], certificates: [certificate], encodedInsertableStreams: true };
     this.#connection = new RTCPeerConnection(configuration);
     this.#connection.onconnectionstatechange = () => this.#stateChanged();
     for (const kind of ["microphone", "camera", "screen"] as const) this.#addSender(frames, kind, tracks[kind]);

@@ -15,6 +15,8 @@ export interface Core {
 export interface Media {
   /** Makes a new media path in place of an earlier one. */
   open(wanted: MediaWanted): Promise<MediaOffer>;
+  /** SHA-256 of the certificate that all media paths of this page have, in base64. */
+  fingerprint(): Promise<string>;
   /** The server knows this end now. */
   ready(): void;
   /** Ends the path: nothing is sent or heard any longer. */

@@ -4,22 +4,26 @@
 export interface Link {
   /** The meeting's pointer, 22 characters of base64url; undefined on the bare page. */
   meeting?: string;
-  /** One-time enrolment token, base64url. */
+  /** One-time enrolment token, base64url; or that of a guest's invitation. */
   token?: string;
+  /** The link is a guest's. */
+  guest?: boolean;
   /** First 16 bytes of SHA-256 of the root key, base64url. */
   root?: string;
 }
 
-const pointer = /^\/m\/([A-Za-z0-9_-]{22})$/;
+const pointer = /^\/([mg])\/([A-Za-z0-9_-]{22})$/;
 const base64url = /^[A-Za-z0-9_-]{1,128}$/;
 
 /** Reads path and fragment; whatever is malformed counts as absent. */
 export function readLink(path: string, fragment: string): Link {
   const link: Link = {};
-  const meeting = pointer.exec(path)?.[1];
+  const [, kind, meeting] = pointer.exec(path) ?? [];
   if (meeting) link.meeting = meeting;
+  if (kind === "g") link.guest = true;
   const parts = new URLSearchParams(fragment.replace(/^#/, ""));
-  const token = parts.get("e");
+  // A guest's invitation enrols no colleague, and a colleague's link no guest.
+  const token = parts.get(link.guest ? "i" : "e");
   const root = parts.get("r");
   if (token && root && base64url.test(token) && base64url.test(root)) {
     link.token = token;

@@ -30,6 +30,9 @@ class Edge implements Core, Media {
     this.opened.push(wanted);
     return new Promise((resolve) => this.offers.push(resolve));
   }
+  fingerprint(): Promise<string> {
+    return Promise.resolve("AAAA");
+  }
   ready(): void {}
   close(): void {
     this.closed++;

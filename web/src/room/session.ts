@@ -2,7 +2,7 @@
 // that the screens read. No DOM, no browser: time, core and media are given.
 
 import { batch, computed, signal } from "@preact/signals";
-import type { CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, Problem, SlotsEvent, StateEvent, StreamKind } from "../core/events";
+import type { CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, Problem, SlotsEvent, StateEvent, StreamKind } from "../core/events";
 import type { Core, Media } from "./core";
 import type { Link } from "./link";
 import { arrivals, changes, openAtGateway, type Change } from "./roster";
@@ -50,6 +50,16 @@ export class Session {
   readonly identity = signal<Identity | null | undefined>(undefined);
   readonly enrolling = signal(false);
   readonly enrolProblem = signal<Problem | undefined>(undefined);
+  /** The statement is being renewed, and why it was not. */
+  readonly renewing = signal(false);
+  readonly renewProblem = signal<Problem | undefined>(undefined);
+  /** The browser asks the person for a touch of a passkey now: of one that is being made, or of theirs. */
+  readonly touching = signal<"" | "create" | "get">("");
+  /** Why the touch for joining was not given. */
+  readonly joinProblem = signal<Problem | undefined>(undefined);
+  /** The person's own devices, once asked for. */
+  readonly devices = signal<readonly OwnDevice[] | undefined>(undefined);
+  readonly devicesProblem = signal<Problem | undefined>(undefined);
   readonly state = signal<StateEvent>({ state: "connecting" });
   readonly line = signal<LineEvent | undefined>(undefined);
   readonly meeting = signal<MeetingEvent | undefined>(undefined);
@@ -143,15 +153,35 @@ export class Session {
   }
 
   start(): void {
-    this.#core.send({ do: "identify" });
+    const { guest, meeting } = this.#link;
+    this.#core.send({ do: "identify", ...(guest && meeting && { guest: meeting }) });
   }
 
-  enrol(deviceName: string): void {
-    const { token, root } = this.#link;
+  /** Has this browser set up; passkey says whether one is to vouch for it. */
+  enrol(deviceName: string, passkey = false): void {
+    const { token, root, guest, meeting } = this.#link;
     if (!token || !root || this.enrolling.value) return;
     this.enrolling.value = true;
     this.enrolProblem.value = undefined;
-    this.#core.send({ do: "enrol", token, root, deviceName });
+    this.#core.send({ do: "enrol", token, root, deviceName, passkey, ...(guest && meeting && { guest: meeting }) });
+  }
+
+  /** Renews the statement: with a touch where a passkey vouches for it. */
+  renew(): void {
+    if (this.renewing.value) return;
+    this.renewing.value = true;
+    this.renewProblem.value = undefined;
+    this.#core.send({ do: "renew" });
+  }
+
+  askDevices(): void {
+    this.devicesProblem.value = undefined;
+    this.#core.send({ do: "devices" });
+  }
+
+  revokeDevice(device: string): void {
+    this.devicesProblem.value = undefined;
+    this.#core.send({ do: "revoke", device });
   }
 
   /** Connects and has the line looked at; also "Test again" and "Join again". */
@@ -170,7 +200,16 @@ export class Session {
   join(facts: readonly Omit<Fact, "proven">[]): void {
     if (this.state.value.state !== "checked" && this.state.value.state !== "refused") return;
     this.state.value = { state: "asking" };
-    this.#core.send({ do: "join", facts: facts.map(({ name, value }) => ({ name, value: value.slice(0, 120), proven: false })) });
+    this.joinProblem.value = undefined;
+    const claimed = facts.map(({ name, value }) => ({ name, value: value.slice(0, 120), proven: false as const }));
+    if (!this.line.value?.assertion) {
+      this.#core.send({ do: "join", facts: claimed });
+      return;
+    }
+    void this.#media.fingerprint().then(
+      (fingerprint) => this.#core.send({ do: "join", facts: claimed, fingerprint }),
+      () => this.#core.send({ do: "join", facts: claimed }),
+    );
   }
 
   leave(): void {
@@ -252,16 +291,37 @@ export class Session {
 
   #follow(event: CoreEvent): void {
     switch (event.event) {
-      case "identity":
+      case "identity": {
+        const known = this.identity.value;
         this.identity.value = event.identity;
-        if (event.identity && this.#link.meeting) this.open();
+        // It is told again when the statement is due, and once it is renewed.
+        if (event.identity && !known && this.#link.meeting) this.open();
         return;
+      }
       case "enrolled":
         this.enrolling.value = false; // who it is, follows
+        this.touching.value = "";
         return;
       case "enrol_failed":
         this.enrolling.value = false;
+        this.touching.value = "";
         this.enrolProblem.value = event.problem;
+        return;
+      case "renewed":
+      case "renew_failed":
+        this.renewing.value = false;
+        this.touching.value = "";
+        this.renewProblem.value = event.event === "renew_failed" ? event.problem : undefined;
+        // One whose statement had run out is looked at anew.
+        if (event.event === "renewed" && this.state.value.state === "refused") this.withdraw();
+        return;
+      case "touch":
+        this.touching.value = "create" in event.touch.wanted ? "create" : "get";
+        return;
+      case "devices":
+        this.touching.value = "";
+        if (event.devices) this.devices.value = event.devices;
+        this.devicesProblem.value = event.problem;
         return;
       case "state":
         return this.#stateChanged(event.state);
@@ -303,6 +363,7 @@ export class Session {
   #stateChanged(next: StateEvent): void {
     const was = this.state.value.state;
     this.state.value = next;
+    this.touching.value = "";
     switch (next.state) {
       case "in":
         this.wasIn.value = true;
@@ -377,6 +438,10 @@ export class Session {
   #failed(of: string, problem: Problem): void {
     if (of === "remove") this.removing.value = new Map();
     if (of === "decide") this.decided.value = new Set();
+    if (of === "join") {
+      this.joinProblem.value = problem; // shown where the button is
+      return;
+    }
     this.#note({ what: "failed", problem });
   }
 

@@ -8,6 +8,7 @@ import { Icon, Page } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { Picture } from "../parts/picture";
 import { mayAsk, stations, summary, type Mark, type Station } from "../room/check";
+import { RenewCard, TouchNote } from "./enrol";
 import { count, day, factText, fill, fixText, problemText, stopwatch, words } from "../words/words";
 import type { App } from "../app";
 
@@ -65,8 +66,11 @@ export function Check({ app }: { app: App }) {
                 {w.check.soundOnly}
               </button>
               <p>{w.check.sees}</p>
+              {session.line.value?.assertion && <p data-testid="join-touch">{w.enrol.joinTouch}</p>}
+              <TouchNote app={app} problem={session.joinProblem.value} testid="join-problem" />
             </div>
           )}
+          <RenewCard app={app} />
         </section>
         <Rail app={app} list={list.value} onAgain={again} alone={alone.value} onAlone={(yes) => (alone.value = yes)} />
       </div>
@@ -200,6 +204,7 @@ function AtDoor({ app }: { app: App }) {
         <Icon name="door-closed" size={22} />
         <span role="status">{state === "waiting" ? w.door.asked : w.check.joining}</span>
       </h2>
+      {state === "asking" && <TouchNote app={app} problem={undefined} testid="join-problem" />}
       {state === "waiting" && <p class="num">{fill(w.door.since, { clock: stopwatch(secondsSince(since)) })}</p>}
       <p>{w.door.meanwhile}</p>
       <button class="btn" type="button" onClick={() => app.stopAsking()} data-testid="stop-asking">

@@ -1,9 +1,12 @@
 // The pages before the line check: the bare page, setting up this browser, and one who is not known.
 
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import type { App } from "../app";
 import { Icon, Page } from "../parts/parts";
-import { fill, fixText, problemText, words } from "../words/words";
+import { fill, words } from "../words/words";
+import { ProblemCard, TouchNote } from "./enrol";
+import { passkeys } from "./passkey";
 
 export function Home({ app }: { app: App }) {
   const w = words.value;
@@ -40,6 +43,15 @@ export function Enrol({ app }: { app: App }) {
   const problem = session.enrolProblem.value;
   const busy = session.enrolling.value;
   const ability = app.abilities.value;
+  const { guest } = session.link;
+  // What this machine can do without a further thing decides which way is offered first; the server decides what will do.
+  const has = useSignal({ able: false, builtIn: false });
+  useEffect(() => void passkeys().then((found) => (has.value = found)), []);
+  // The organisation has said that without a passkey it will not do.
+  const must = problem?.fix === "use_passkey" || problem?.fix === "use_hardware_key";
+  const passkey = !guest && has.value.able && (has.value.builtIn || must);
+  const other = !guest && has.value.able && !must && !problem?.code.startsWith("link_");
+  const start = (withPasskey: boolean) => session.enrol(name.value.trim().slice(0, 64) || guessDevice(), withPasskey);
   const unable = ability && (!ability.safeAddress ? "browser_unsafe_address" : !ability.transform ? "browser_no_transform" : !ability.keys ? "browser_no_keys" : undefined);
   return (
     <Page organisation={app.organisation.value}>
@@ -48,12 +60,12 @@ export function Enrol({ app }: { app: App }) {
         data-testid="screen-enrol"
         onSubmit={(e) => {
           e.preventDefault();
-          session.enrol(name.value.trim().slice(0, 64) || guessDevice());
+          start(passkey);
         }}
       >
         <h1>{w.enrol.title}</h1>
         <p>
-          {fill(w.enrol.welcome, { organisation })} {w.enrol.text}
+          {fill(guest ? w.enrol.guest : w.enrol.welcome, { organisation })} {w.enrol.text}
         </p>
         <ul class="points">
           {w.enrol.points.map((point, i) => (
@@ -62,22 +74,22 @@ export function Enrol({ app }: { app: App }) {
               <span>{fill(point, { organisation })}</span>
             </li>
           ))}
+          {passkey && (
+            <li>
+              <Icon name="hand" />
+              <span>{w.enrol.passkey}</span>
+            </li>
+          )}
         </ul>
-        <label class="field">
-          <span>{w.enrol.device}</span>
-          <input value={name.value} maxLength={64} autocomplete="off" onInput={(e) => (name.value = e.currentTarget.value)} data-testid="device-name" />
-          <small>{w.enrol.deviceHint}</small>
-        </label>
-        {problem && (
-          <div class="fix reasons" role="alert" data-testid="enrol-problem" data-code={problem.code}>
-            <p>
-              <b>{w.enrol.failed}.</b> {problemText(problem)}
-            </p>
-            <p>
-              <b>{w.toFix}</b> {fixText(problem)}
-            </p>
-          </div>
+        {!guest && (
+          <label class="field">
+            <span>{w.enrol.device}</span>
+            <input value={name.value} maxLength={64} autocomplete="off" onInput={(e) => (name.value = e.currentTarget.value)} data-testid="device-name" />
+            <small>{w.enrol.deviceHint}</small>
+          </label>
         )}
+        {problem && <ProblemCard problem={problem} title={w.enrol.failed} testid="enrol-problem" />}
+        <TouchNote app={app} problem={undefined} testid="enrol-problem" />
         {unable && (
           <div class="fix reasons" role="alert" data-testid="enrol-unable">
             <p>{w.check.means[unable]}</p>
@@ -90,6 +102,11 @@ export function Enrol({ app }: { app: App }) {
           <button class="btn primary" type="submit" disabled={busy || !!unable} data-testid="enrol">
             {busy ? w.enrol.busy : problem ? w.enrol.again : w.enrol.button}
           </button>
+          {other && (
+            <button class="btn" type="button" disabled={busy || !!unable} onClick={() => start(!has.value.builtIn)} data-testid="enrol-other">
+              {has.value.builtIn ? w.enrol.without : w.enrol.withKey}
+            </button>
+          )}
         </div>
         <p class="small">{w.enrol.shared}</p>
       </form>

@@ -7,6 +7,7 @@ import type { Link } from "../room/link";
 import { words } from "../words/words";
 import { Check } from "./check";
 import { Ended, Refused } from "./ends";
+import { Devices, Renew } from "./enrol";
 import { Enrol, Home, Opening, Stranger } from "./entry";
 import { Room } from "./room";
 
@@ -37,7 +38,9 @@ export function Screens({ app }: { app: App }) {
 function choose(identity: Identity | null | undefined, link: Link, state: State, wasIn: boolean) {
   if (identity === undefined) return Opening;
   if (identity === null) return link.token ? Enrol : link.meeting ? Stranger : Home;
-  if (!link.meeting) return Home;
+  if (!link.meeting) return location.pathname === "/devices" ? Devices : Home;
+  // The server would refuse a statement that has run out: the one thing to do is asked for first.
+  if (identity.due && Date.parse(identity.until) <= Date.now() && !wasIn) return Renew;
   if (state === "refused") return Refused;
   if (state === "ended") return Ended;
   return state === "in" || wasIn ? Room : Check;

@@ -32,6 +32,13 @@ export const de = {
       "{organisation} bestätigt einmal, dass der Schlüssel Ihnen gehört. Von da an ist dieser Browser Ihr Zugang.",
       "Nichts wird installiert. Ihr Link gilt einmal und nur für diesen Browser.",
     ],
+    guest: "Sie sind als Gast zu einer Besprechung von {organisation} eingeladen.",
+    passkey: "Sie bestätigen es mit Fingerabdruck, Gesicht oder PIN, zweimal: einmal, damit der Passkey entsteht, und einmal, damit er für den Schlüssel bürgt.",
+    withKey: "Mit einem Sicherheitsschlüssel einrichten",
+    without: "Ohne Passkey einrichten",
+    touchCreate: "Ihr Browser fragt Sie jetzt. Bestätigen Sie, dass er einen Passkey anlegen darf.",
+    touchGet: "Ihr Browser fragt Sie jetzt. Bestätigen Sie mit Ihrem Passkey.",
+    joinTouch: "Diese Besprechung verlangt eine Bestätigung mit Ihrem Passkey. Ihr Browser fragt Sie danach.",
     device: "Name dieses Geräts",
     deviceHint: "Damit Sie es in einer Liste Ihrer Geräte wiedererkennen.",
     button: "Diesen Browser einrichten",
@@ -39,6 +46,25 @@ export const de = {
     shared: "Gehört dieser Rechner jemand anderem oder ist er öffentlich? Dann öffnen Sie den Link auf Ihrem eigenen.",
     failed: "Dieser Browser wurde nicht eingerichtet",
     again: "Noch einmal versuchen",
+  },
+
+  renew: {
+    title: "Bestätigen Sie, dass Sie es noch sind",
+    text: "Dieser Browser ist bestätigt bis {day}. Eine Berührung Ihres Passkeys bestätigt ihn für eine weitere Woche.",
+    over: "Die Bestätigung dieses Browsers ist abgelaufen. Eine Berührung Ihres Passkeys bestätigt ihn für eine weitere Woche.",
+    button: "Bestätigen",
+    busy: "Wird bestätigt …",
+  },
+
+  devices: {
+    title: "Ihre Geräte",
+    text: "Mit jedem davon sind Sie in Besprechungen anzutreffen. Ist eines verloren oder gehört es Ihnen nicht, nehmen Sie es hier außer Betrieb: Es ist sofort aus jeder Besprechung.",
+    this: "dieses",
+    enrolled: "Eingerichtet am {day}.",
+    assurance: ["Auf Einladung.", "Ein Schlüssel in Software.", "Ein Schlüssel in bescheinigter Hardware.", "Eine Karte oder ein verwaltetes Gerät."],
+    revoked: "Außer Betrieb seit {day}",
+    revoke: "Außer Betrieb nehmen",
+    sure: "{name} endgültig außer Betrieb nehmen",
   },
 
   stranger: {

@@ -32,6 +32,13 @@ export const en = {
       "{organisation} confirms once that the key is yours. From then on this browser is your way in.",
       "Nothing is installed. Your link works once, on this browser only.",
     ],
+    guest: "You were invited as a guest to a meeting of {organisation}.",
+    passkey: "You confirm it with your fingerprint, face or PIN, twice: once to make the passkey, once to put it behind the key.",
+    withKey: "Set up with a security key",
+    without: "Set up without a passkey",
+    touchCreate: "Your browser is asking you now. Confirm that it may make a passkey.",
+    touchGet: "Your browser is asking you now. Confirm with your passkey.",
+    joinTouch: "This meeting asks for a touch of your passkey. Your browser will ask you for it.",
     device: "Name of this device",
     deviceHint: "So that you recognise it in a list of your devices.",
     button: "Set up this browser",
@@ -39,6 +46,25 @@ export const en = {
     shared: "Is this somebody else’s computer, or a public one? Then open the link on your own.",
     failed: "This browser was not set up",
     again: "Try again",
+  },
+
+  renew: {
+    title: "Confirm that it is still you",
+    text: "This browser is confirmed until {day}. One touch of your passkey confirms it for another week.",
+    over: "The confirmation of this browser has run out. One touch of your passkey confirms it for another week.",
+    button: "Confirm",
+    busy: "Confirming…",
+  },
+
+  devices: {
+    title: "Your devices",
+    text: "With each of these you can be met in meetings. If one is lost, or is not yours, take it out of use here: it is out of every meeting at once.",
+    this: "this one",
+    enrolled: "Set up on {day}.",
+    assurance: ["By invitation.", "A software key.", "A key in attested hardware.", "A card, or a managed device."],
+    revoked: "Out of use since {day}",
+    revoke: "Take out of use",
+    sure: "Take {name} out of use for good",
   },
 
   stranger: {

@@ -32,6 +32,13 @@ export const fr = {
       "{organisation} confirme une fois que la clé est la vôtre. Dès lors, ce navigateur est votre entrée.",
       "Rien n’est installé. Votre lien sert une seule fois, dans ce navigateur seulement.",
     ],
+    guest: "Vous êtes invité à une réunion de {organisation}, sans en être membre.",
+    passkey: "Vous confirmez par empreinte, visage ou code, deux fois : une fois pour créer la clé d’accès, une fois pour qu’elle réponde de la clé.",
+    withKey: "Préparer avec une clé de sécurité",
+    without: "Préparer sans clé d’accès",
+    touchCreate: "Votre navigateur vous interroge. Confirmez qu’il peut créer une clé d’accès.",
+    touchGet: "Votre navigateur vous interroge. Confirmez avec votre clé d’accès.",
+    joinTouch: "Cette réunion demande une confirmation par votre clé d’accès. Votre navigateur vous la demandera.",
     device: "Nom de cet appareil",
     deviceHint: "Pour le reconnaître dans la liste de vos appareils.",
     button: "Préparer ce navigateur",
@@ -39,6 +46,25 @@ export const fr = {
     shared: "Cet ordinateur est à quelqu’un d’autre, ou public ? Alors ouvrez le lien sur le vôtre.",
     failed: "Ce navigateur n’a pas été préparé",
     again: "Réessayer",
+  },
+
+  renew: {
+    title: "Confirmez que c’est toujours vous",
+    text: "Ce navigateur est confirmé jusqu’au {day}. Un geste avec votre clé d’accès le confirme pour une semaine de plus.",
+    over: "La confirmation de ce navigateur a expiré. Un geste avec votre clé d’accès le confirme pour une semaine de plus.",
+    button: "Confirmer",
+    busy: "Confirmation…",
+  },
+
+  devices: {
+    title: "Vos appareils",
+    text: "Chacun d’eux permet de vous rencontrer en réunion. Si l’un est perdu, ou n’est pas à vous, mettez-le ici hors service : il sort aussitôt de toute réunion.",
+    this: "celui-ci",
+    enrolled: "Préparé le {day}.",
+    assurance: ["Sur invitation.", "Une clé logicielle.", "Une clé dans un matériel attesté.", "Une carte, ou un appareil géré."],
+    revoked: "Hors service depuis le {day}",
+    revoke: "Mettre hors service",
+    sure: "Mettre {name} définitivement hors service",
   },
 
   stranger: {
