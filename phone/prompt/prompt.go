@@ -60,6 +60,7 @@ const (
 	Full     Name = "full"     // no leg is free
 	Failed   Name = "failed"   // something of ours failed
 	CallBack Name = "callback" // we rang; consent by 1
+	RingBack Name = "ringback" // after Refused: be rung at the number in the directory, by 2
 
 	Joined    Name = "joined"    // to the room: an open line came in
 	JoinedHop Name = "joinedhop" // to the room: a hop came in
@@ -69,7 +70,7 @@ const (
 // Names lists all sentences. Every language has all of them.
 var Names = [...]Name{
 	Choose, Code, Wrong, Locked, Refused, Unknown, Warning, Hop, Waiting, Admitted, Declined, Raised, Removed, Over, Soon, Time,
-	Paused, Resumed, Full, Failed, CallBack, Joined, JoinedHop, Left,
+	Paused, Resumed, Full, Failed, CallBack, RingBack, Joined, JoinedHop, Left,
 }
 
 //go:embed recordings/*/*.opus
