@@ -39,6 +39,8 @@ type receiving struct {
 	held  int
 	quiet int // level below which a frame may be left out or doubled without being heard
 	urged int // frames for which an advice has waited
+
+	unheard Frame // what is heard and given to nobody
 }
 
 // begin forgets the stream: another one follows.

@@ -29,6 +29,7 @@ type sending struct {
 	timestamp uint32
 	begun     bool // a packet was sent: the next one has no marker
 	noise     dsp.Noise
+	frame     Frame // what is being sent
 	plain     [maxPacket]byte
 	sealed    [maxPacket]byte
 
@@ -95,10 +96,12 @@ func (s *Session) turn(now time.Time) {
 	if s.closed {
 		return
 	}
-	f := new(Frame)
-	s.hear(now, f)
 	if s.bridged {
+		f := new(Frame) // whoever receives it owns it
+		s.hear(now, f)
 		push(s.in, f)
+	} else {
+		s.hear(now, &s.receiving.unheard)
 	}
 	s.speak()
 	s.report(now)
@@ -107,8 +110,8 @@ func (s *Session) turn(now time.Time) {
 // speak sends the next frame; s.mu is held.
 func (s *Session) speak() {
 	o := &s.sending
-	var f Frame
-	s.mixOut(&f)
+	f := &o.frame
+	s.mixOut(f)
 	o.timestamp += uint32(s.agreement.Codec.ClockRate() / 50)
 	if s.agreement.NoSend || !s.path.remote.IsValid() || s.agreement.Security.Keying != Clear && o.keys == nil {
 		return
@@ -123,7 +126,7 @@ func (s *Session) speak() {
 	binary.BigEndian.PutUint16(b[2:], o.sequence)
 	binary.BigEndian.PutUint32(b[4:], o.timestamp)
 	binary.BigEndian.PutUint32(b[8:], s.ssrc)
-	b, err := o.encoder.Encode(b, &f)
+	b, err := o.encoder.Encode(b, f)
 	if err != nil {
 		s.end(fmt.Errorf("media: %w", err))
 		return
