@@ -99,7 +99,7 @@ func (d *Directory) EnrolGateway(ctx context.Context, t Token, leafKey, proof []
 		return fail(fmt.Errorf("identity: %w", err))
 	}
 	g := Gateway{ID: conclave.DeviceOf(leafKey), Name: stored.Name, LeafKey: leafKey, Enrolled: used, Until: now.Add(statementLife).UTC()}
-	statement, err := d.signGateway(&g, now)
+	statement, err := d.signGateway(ctx, &g, now)
 	if err != nil {
 		return fail(err)
 	}
@@ -147,7 +147,7 @@ func (d *Directory) RenewGateway(ctx context.Context, id conclave.DeviceID, now 
 	if now.After(g.Until.Add(renewalGrace)) {
 		return nil, problem("device_lapsed", "enrol_again")
 	}
-	statement, err := d.signGateway(&g, now)
+	statement, err := d.signGateway(ctx, &g, now)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (d *Directory) putGateway(ctx context.Context, g Gateway, revision store.Re
 	return nil
 }
 
-func (d *Directory) signGateway(g *Gateway, now time.Time) ([]byte, error) {
+func (d *Directory) signGateway(ctx context.Context, g *Gateway, now time.Time) ([]byte, error) {
 	statement, err := pass.SignStatement(d.organisation.enrolment, &pass.Statement{
 		Organisation: d.organisation.ID, Person: conclave.PersonID("gateway." + g.ID.Text()[:16]), Name: g.Name, LeafKey: g.LeafKey,
 		Kind: pass.KindGateway, NotBefore: now, NotAfter: now.Add(statementLife),
@@ -191,7 +191,7 @@ func (d *Directory) signGateway(g *Gateway, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity: sign statement: %w", err)
 	}
-	return statement, nil
+	return statement, d.logged(ctx, conclave.PersonID("gateway."+g.ID.Text()[:16]), g.ID, statement)
 }
 
 // SignCall returns the statement of one call: its person, its gateway, and a key that is for this call alone.
@@ -207,5 +207,6 @@ func (d *Directory) SignCall(ctx context.Context, person conclave.PersonID, leaf
 	if err != nil {
 		return nil, fmt.Errorf("identity: sign statement: %w", err)
 	}
-	return statement, nil
+	// A call's key is no exception: who could hear the room stands in the log that everybody watches.
+	return statement, d.logged(ctx, p.ID, conclave.DeviceOf(leafKey), statement)
 }
