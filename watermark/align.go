@@ -176,7 +176,8 @@ func (al *aligner) ranked(keep int) []alignment {
 	al.prune()
 	var out []alignment
 	for _, a := range al.found {
-		if len(out) == keep {
+		// Beside a clear one, what is far less likely is chance.
+		if len(out) == keep || len(out) > 0 && out[0].score > 200 && a.score < out[0].score/8 {
 			break
 		}
 		if !slices.ContainsFunc(out, func(b alignment) bool { return b.near(&a, a.reading.chips.frames) }) {

@@ -112,34 +112,46 @@ func logTail(bits []int16, sum int) float64 {
 	if sum == total {
 		return -float64(len(bits)) * math.Ln2
 	}
-	exponent := func(t float64) (value, slope float64) {
-		value, slope = -t*float64(sum), -float64(sum)
+	// Any t gives a true bound; Newton's steps go to the best. The first guess is what would be right if the bits were small.
+	squares := 0.0
+	for b, n := range count {
+		squares += n * float64(b*b)
+	}
+	t, low, high := float64(sum)/squares, 0.0, math.Inf(1)
+	for range 12 {
+		slope, bend := -float64(sum), 0.0
 		for b, n := range count {
 			if n > 0 {
-				x := t * float64(b)
-				value += n * (x + math.Log1p(math.Exp(-2*x)) - math.Ln2)
-				slope += n * float64(b) * math.Tanh(x)
+				x := math.Tanh(t * float64(b))
+				slope += n * float64(b) * x
+				bend += n * float64(b*b) * (1 - x*x)
 			}
 		}
-		return value, slope
-	}
-	// The exponent is convex in t: halve the interval in which its slope changes sign. Any t gives a true bound.
-	low, high := 0.0, 1.0
-	for range 40 {
-		if _, slope := exponent(high); slope > 0 {
+		if slope > 0 {
+			high = t
+		} else {
+			low = t
+		}
+		next := t - slope/(bend+1e-12)
+		if !(next > low && next < high) {
+			if math.IsInf(high, 1) {
+				next = 2*low + 1e-6
+			} else {
+				next = (low + high) / 2
+			}
+		}
+		if math.Abs(next-t) < 1e-4*t {
 			break
 		}
-		low, high = high, high*2
+		t = next
 	}
-	for range 40 {
-		mid := (low + high) / 2
-		if _, slope := exponent(mid); slope > 0 {
-			high = mid
-		} else {
-			low = mid
+	value := -t * float64(sum)
+	for b, n := range count {
+		if n > 0 {
+			x := t * float64(b)
+			value += n * (x + math.Log1p(math.Exp(-2*x)) - math.Ln2)
 		}
 	}
-	value, _ := exponent(high)
 	return min(0, value)
 }
 
