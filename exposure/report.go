@@ -54,6 +54,7 @@ type LegPart struct {
 	Lines     []LinePart `json:"lines"`
 	Lost      []Part     `json:"lost,omitempty"`
 	Screens   []Part     `json:"screens,omitempty"`
+	Spoke     []Part     `json:"spoke,omitempty"`
 	SpokeMS   *int64     `json:"spoke_ms"` // null: not known
 	Ledger    string     `json:"ledger"`   // "whole", "part", "none"
 	Unclear   int64      `json:"ledger_missing_ms,omitempty"`
@@ -255,6 +256,9 @@ func (o *Options) leg(t *Timeline, l *Leg) LegPart {
 			in := Interval{m.From, m.Until}
 			spoke += within(s.Spans, in)
 			missing += in.To.Sub(in.From) - within(s.Covered, in)
+		}
+		for _, i := range s.Spans {
+			p.Spoke = append(p.Spoke, Part{From: i.From, To: i.To})
 		}
 		ms := spoke.Milliseconds()
 		p.SpokeMS, p.Ledger = &ms, "whole"

@@ -50,7 +50,6 @@ var acts = map[audit.Kind]struct {
 	audit.KindResumed:        {"resumed", "plain", weightDetail},
 	audit.KindQuarantine:     {"quarantined", "lost", weightLine},
 	audit.KindHealed:         {"healed", "plain", weightLine},
-	audit.KindRemoved:        {"keyless", "plain", weightLine},
 	audit.KindCommitRefused:  {"commit_refused", "lost", weightActed},
 	audit.KindLevelRaised:    {"level_raised", "plain", weightActed},
 	audit.KindPolicyChanged:  {"policy_changed", "plain", weightActed},
@@ -100,15 +99,22 @@ func steps(t *Timeline, found []Exposed, o *Options) []Step {
 			if a.Outcome != "screen" {
 				s.Code = "shown_off"
 			}
-		case audit.KindRemoved:
-			if !exposedLeg[a.Leg] {
-				continue
-			}
-			s.Args = map[string]string{"after": keylessAfter(t, a)}
-		case audit.KindLeave, audit.KindRemoval:
+		case audit.KindLeave, audit.KindRemoval, audit.KindQuarantine:
 			s.Codes = nil
-			if len(a.Codes) > 0 {
-				s.Args = map[string]string{"why": a.Codes[0]}
+			after, record := keyless(t, a)
+			if record != 0 {
+				s.Args = map[string]string{"after": after}
+				s.Records = append(s.Records, record)
+			}
+			if exposedLeg[a.Leg] {
+				s.weight = weightLine
+			}
+		case audit.KindEnter:
+			if exposedLeg[a.Leg] {
+				s.weight = weightActed
+			}
+			if slices.ContainsFunc(found, func(e Exposed) bool { return e.Leg.ID == a.Leg && e.From.Equal(a.At) }) {
+				continue // told with its exposure
 			}
 		}
 		out = append(out, s)
@@ -119,14 +125,15 @@ func steps(t *Timeline, found []Exposed, o *Options) []Step {
 	return fewer(out)
 }
 
-// keylessAfter says how long after its media were cut a leg's keys were void.
-func keylessAfter(t *Timeline, a Act) string {
+// keyless says how long after a leg's media were cut its keys were void, in seconds, and in which record that stands; 0 if it
+// never came to that.
+func keyless(t *Timeline, a Act) (string, audit.Index) {
 	for _, m := range t.Leg(a.Leg).Stays {
-		if m.Until.Equal(a.At) && !m.Cut.IsZero() {
-			return strconv.FormatFloat(m.Until.Sub(m.Cut).Seconds(), 'f', 2, 64)
+		if m.Cut.Equal(a.At) && m.Records[1] != 0 {
+			return strconv.FormatFloat(m.Until.Sub(m.Cut).Seconds(), 'f', 2, 64), m.Records[1]
 		}
 	}
-	return "0"
+	return "", 0
 }
 
 func (o *Options) exposedStep(e *Exposed, who Who) Step {
