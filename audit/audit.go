@@ -2,18 +2,17 @@
 // removals, enrolments. A record is durable before what it tells of has its effect: whoever acts calls Record first and
 // acts only if it returned nil.
 //
-// Records are JSON in a stream from which the engine does not delete; the place in the stream is the record's number. This
-// first form has no Merkle tree yet: record n will be leaf n-1 of a log in the tlog-tiles format, over the same stream.
+// Records stand in a stream from which the engine does not delete; the place in the stream is the record's number, and record
+// n is leaf n-1 of a Merkle log (package audit/merkle). The log signs checkpoints of itself a moment later, keeps a plain copy
+// that anybody can verify (package audit/folder), and at its start holds the stream against the last checkpoint: where they
+// differ it does not run. What is personal in a record is sealed apart from the leaf, which commits to it, and can be erased.
 package audit
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"conclave"
-	"conclave/store"
 )
 
 // Kind says what a record tells of.
@@ -78,8 +77,8 @@ type Record struct {
 	Time     time.Time          `json:"time"` // the server's clock
 	Meeting  conclave.MeetingID `json:"meeting,omitzero"`
 	Leg      conclave.LegID     `json:"leg,omitzero"`
-	By       conclave.LegID     `json:"by,omitzero"` // the leg that decided or committed
-	Device   conclave.DeviceID  `json:"device,omitzero"` // personal
+	By       conclave.LegID     `json:"by,omitzero"`       // the leg that decided or committed
+	Device   conclave.DeviceID  `json:"device,omitzero"`   // personal
 	Outcome  string             `json:"outcome,omitempty"` // "admit", "wait", "refuse", "done"
 	Grade    *conclave.Grade    `json:"grade,omitempty"`
 	Level    *conclave.Level    `json:"level,omitempty"`
@@ -110,45 +109,12 @@ type Recorder interface {
 	Record(ctx context.Context, r Record) (Index, error)
 }
 
-// Log is the recorder over the store's stream.
-type Log struct{ store store.Store }
-
-// NewLog returns the log in st.
-func NewLog(st store.Store) *Log { return &Log{st} }
-
-// Record implements Recorder.
-func (l *Log) Record(ctx context.Context, r Record) (Index, error) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return 0, fmt.Errorf("audit: encode %s: %w", r.Kind, err)
-	}
-	seq, err := l.store.Append(ctx, store.Audit, b)
-	if err != nil {
-		return 0, fmt.Errorf("audit: record %s: %w", r.Kind, err)
-	}
-	return Index(seq), nil
-}
-
 // Entry is a record with its number.
 type Entry struct {
 	Index  Index  `json:"index"`
 	Record Record `json:"record"`
-}
-
-// Read returns at most limit records from a number on.
-func (l *Log) Read(ctx context.Context, from Index, limit int) ([]Entry, error) {
-	records, err := l.store.Read(ctx, store.Audit, store.Sequence(from), limit)
-	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	entries := make([]Entry, len(records))
-	for i, r := range records {
-		entries[i].Index = Index(r.Sequence)
-		if err := json.Unmarshal(r.Value, &entries[i].Record); err != nil {
-			return nil, fmt.Errorf("audit: record %d cannot be read: %v", r.Sequence, err)
-		}
-	}
-	return entries, nil
+	// Erased says that the record had a personal part, which was erased.
+	Erased bool `json:"erased,omitempty"`
 }
 
 // Codes returns the codes of problems, for a record.
