@@ -43,7 +43,7 @@ func (s *session) line(m *signal.Line) {
 	}
 	s.forget(dueAnswer)
 	e := &LineEvent{Organisation: string(s.cfg.Organisation), Grade: m.Grade, Facts: m.Facts, Findings: m.Findings,
-		Enough: m.Enough}
+		Enough: m.Enough, Assertion: m.Assertion}
 	if own, err := pass.ParseStatement(s.cfg.Identity.Statement); err == nil {
 		e.Person, e.Unit = own.Name, own.Unit
 	}
@@ -70,7 +70,8 @@ func (s *session) ask() {
 	if s.state != StateReconnecting {
 		s.enter(StateAsking)
 	}
-	s.send(&signal.Join{Facts: s.facts})
+	s.send(&signal.Join{Facts: s.facts, Fingerprint: s.fingerprint, Assertion: s.assertion})
+	s.fingerprint, s.assertion = nil, nil
 	s.after(dueAnswer, answerLimit)
 }
 
@@ -78,11 +79,7 @@ func (s *session) ask() {
 func (s *session) refused(m *signal.Refused) {
 	s.forget(dueAnswer)
 	s.wanted, s.asked, s.lostAt = false, false, nil
-	s.replaceMember(nil)
-	if s.offer != nil {
-		s.offer() // one who is refused sends nothing more over a path of before
-		s.offer = nil
-	}
+	s.suspend() // one who is refused sends nothing more over a path of before
 	if !m.Again {
 		why := conclave.Problem{Code: "refused", Fix: "ask_administrator"}
 		if len(m.Reasons) > 0 {
@@ -107,7 +104,8 @@ func (s *session) admit(m *signal.Admitted) {
 		s.abandon(problemOf(err, "grant_malformed", "ask_administrator"), err)
 		return
 	}
-	if m.Meeting.Level > t.own.Level {
+	if m.Meeting.Level > t.own.Level || s.trust != nil && m.Meeting.Level < s.trust.want.Level {
+		// The pass is not good enough for what is told; or less is told than this endpoint knows: a level is never lowered.
 		s.abandon(conclave.Problem{Code: "pass_level", Fix: "join_again"}, errMeeting)
 		return
 	}
@@ -123,8 +121,7 @@ func (s *session) admit(m *signal.Admitted) {
 	s.admitted = m
 	s.openLedger(m)
 	s.passTimes(m.Pass, now)
-	s.emit(Event{Meeting: &MeetingEvent{Title: m.Meeting.Title, Level: m.Meeting.Level, LevelName: m.Meeting.LevelName,
-		Since: m.Meeting.Since, Role: m.Meeting.Role}})
+	s.emit(Event{Meeting: s.meetingEvent(&m.Meeting)})
 	s.offerMedia()
 	if m.Resumed {
 		s.resume(m)

@@ -101,6 +101,25 @@ func (e *Endpoint) Join(facts []conclave.Fact) error {
 	return e.do(func(s *session) { s.join(facts) })
 }
 
+// JoinWith is Join with a fresh assertion, made over fingerprint: the SHA-256 of the DTLS certificate that this leg's media
+// will have (signal.AssertionContent).
+func (e *Endpoint) JoinWith(facts []conclave.Fact, fingerprint, assertion []byte) error {
+	return e.do(func(s *session) {
+		s.fingerprint, s.assertion = fingerprint, assertion
+		s.join(facts)
+	})
+}
+
+// Facts says that what is claimed of the line is other than before. It may be said at any time; the leg is ruled anew.
+func (e *Endpoint) Facts(facts []conclave.Fact) error {
+	return e.do(func(s *session) { s.claim(facts) })
+}
+
+// Mission asks whether this person, device and line would do for a level. The endpoint's meeting is the zero one then.
+func (e *Endpoint) Mission(level conclave.Level, facts []conclave.Fact) error {
+	return e.do(func(s *session) { s.send(&signal.Mission{Level: level, Facts: facts}) })
+}
+
 // SetState says what this leg shows of itself. It is said again after a reconnect.
 func (e *Endpoint) SetState(state signal.State) error {
 	return e.do(func(s *session) { s.setState(state) })
@@ -109,6 +128,36 @@ func (e *Endpoint) SetState(state signal.State) error {
 // Decide is the chair's decision on one who waits at the door.
 func (e *Endpoint) Decide(leg conclave.LegID, admit bool) error {
 	return e.do(func(s *session) { s.send(&signal.Decide{Leg: leg, Admit: admit}) })
+}
+
+// DecideAll is the chair's decision on several who wait at the door, each of whom is ruled on by itself.
+func (e *Endpoint) DecideAll(legs []conclave.LegID, admit bool) error {
+	return e.do(func(s *session) { s.send(&signal.Decide{Legs: legs, Admit: admit}) })
+}
+
+// Raise is the chair's wish to raise the meeting's level.
+func (e *Endpoint) Raise(level conclave.Level) error {
+	return e.do(func(s *session) { s.send(&signal.Raise{Level: level}) })
+}
+
+// Pause stops all sending in the room, or lets it go on.
+func (e *Endpoint) Pause(on, anonymous bool) error {
+	return e.do(func(s *session) { s.send(&signal.Pause{On: on, Anonymous: anonymous}) })
+}
+
+// Except is the chair's wish for an exception: for a leg at the door or in quarantine, with words for all, for 1 to 60 minutes.
+func (e *Endpoint) Except(leg conclave.LegID, reason string, minutes uint16) error {
+	return e.do(func(s *session) { s.send(&signal.Except{Leg: leg, Reason: reason, Minutes: minutes}) })
+}
+
+// Confirm is a second person's word on an exception.
+func (e *Endpoint) Confirm(exception uint32, yes bool) error {
+	return e.do(func(s *session) { s.send(&signal.Confirm{Exception: exception, Yes: yes}) })
+}
+
+// Ring is the chair's wish that the phone gateway ring a person.
+func (e *Endpoint) Ring(person conclave.PersonID) error {
+	return e.do(func(s *session) { s.send(&signal.Ring{Person: person}) })
 }
 
 // Remove is the chair's removal of a leg; reason is one of signal.RemoveReasons.
@@ -173,4 +222,6 @@ func (noMedia) Ready()              {}
 func (noMedia) Keys(keys EpochKeys) { clear(keys.BaseKey) }
 func (noMedia) Retire(uint64)       {}
 func (noMedia) Slots(signal.Slots)  {}
+func (noMedia) Hold(bool)           {}
+func (noMedia) Suspend()            {}
 func (noMedia) Close()              {}

@@ -111,10 +111,6 @@ func (s *session) stale(m *signal.Stale) {
 		s.planCommit()
 		return
 	}
-	if m.Group == nil {
-		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, errNoGroup)
-		return
-	}
 	try := s.member.tries + 1
 	if try > enterTries {
 		s.finish(StateRefused, &conclave.Problem{Code: "room_too_busy", Fix: "join_again"})

@@ -81,7 +81,7 @@ func (s *session) listen() {
 	s.after(dueListen, listenEvery)
 	h, now := &s.heartbeat, s.cfg.Now()
 	s.missRemovals(now)
-	if _, deaf := s.cfg.Media.(noMedia); deaf || h.crowded {
+	if _, deaf := s.cfg.Media.(noMedia); deaf || h.crowded || s.pausedNow() {
 		clear(h.missing)
 		return
 	}

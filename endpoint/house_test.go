@@ -463,13 +463,15 @@ type client struct {
 	cancel context.CancelFunc
 	done   chan error
 
-	mu     sync.Mutex // guards all below
-	events []Event
-	keys   map[uint64][]byte // by epoch, of those not retired
-	newest uint64
-	offers int
-	closed bool
-	slots  signal.Slots
+	mu        sync.Mutex // guards all below
+	events    []Event
+	keys      map[uint64][]byte // by epoch, of those not retired
+	newest    uint64
+	offers    int
+	closed    bool
+	slots     signal.Slots
+	held      bool
+	suspended int
 }
 
 func (h *house) client(d *device, change ...func(*Config)) *client {
@@ -621,6 +623,17 @@ func (c *client) Slots(s signal.Slots) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.slots = s
+}
+func (c *client) Hold(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = on
+}
+func (c *client) Suspend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.keys)
+	c.suspended++
 }
 func (c *client) Close() {
 	c.mu.Lock()

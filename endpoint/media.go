@@ -22,6 +22,11 @@ type Media interface {
 	Retire(epoch uint64)
 	// Slots says who is in which receiving slot.
 	Slots(slots signal.Slots)
+	// Hold says that the room is paused, and later that it goes on: meanwhile nothing is sent.
+	Hold(on bool)
+	// Suspend says that this leg holds no keys any more: those of all epochs are wiped, and the path has ended. An Offer may
+	// follow, and then Keys, the first of which has First set.
+	Suspend()
 	// Close ends the path for good. Keys of all epochs are wiped.
 	Close()
 }

@@ -25,26 +25,38 @@ func (s *session) showRoster() {
 	if s.member == nil || !s.member.entered {
 		return
 	}
-	e := &RosterEvent{Members: []Member{}, Waiting: []Guest{}}
+	e := &RosterEvent{Members: []Member{}, Waiting: []Guest{}, Away: []Away{}, Exceptions: []Exception{}, Closed: []string{}}
 	legs := make(map[mls.LeafIndex]*signal.RosterLeg)
 	if s.roster != nil {
 		for i := range s.roster.Legs {
 			legs[mls.LeafIndex(s.roster.Legs[i].Leaf)] = &s.roster.Legs[i]
 		}
 		s.showDoor(e)
+		s.showAside(e)
 	}
 	for _, at := range s.member.order {
 		l := s.member.leaves[at]
 		m := Member{Leaf: uint32(at), Self: at == s.member.group.OwnLeaf(), Person: string(l.Statement.Person),
 			Name: l.Statement.Name, Unit: l.Statement.Unit, Device: l.Statement.Device(),
-			Assurance: l.Statement.Assurance, Grade: l.Pass.Grade}
+			Assurance: l.Statement.Assurance, Grade: l.Pass.Grade, Kind: l.Statement.Kind.String(),
+			Gateway: l.Statement.Kind == pass.KindPhone, Line: []conclave.Fact{}}
 		if leg := legs[at]; leg != nil {
 			m.Leg, m.Role, m.Lost = leg.Leg, leg.Role, leg.Lost
+			m.Line = append(m.Line, leg.Line...)
 			m.Muted, m.Camera, m.Screen, m.Hand = leg.State.Muted, leg.State.Camera, leg.State.Screen, leg.State.Hand
 		}
 		e.Members = append(e.Members, m)
 	}
 	s.emit(Event{Roster: e})
+}
+
+// takeRoster takes the server's view of the room.
+func (s *session) takeRoster(m *signal.Roster) {
+	if s.member == nil {
+		return // of before a quarantine
+	}
+	s.roster = m
+	s.obeyPause()
 }
 
 // showDoor lists those who wait, as far as they are who the server says.
@@ -57,7 +69,8 @@ func (s *session) showDoor(e *RosterEvent) {
 			continue
 		}
 		e.Waiting = append(e.Waiting, Guest{Leg: g.Leg, Name: st.Name, Unit: st.Unit, Assurance: st.Assurance,
-			Grade: g.Grade, Facts: g.Facts, Since: g.Since})
+			Grade: g.Grade, Facts: g.Facts, Since: g.Since, Kind: st.Kind.String(), Known: g.Known, Early: g.Early,
+			Reasons: append([]conclave.Problem{}, g.Reasons...)})
 	}
 }
 

@@ -22,8 +22,11 @@ type session struct {
 	state   State
 	leaving bool
 	over    bool
-	reason  error             // why it is over; nil by own wish
-	out     *conclave.Problem // what dueEnd tells; nil by own wish
+	reason  error              // why it is over; nil by own wish
+	reasons []conclave.Problem // of the quarantine
+	early   bool               // of waiting: for the meeting to start
+	held    bool               // the owner of media was told to send nothing
+	out     *conclave.Problem  // what dueEnd tells; nil by own wish
 
 	// The connection.
 	wire     *wire // nil while there is none
@@ -41,6 +44,8 @@ type session struct {
 	wanted bool // has asked to join: after a reconnect the endpoint asks again by itself
 	facts  []conclave.Fact
 	shown  *signal.State
+	// fingerprint and assertion are for the next Join; an assertion is good for one.
+	fingerprint, assertion []byte
 
 	place    *signal.Resume // the leg to come back to, nil if none
 	admitted *signal.Admitted
@@ -304,9 +309,15 @@ func (s *session) arrive(a arrival) {
 	case *signal.Refused:
 		s.refused(m)
 	case *signal.Waiting:
-		since := m.Since
-		s.forget(dueAnswer)
-		s.enterSince(StateWaiting, &since)
+		s.waiting(m)
+	case *signal.Quarantined:
+		s.quarantined(m)
+	case *signal.Changed:
+		s.changed(m)
+	case *signal.Readiness:
+		s.ready(m)
+	case *signal.Notice:
+		s.emit(Event{Notice: &NoticeEvent{Notice: m.Notice, Link: m.Link}})
 	case *signal.Admitted:
 		s.admit(m)
 	case *signal.Entered:
@@ -320,7 +331,7 @@ func (s *session) arrive(a arrival) {
 	case *signal.MediaReady:
 		s.cfg.Media.Ready()
 	case *signal.Roster:
-		s.roster = m
+		s.takeRoster(m)
 		s.showRoster()
 		s.lookSoon()
 	case *signal.Slots:
@@ -411,6 +422,10 @@ func (s *session) emit(e Event) {
 		e.Kind = "alarm"
 	case e.Failed != nil:
 		e.Kind = "failed"
+	case e.Notice != nil:
+		e.Kind = "notice"
+	case e.Ready != nil:
+		e.Kind = "ready"
 	}
 	s.cfg.Emit(e)
 }

@@ -4,12 +4,15 @@
 //
 // A leg goes through these standings:
 //
-//	Waiting ──Decide──▸ Admitted ──Enter──▸ Member ──Remove, Leave, place not kept──▸ Leaving ──Committed──▸ (gone)
+//	Waiting ──Admit──▸ Admitted ──Enter──▸ Member ──Remove, Leave, place not kept──▸ Leaving ──Committed──▸ (gone)
+//	   ▴                  ▴                   │
+//	   └──────Hold────────┴──Admit── Quarantined ◂──Quarantine (the line is no longer good enough)
 //
 // A leg that is no member yet holds nothing and vanishes with its connection. A member holds keys: from the moment that it
-// shall go it hears nothing more (Cut), but it is gone only once a commit has changed the keys without it (Gone); until then
-// its removal is proposed again in every epoch, and loudly after RemovalDue. The room forgets its keys (Dropped) when no
-// member is left that could commit.
+// shall go, or is quarantined, it hears nothing more (Cut), but it is without keys only once a commit has changed them
+// without it (Gone, Keyless); until then its removal is proposed again in every epoch, and loudly after RemovalDue. The room
+// forgets its keys (Dropped) when no member is left that could commit. A leg in quarantine keeps its connection and, for
+// HealDue, its place; once its line is good again it is admitted and enters anew.
 //
 // Who commits, and who takes over, the members decide among themselves (docs/protocol.md).
 package roster
@@ -36,6 +39,9 @@ const (
 	// EnterDue is how long an admitted leg has to enter. Its pass lives longer, but a leg that computes a commit for half
 	// a minute has a problem that it should hear of.
 	EnterDue = 30 * time.Second
+	// HealDue is how long a leg in quarantine keeps its place: to change to another network, to find a room to be alone in,
+	// to fetch another device. Nobody speaks under its eyes meanwhile, for it has no keys.
+	HealDue = 10 * time.Minute
 )
 
 // Standing says where a leg stands.
@@ -43,11 +49,22 @@ type Standing uint8
 
 // The standings of a leg.
 const (
-	Waiting  Standing = iota + 1 // at the door
-	Admitted                     // has a pass, is no member yet
-	Member                       // its leaf is in the tree
-	Leaving                      // cut; its leaf is still in the tree
+	Waiting     Standing = iota + 1 // at the door
+	Admitted                        // has a pass, is no member yet
+	Member                          // its leaf is in the tree
+	Leaving                         // cut; its leaf is still in the tree
+	Quarantined                     // cut, on its connection; let in again once its line is good enough
 )
+
+var standingWords = [...]string{"invalid", "waiting", "admitted", "member", "leaving", "quarantined"}
+
+// String returns the standing's word.
+func (s Standing) String() string {
+	if int(s) >= len(standingWords) {
+		return standingWords[0]
+	}
+	return standingWords[s]
+}
 
 // Shown is what a leg shows of itself.
 type Shown struct {
@@ -67,22 +84,27 @@ type Leg struct {
 	PassUntil time.Time         `json:"pass_until,omitzero"`
 
 	Standing Standing         `json:"standing"`
-	Since    time.Time        `json:"since"` // waiting since, admitted since, or member since
-	Leaf     Leaf             `json:"leaf"`  // of members and leaving
+	Since    time.Time        `json:"since"`             // of the standing
+	InTree   bool             `json:"in_tree,omitempty"` // its leaf is in the tree: of members, and of others until a commit
+	Leaf     Leaf             `json:"leaf"`              // where InTree
 	Shown    Shown            `json:"shown"`
-	Lost     time.Time        `json:"lost,omitzero"`    // since when a member's line is lost; zero: it is not
+	LetIn    bool             `json:"let_in,omitempty"` // past the door, by the chair's word or the ruling's
+	Early    bool             `json:"early,omitempty"`  // of Waiting: for the meeting to start, not for the chair's word
+	Seen     bool             `json:"seen,omitempty"`   // was a member once: its quarantine is shown to all
+	Lost     time.Time        `json:"lost,omitzero"`    // since when the line is lost; zero: it is not
 	Why      conclave.Problem `json:"why,omitzero"`     // of Leaving: what the leg was told
-	Going    time.Time        `json:"going,omitzero"`   // of Leaving: since when
-	Overdue  time.Time        `json:"overdue,omitzero"` // of Leaving: when it is recorded as overdue next
+	Going    time.Time        `json:"going,omitzero"`   // of one InTree that is no member: since when
+	Overdue  time.Time        `json:"overdue,omitzero"` // of the same: when it is recorded as overdue next
+	// Reasons are of Quarantined: what stands in the way.
+	Reasons []conclave.Problem `json:"reasons,omitempty"`
 }
 
 // Effect is something that the server shall do. It is one of the types below.
 type Effect interface{ effect() }
 
 type (
-	// Admit asks for a pass for a leg that the chair has let in: the server rules once more and answers with Pass or
-	// Drop.
-	Admit struct{ Leg conclave.LegID }
+	// LetIn says that the chair has let a leg in: the server rules once more and answers with Room.Admit or Quarantine.
+	LetIn struct{ Leg conclave.LegID }
 	// Cut stops a leg's media, at once.
 	Cut struct {
 		Leg conclave.LegID
@@ -103,6 +125,18 @@ type (
 		Leg   conclave.LegID
 		Since time.Time
 	}
+	// Told tells a leg in quarantine what stands in its way.
+	Told struct {
+		Leg     conclave.LegID
+		Reasons []conclave.Problem
+		Since   time.Time
+	}
+	// Keyless says that a leg that keeps its place, in quarantine or on its way back, holds no keys of the room any more.
+	Keyless struct {
+		Leg    conclave.LegID
+		Device conclave.DeviceID
+		Since  time.Time // since when it was to be without
+	}
 	// Gone says that a leg is out of the room and, if it was a member, holds no keys of it.
 	Gone struct {
 		Leg    conclave.LegID
@@ -116,7 +150,9 @@ type (
 	Dropped struct{}
 )
 
-func (Admit) effect()   {}
+func (LetIn) effect()   {}
+func (Told) effect()    {}
+func (Keyless) effect() {}
 func (Cut) effect()     {}
 func (Ended) effect()   {}
 func (Propose) effect() {}
@@ -136,6 +172,7 @@ var (
 	problemNotChair  = conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
 	problemNoLeg     = conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
 	problemSelf      = conclave.Problem{Code: "remove_self", Fix: "leave_instead"}
+	problemUnhealed  = conclave.Problem{Code: "quarantine_over", Fix: "join_again"}
 )
 
 // Removed is what a leg is told that the chair has removed. The reason is one of signal.RemoveReasons.
@@ -146,6 +183,7 @@ func Removed(reason string) conclave.Problem {
 // Room is one room. It is not safe for concurrent use: the room's goroutine owns it.
 type Room struct {
 	legs map[conclave.LegID]*Leg
+	aside
 }
 
 // New returns an empty room.
@@ -175,7 +213,7 @@ func (r *Room) Legs() []Leg {
 // OfLeaf returns the leg whose leaf this is.
 func (r *Room) OfLeaf(leaf Leaf) (Leg, bool) {
 	for _, l := range r.legs {
-		if l.member() && l.Leaf == leaf {
+		if l.InTree && l.Leaf == leaf {
 			return *l, true
 		}
 	}
@@ -185,8 +223,29 @@ func (r *Room) OfLeaf(leaf Leaf) (Leg, bool) {
 // Len returns the number of legs.
 func (r *Room) Len() int { return len(r.legs) }
 
-// member says whether the leg's leaf is in the tree.
-func (l *Leg) member() bool { return l.Standing == Member || l.Standing == Leaving }
+// Going returns how many leaves are in the tree whose legs shall hold no keys any more.
+func (r *Room) Going() int {
+	n := 0
+	for _, l := range r.legs {
+		if l.going() {
+			n++
+		}
+	}
+	return n
+}
+
+// Chaired says whether somebody who may decide is a member.
+func (r *Room) Chaired() bool {
+	for _, l := range r.legs {
+		if l.Standing == Member && l.Role == conclave.RoleChair {
+			return true
+		}
+	}
+	return false
+}
+
+// going says whether the leg's leaf is in the tree and shall not be.
+func (l *Leg) going() bool { return l.InTree && l.Standing != Member }
 
 // can says whether a leg may act in the room.
 func (l *Leg) can() bool { return l.Standing == Member }

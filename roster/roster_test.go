@@ -50,8 +50,14 @@ func (s *stage) want(got []Effect, want string) {
 	var words []string
 	for _, e := range got {
 		switch e := e.(type) {
-		case Admit:
-			words = append(words, fmt.Sprintf("admit %c", e.Leg[0]))
+		case LetIn:
+			words = append(words, fmt.Sprintf("let in %c", e.Leg[0]))
+		case Told:
+			words = append(words, fmt.Sprintf("told %c %s", e.Leg[0], e.Reasons[0].Code))
+		case Keyless:
+			words = append(words, fmt.Sprintf("keyless %c", e.Leg[0]))
+		case ExceptionOver:
+			words = append(words, fmt.Sprintf("over %d %s", e.Exception.ID, e.Outcome))
 		case Cut:
 			words = append(words, fmt.Sprintf("cut %c", e.Leg[0]))
 		case Ended:
@@ -89,7 +95,7 @@ func (s *stage) standing(want string) {
 	s.Helper()
 	var words []string
 	for _, l := range s.room.Legs() {
-		w := fmt.Sprintf("%c%c", l.ID[0], "?waml"[l.Standing])
+		w := fmt.Sprintf("%c%c", l.ID[0], "?wamlq"[l.Standing])
 		if !l.Lost.IsZero() {
 			w += "-"
 		}
@@ -112,11 +118,11 @@ func TestWhoIsAdmittedEntersAndWhoWaitsIsDecidedOnByTheChair(t *testing.T) {
 	_, err = s.room.Decide(id('c'), id('c'), true, at(2))
 	s.wantProblem(err, "not_chair")
 	effects, err := s.room.Decide(id('a'), id('c'), true, at(2))
-	s.want(effects, "admit c; changed")
+	s.want(effects, "let in c; changed")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.want(s.room.Pass(id('c'), []byte("pass"), at(302), conclave.GradeSealed), "changed")
+	s.want(s.room.Admit(id('c'), []byte("pass"), at(302), conclave.GradeSealed, at(2)), "changed")
 	effects, _ = s.room.Enter(id('c'), 2, nil, at(3))
 	s.want(effects, "changed")
 	s.standing("am bm cm")
@@ -255,11 +261,20 @@ func TestARemovedDeviceThatComesBackTakesItsOldLeafAway(t *testing.T) {
 	s.standing("am cm")
 }
 
-func TestAPassThatIsNotRenewedPutsTheLegOut(t *testing.T) {
+func TestAPassThatIsNotRenewedQuarantinesTheLeg(t *testing.T) {
 	s := newStage(t)
 	s.members("ab")
 	s.room.Pass(id('a'), []byte("p2"), at(450), conclave.GradeOpen)
 	s.want(s.room.Tick(at(299)), "")
+	s.want(s.room.Tick(at(300)), "cut b; propose b 1; told b pass_lapsed; changed")
+	s.standing("am bq")
+}
+
+func TestAPassOfALostLegThatRunsOutEndsItsPlace(t *testing.T) {
+	s := newStage(t)
+	s.members("ab")
+	s.room.Pass(id('a'), []byte("p2"), at(450), conclave.GradeOpen)
+	s.room.Lose(id('b'), at(290))
 	s.want(s.room.Tick(at(300)), "cut b; ended b pass_lapsed; propose b 1; changed")
 }
 
@@ -337,9 +352,10 @@ func TestASnapshotHoldsEveryFieldOfALeg(t *testing.T) {
 	r := New()
 	want := Leg{ID: id('a'), Device: dev('a'), Person: "anna", Statement: []byte("s"), Role: conclave.RoleChair, Grade: conclave.GradeHop,
 		Facts: []conclave.Fact{{Name: "n", Value: "v", Proven: true}}, Pass: []byte("p"), PassUntil: at(9), Standing: Leaving, Since: at(1),
+		InTree: true, LetIn: true, Early: true, Seen: true, Reasons: []conclave.Problem{{Code: "r", Fix: "f"}},
 		Leaf: 7, Shown: Shown{true, true, true, true}, Lost: at(2), Why: conclave.Problem{Code: "c", Args: map[string]string{"a": "b"}, Fix: "f"},
 		Going: at(3), Overdue: at(4)}
-	if v := reflect.ValueOf(want); v.NumField() != 17 {
+	if v := reflect.ValueOf(want); v.NumField() != 22 {
 		t.Fatalf("a leg has %d fields: this test must fill them all", v.NumField())
 	}
 	r.legs[want.ID] = &want

@@ -7,17 +7,17 @@ import (
 	"conclave"
 )
 
-// Join brings a leg to the door or, where the ruling admits it, past it. Its ID must be new; Standing must be Waiting or
-// Admitted, and an admitted leg has its pass already. A leg of the same device that is no member yet makes way; one that is
-// a member stays until the new one enters.
+// Join brings a leg to the door or, where the ruling admits it, past it. Its ID must be new; Standing must be Waiting,
+// Quarantined (one that policy refuses and might except) or Admitted, and an admitted leg has its pass already. A leg of the
+// same device that is no member makes way; one that is a member stays until the new one enters.
 func (r *Room) Join(leg Leg, now time.Time) []Effect {
-	if r.legs[leg.ID] != nil || leg.Standing != Waiting && leg.Standing != Admitted {
+	if r.legs[leg.ID] != nil || leg.Standing != Waiting && leg.Standing != Admitted && leg.Standing != Quarantined {
 		panic("roster: join of a leg that is there, or in no standing to join")
 	}
 	var effects []Effect
-	for _, l := range r.legs {
-		if l.Device == leg.Device && !l.member() {
-			effects = append(effects, r.drop(l, problemReplaced)...)
+	for _, l := range r.Legs() {
+		if l.Device == leg.Device && l.Standing != Member {
+			effects = append(effects, r.drop(r.legs[l.ID], problemReplaced, now)...)
 		}
 	}
 	leg.Since = now
@@ -25,26 +25,68 @@ func (r *Room) Join(leg Leg, now time.Time) []Effect {
 	return append(effects, Changed{})
 }
 
-// Decide is the chair's word on a leg at the door.
+// Decide is the chair's word on a leg at the door. One that policy refuses stands there too: the chair may decline it, and
+// let it in as soon as policy does.
 func (r *Room) Decide(by, leg conclave.LegID, admit bool, now time.Time) ([]Effect, error) {
 	if err := r.chair(by); err != nil {
 		return nil, err
 	}
 	l := r.legs[leg]
-	if l == nil || l.Standing != Waiting {
+	if l == nil || l.LetIn || l.Standing != Waiting && l.Standing != Quarantined {
 		return nil, problemNoLeg
 	}
 	if !admit {
-		return append(r.drop(l, problemDeclined), Changed{}), nil
+		return append(r.drop(l, problemDeclined, now), Changed{}), nil
 	}
-	l.Standing, l.Since = Admitted, now
-	return []Effect{Admit{leg}, Changed{}}, nil
+	l.LetIn = true
+	return []Effect{LetIn{leg}, Changed{}}, nil
 }
 
-// Pass notes the pass that a leg was given, at first or renewed.
+// Admit gives a leg at the door or in quarantine its pass: it may enter. The answer is nil where it stands elsewhere.
+func (r *Room) Admit(leg conclave.LegID, pass []byte, until time.Time, grade conclave.Grade, now time.Time) []Effect {
+	l := r.legs[leg]
+	if l == nil || l.Standing != Waiting && l.Standing != Quarantined {
+		return nil
+	}
+	l.Standing, l.Since, l.LetIn, l.Early, l.Reasons = Admitted, now, true, false, nil
+	l.Pass, l.PassUntil, l.Grade = pass, until, grade
+	return []Effect{Changed{}}
+}
+
+// Hold takes a leg that has not entered yet back to the door: to wait until the meeting starts (early), or until its level
+// is raised.
+func (r *Room) Hold(leg conclave.LegID, early bool, now time.Time) []Effect {
+	l := r.legs[leg]
+	if l == nil || l.Standing != Admitted && l.Standing != Waiting && l.Standing != Quarantined {
+		return nil
+	}
+	if l.Standing == Waiting && l.Early == early {
+		return nil
+	}
+	if l.Standing != Waiting {
+		l.Since = now
+	}
+	l.Standing, l.Early, l.Reasons = Waiting, early, nil
+	return []Effect{Changed{}}
+}
+
+// Facts notes what is known of a leg's line.
+func (r *Room) Facts(leg conclave.LegID, facts []conclave.Fact, grade conclave.Grade) []Effect {
+	l := r.legs[leg]
+	if l == nil || l.Grade == grade && slices.Equal(l.Facts, facts) {
+		return nil
+	}
+	l.Facts = facts
+	if l.Standing != Member { // a member's grade is that of its pass
+		l.Grade = grade
+	}
+	return []Effect{Changed{}}
+}
+
+// Pass notes the pass that a leg was given anew.
 func (r *Room) Pass(leg conclave.LegID, pass []byte, until time.Time, grade conclave.Grade) []Effect {
 	l := r.legs[leg]
-	if l == nil || l.Standing == Waiting {
+	if l == nil || l.Standing == Waiting || l.Standing == Quarantined {
 		return nil
 	}
 	changed := l.Grade != grade
@@ -70,7 +112,7 @@ func (r *Room) Enter(leg conclave.LegID, leaf Leaf, removed []Leaf, now time.Tim
 		return nil, problemNoLeg
 	}
 	effects := r.gone(removed, problemReplaced)
-	l.Standing, l.Since, l.Leaf = Member, now, leaf
+	l.Standing, l.Since, l.InTree, l.Leaf, l.Seen, l.Lost = Member, now, true, leaf, true, time.Time{}
 	return append(append(effects, r.proposeAgain()...), Changed{}), nil
 }
 
@@ -94,7 +136,8 @@ func (r *Room) Show(leg conclave.LegID, shown Shown) []Effect {
 	return []Effect{Changed{}}
 }
 
-// Lose says that a leg's connection is gone without a word. A member keeps its place for PlaceKept.
+// Lose says that a leg's connection is gone without a word. A member keeps its place for PlaceKept, and one that was a
+// member and is in quarantine for HealDue.
 func (r *Room) Lose(leg conclave.LegID, now time.Time) []Effect {
 	l := r.legs[leg]
 	switch {
@@ -103,19 +146,26 @@ func (r *Room) Lose(leg conclave.LegID, now time.Time) []Effect {
 	case l.Standing == Member:
 		l.Lost = now
 		return []Effect{Changed{}}
+	case l.Seen:
+		if l.Standing != Quarantined { // on its way back: it is ruled on when it comes
+			l.Standing, l.Since, l.Early = Quarantined, now, false
+			l.Reasons = []conclave.Problem{problemPlaceLost}
+		}
+		l.Lost = now
+		return []Effect{Changed{}}
 	}
 	delete(r.legs, leg)
 	return []Effect{Gone{leg, l.Device, l.Standing, problemLeft}, Changed{}}
 }
 
-// Resume brings a member back to its place, on the same device only. It fails where the place is not kept; the leg then
-// joins anew. A member whose line is not known to be lost may resume too: it noticed first.
+// Resume brings a member, or one in quarantine, back to its place, on the same device only. It fails where the place is not
+// kept; the leg then joins anew. One whose line is not known to be lost may resume too: it noticed first.
 func (r *Room) Resume(leg conclave.LegID, device conclave.DeviceID, now time.Time) ([]Effect, bool) {
 	l := r.legs[leg]
-	if l == nil || l.Standing != Member || l.Device != device {
+	if l == nil || l.Standing != Member && l.Standing != Quarantined || l.Device != device {
 		return nil, false
 	}
-	if !l.Lost.IsZero() && now.Sub(l.Lost) >= PlaceKept {
+	if l.Standing == Member && !l.Lost.IsZero() && now.Sub(l.Lost) >= PlaceKept {
 		return nil, false
 	}
 	l.Lost = time.Time{}
@@ -146,16 +196,39 @@ func (r *Room) Leave(leg conclave.LegID, proposed bool, now time.Time) []Effect 
 	return effects
 }
 
-// Drop puts a leg out, whatever it is: a ruling that no longer admits it, the end of the meeting.
+// Drop puts a leg out, whatever it is: a ruling that will not admit it again, the end of the meeting.
 func (r *Room) Drop(leg conclave.LegID, why conclave.Problem, now time.Time) []Effect {
+	l := r.legs[leg]
+	if l == nil || l.Standing == Leaving {
+		return nil
+	}
+	return append(append(r.drop(l, why, now), Changed{}), r.dropIfNobody()...)
+}
+
+// Quarantine takes keys and media from a leg whose line is no longer good enough, wherever it stands, and keeps its place.
+// One in quarantine already is told when the reasons are others.
+func (r *Room) Quarantine(leg conclave.LegID, reasons []conclave.Problem, now time.Time) []Effect {
 	l := r.legs[leg]
 	switch {
 	case l == nil || l.Standing == Leaving:
 		return nil
-	case l.Standing != Member:
-		return append(r.drop(l, why), Changed{})
+	case l.Standing == Quarantined:
+		if slices.EqualFunc(l.Reasons, reasons, func(a, b conclave.Problem) bool { return a.Code == b.Code && a.Fix == b.Fix }) {
+			return nil
+		}
+		l.Reasons = reasons
+		return []Effect{Told{l.ID, reasons, l.Since}, Changed{}}
 	}
-	return append(r.putOut(l, why, now), r.dropIfNobody()...)
+	effects := []Effect{Cut{l.ID, reasons[0]}}
+	if l.Standing == Member {
+		l.Going, l.Overdue = now, now.Add(RemovalDue)
+	}
+	l.Standing, l.Since, l.Reasons, l.Early, l.Shown = Quarantined, now, reasons, false, Shown{}
+	if l.InTree {
+		effects = append(effects, Propose{l.ID, l.Leaf})
+	}
+	effects = append(effects, Told{l.ID, reasons, now}, Changed{})
+	return append(effects, r.dropIfNobody()...)
 }
 
 // End puts everybody out and drops the group.
@@ -168,26 +241,36 @@ func (r *Room) End(why conclave.Problem, now time.Time) []Effect {
 		effects = append(effects, Gone{l.ID, l.Device, l.Standing, why})
 	}
 	clear(r.legs)
+	r.aside = aside{}
 	return append(effects, Dropped{})
 }
 
 // Tick does what is due: places that are kept no longer, removals that nobody has committed, passes that ran out, legs that
-// never entered.
+// never entered, exceptions that are over.
 func (r *Room) Tick(now time.Time) []Effect {
-	var effects []Effect
+	effects := r.tickExceptions(now)
 	for _, was := range r.Legs() {
 		l := r.legs[was.ID]
-		switch {
-		case l == nil || now.Before(l.due()):
-		case l.Standing == Admitted:
-			effects = append(append(effects, r.drop(l, problemLate)...), Changed{})
-		case l.Standing == Leaving:
+		if l == nil {
+			continue
+		}
+		if l.going() && !now.Before(l.Overdue) {
 			l.Overdue = now.Add(RemovalDue)
 			effects = append(effects, Overdue{l.ID, l.Going}, Propose{l.ID, l.Leaf})
-		case !l.Lost.IsZero() && now.Sub(l.Lost) >= PlaceKept:
-			effects = append(effects, r.putOut(l, problemPlaceLost, now)...)
+		}
+		ends, any := l.ends()
+		switch {
+		case !any || now.Before(ends):
+		case l.Standing == Admitted:
+			effects = append(append(effects, r.drop(l, problemLate, now)...), Changed{})
+		case l.Standing == Quarantined:
+			effects = append(append(effects, r.drop(l, problemUnhealed, now)...), Changed{})
+		case l.Lost.IsZero():
+			effects = append(effects, r.Quarantine(l.ID, []conclave.Problem{problemLapsed}, now)...)
+		case now.Sub(l.Lost) >= PlaceKept:
+			effects = append(append(effects, r.drop(l, problemPlaceLost, now)...), Changed{})
 		default:
-			effects = append(effects, r.putOut(l, problemLapsed, now)...)
+			effects = append(append(effects, r.drop(l, problemLapsed, now)...), Changed{})
 		}
 	}
 	return append(effects, r.dropIfNobody()...)
@@ -195,66 +278,90 @@ func (r *Room) Tick(now time.Time) []Effect {
 
 // Next returns when Tick will have something to do, and false if only an event can bring that.
 func (r *Room) Next() (time.Time, bool) {
-	var next time.Time
-	for _, l := range r.legs {
-		if d := l.due(); l.Standing != Waiting && (next.IsZero() || d.Before(next)) {
-			next = d
+	next, any := r.nextException()
+	sooner := func(t time.Time) {
+		if !any || t.Before(next) {
+			next, any = t, true
 		}
 	}
-	return next, !next.IsZero()
+	for _, l := range r.legs {
+		if l.going() {
+			sooner(l.Overdue)
+		}
+		if t, ok := l.ends(); ok {
+			sooner(t)
+		}
+	}
+	return next, any
 }
 
-// due returns when the leg's standing ends by itself; far away for one at the door.
-func (l *Leg) due() time.Time {
+// ends returns when the leg's standing ends by itself, and false if it does not.
+func (l *Leg) ends() (time.Time, bool) {
 	switch l.Standing {
 	case Admitted:
-		return l.Since.Add(EnterDue)
-	case Leaving:
-		return l.Overdue
+		return l.Since.Add(EnterDue), true
+	case Quarantined:
+		return l.Since.Add(HealDue), true
 	case Member:
 		if kept := l.Lost.Add(PlaceKept); !l.Lost.IsZero() && kept.Before(l.PassUntil) {
-			return kept
+			return kept, true
 		}
-		return l.PassUntil
+		return l.PassUntil, true
 	}
-	return l.Since.Add(1000 * time.Hour)
+	return time.Time{}, false
 }
 
-// drop forgets a leg that is no member.
-func (r *Room) drop(l *Leg, why conclave.Problem) []Effect {
-	delete(r.legs, l.ID)
-	return []Effect{Ended{l.ID, why}, Gone{l.ID, l.Device, l.Standing, why}}
+// drop puts a leg out. One without a leaf is forgotten; the removal of another begins, if it has not.
+func (r *Room) drop(l *Leg, why conclave.Problem, now time.Time) []Effect {
+	if !l.InTree {
+		delete(r.legs, l.ID)
+		return []Effect{Ended{l.ID, why}, Gone{l.ID, l.Device, l.Standing, why}}
+	}
+	if l.Standing == Leaving {
+		return nil
+	}
+	if l.Standing == Member {
+		l.Going, l.Overdue = now, now.Add(RemovalDue)
+	}
+	l.Standing, l.Why = Leaving, why
+	return []Effect{Cut{l.ID, why}, Ended{l.ID, why}, Propose{l.ID, l.Leaf}}
 }
 
-// putOut begins the removal of a member.
-func (r *Room) putOut(l *Leg, why conclave.Problem, now time.Time) []Effect {
-	l.Standing, l.Why, l.Going, l.Overdue = Leaving, why, now, now.Add(RemovalDue)
-	return []Effect{Cut{l.ID, why}, Ended{l.ID, why}, Propose{l.ID, l.Leaf}, Changed{}}
-}
-
-// gone forgets the members whose leaves a commit took away. Those who were not on their way out are told otherwise.
+// gone takes note that a commit took leaves away. Those who were not to go are told otherwise.
 func (r *Room) gone(removed []Leaf, otherwise conclave.Problem) []Effect {
 	var effects []Effect
 	for _, leaf := range removed {
-		l, ok := r.OfLeaf(leaf)
+		was, ok := r.OfLeaf(leaf)
 		if !ok {
 			continue
 		}
-		delete(r.legs, l.ID)
-		if l.Standing == Member {
-			l.Why = otherwise
-			effects = append(effects, Cut{l.ID, otherwise}, Ended{l.ID, otherwise})
+		l := r.legs[was.ID]
+		switch l.Standing {
+		case Member:
+			delete(r.legs, l.ID)
+			effects = append(effects, Cut{l.ID, otherwise}, Ended{l.ID, otherwise}, Gone{l.ID, l.Device, Member, otherwise})
+		case Leaving:
+			delete(r.legs, l.ID)
+			effects = append(effects, Gone{l.ID, l.Device, Leaving, l.Why})
+		default:
+			effects = append(effects, l.keyless())
 		}
-		effects = append(effects, Gone{l.ID, l.Device, l.Standing, l.Why})
 	}
 	return effects
+}
+
+// keyless notes that a leg that stays has no leaf any more.
+func (l *Leg) keyless() Effect {
+	since := l.Going
+	l.InTree, l.Leaf, l.Going, l.Overdue = false, 0, time.Time{}, time.Time{}
+	return Keyless{l.ID, l.Device, since}
 }
 
 // proposeAgain renews the removals that the last commit left out: a proposal ends with its epoch (RFC 9420, Section 12.4).
 func (r *Room) proposeAgain() []Effect {
 	var effects []Effect
 	for _, l := range r.Legs() {
-		if l.Standing == Leaving {
+		if l.going() {
 			effects = append(effects, Propose{l.ID, l.Leaf})
 		}
 	}
@@ -264,20 +371,24 @@ func (r *Room) proposeAgain() []Effect {
 // dropIfNobody forgets the group once no member is left that could commit. A member whose line is lost may yet come back
 // and commit.
 func (r *Room) dropIfNobody() []Effect {
-	var leaving []Leg
+	var going []Leg
 	for _, l := range r.Legs() {
-		switch l.Standing {
-		case Member:
+		switch {
+		case l.Standing == Member:
 			return nil
-		case Leaving:
-			leaving = append(leaving, l)
+		case l.InTree:
+			going = append(going, l)
 		}
 	}
-	if len(leaving) == 0 {
+	if len(going) == 0 {
 		return nil
 	}
 	var effects []Effect
-	for _, l := range leaving {
+	for _, l := range going {
+		if l.Standing != Leaving {
+			effects = append(effects, r.legs[l.ID].keyless())
+			continue
+		}
 		delete(r.legs, l.ID)
 		effects = append(effects, Gone{l.ID, l.Device, Leaving, l.Why})
 	}

@@ -52,7 +52,13 @@ func (k *keyRing) Keys(keys endpoint.EpochKeys) {
 }
 func (*keyRing) Retire(uint64)      {}
 func (*keyRing) Slots(signal.Slots) {}
-func (*keyRing) Close()             {}
+func (*keyRing) Hold(bool)          {}
+func (k *keyRing) Suspend() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.epoch, k.key = 0, nil
+}
+func (*keyRing) Close() {}
 
 func (k *keyRing) now() (uint64, []byte) {
 	k.mu.Lock()

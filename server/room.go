@@ -51,10 +51,13 @@ type room struct {
 	group   *delivery.Group
 	media   *sfu.Room
 	seats   map[conclave.LegID]*seat
+	away    map[conclave.LegID]*asker // what was known last of legs whose line is lost
+	looked  time.Time                 // when legs in quarantine were looked at last
 	queue   queue
 	remover conclave.LegID // the chair's whose removal is carried out now; zero: none
 	broken  bool           // the store failed: everybody comes back to a room that is opened anew
 
+	closed    []string  // what the policy holds closed while somebody's line is as weak as it is
 	rosterDue time.Time // when the roster is to be sent; zero: nothing has changed
 	rosterAt  time.Time // when it was sent last
 	slots     []byte    // the last slots sent, encoded
@@ -67,6 +70,9 @@ type seat struct {
 	asker asker
 	grade conclave.Grade // as last ruled
 	renew bucket
+	// proofs bounds what the leg may ask of the device log: a joiner asks once for each member.
+	proofs bucket
+	facts  bucket // of changes that the leg tells of
 }
 
 // openRoom opens a room as the store has it.
@@ -79,7 +85,7 @@ func (s *Server) openRoom(ctx context.Context, id conclave.MeetingID) (*room, er
 		Server: s, meeting: meeting,
 		context: pass.MeetingContext{Meeting: id, Level: meeting.Level, PolicyHash: s.cfg.Policy.Hash()},
 		ctx:     context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), done: make(chan struct{}),
-		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, roster: roster.New(),
+		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, roster: roster.New(),
 	}
 	if r.group, err = delivery.Open(ctx, delivery.Config{
 		Store: s.cfg.Store, Meeting: r.context, Trust: s.cfg.Organisation.Trust, Removal: s.cfg.Organisation.RemovalKey(), Renewed: r.newestPass,
@@ -175,10 +181,19 @@ func (r *room) run() {
 		case <-r.mediaWake:
 			r.takeMediaEvents()
 		case <-timer.C:
-			r.act(r.roster.Tick(r.now()))
+			r.tick()
 		case <-r.Server.ctx.Done():
 			return // places are kept
 		}
+	}
+}
+
+// tick does what is due.
+func (r *room) tick() {
+	now := r.now()
+	r.act(r.roster.Tick(now))
+	if due := r.healDue(); !due.IsZero() && !now.Before(due) {
+		r.heal()
 	}
 }
 
@@ -203,6 +218,9 @@ func (r *room) pause() time.Duration {
 		next = r.rosterDue
 	}
 	if t, ok := r.queue.due(); ok && t.Before(next) {
+		next = t
+	}
+	if t := r.healDue(); !t.IsZero() && t.Before(next) {
 		next = t
 	}
 	return max(next.Sub(now), 0)
@@ -310,30 +328,6 @@ func (r *room) rosterChanged(atOnce bool) {
 	}
 }
 
-// rosterMessage lists whose leaf is in the tree, those on their way out among them: they are seen until their keys are void.
-func (r *room) rosterMessage(chair bool) *signal.Roster {
-	m := &signal.Roster{Legs: []signal.RosterLeg{}}
-	for _, l := range r.roster.Legs() {
-		switch l.Standing {
-		case roster.Member, roster.Leaving:
-			one := signal.RosterLeg{
-				Leg: l.ID, Leaf: uint32(l.Leaf), Role: l.Role, Grade: l.Grade, Joined: l.Since,
-				State: signal.State{Muted: l.Shown.Muted, Camera: l.Shown.Camera, Screen: l.Shown.Screen, Hand: l.Shown.Hand},
-			}
-			if !l.Lost.IsZero() {
-				lost := l.Lost
-				one.Lost = &lost
-			}
-			m.Legs = append(m.Legs, one)
-		case roster.Waiting:
-			if chair {
-				m.Waiting = append(m.Waiting, signal.AtDoor{Leg: l.ID, Statement: l.Statement, Grade: l.Grade, Facts: l.Facts, Since: l.Since})
-			}
-		}
-	}
-	return m
-}
-
 // tellSlots sends who is in which slot to whoever does not know it.
 func (r *room) tellSlots() {
 	frame := signal.Encode(r.slotsMessage())
@@ -394,7 +388,7 @@ func (r *room) groupState() *signal.Group {
 	}
 	g := &signal.Group{Epoch: uint64(st.Epoch), GroupInfo: st.GroupInfo, Tree: st.Tree, Passes: []signal.LeafPass{}}
 	for _, l := range r.roster.Legs() {
-		if (l.Standing == roster.Member || l.Standing == roster.Leaving) && len(l.Pass) > 0 {
+		if l.InTree && len(l.Pass) > 0 {
 			g.Passes = append(g.Passes, signal.LeafPass{Leaf: uint32(l.Leaf), Pass: l.Pass})
 		}
 	}
@@ -446,8 +440,8 @@ func (r *room) status() json.RawMessage {
 	st := status{Legs: []legStatus{}, Epoch: r.group.Epoch(), Group: r.group.Exists()}
 	for _, l := range r.roster.Legs() {
 		one := legStatus{Leg: l.ID, Person: l.Person, Device: l.Device, Grade: l.Grade, Lost: !l.Lost.IsZero()}
-		one.Standing = [...]string{"", "waiting", "admitted", "member", "leaving"}[l.Standing]
-		if l.Standing == roster.Member || l.Standing == roster.Leaving {
+		one.Standing = l.Standing.String()
+		if l.InTree {
 			leaf := l.Leaf
 			one.Leaf = &leaf
 		}

@@ -3,12 +3,10 @@ package server
 import (
 	"crypto/sha256"
 	"errors"
-	"time"
 
 	"conclave"
 	"conclave/audit"
 	"conclave/mls"
-	"conclave/pass"
 	"conclave/roster"
 	"conclave/server/delivery"
 	"conclave/sfu"
@@ -19,32 +17,50 @@ import (
 
 // join seats a leg that was ruled on, at the door or past it. It says whether the leg is in the room now; if not, it was
 // told why.
-func (r *room) join(id conclave.LegID, s *seat, j *judgement, wait bool) bool {
+func (r *room) join(id conclave.LegID, s *seat) bool {
 	if r.broken {
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
 		return false
 	}
-	// A revocation, or the meeting's end, that came since the ruling has looked at this room already, and not found the leg.
-	now, err := r.judge(r.ctx, &s.asker, r.meeting.ID, false)
-	if err != nil || now.request.Statement != j.request.Statement || now.request.Meeting.Ended {
+	// A revocation, a raised level, or the meeting's end, that came since the ruling has looked at this room already, and not
+	// found the leg.
+	now, ruling, err := r.consider(id, false, &s.asker)
+	if err != nil {
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
+		return false
+	}
+	excepting := ruling.Outcome == conclave.Refuse && r.mayExcept(&now)
+	if ruling.Outcome == conclave.Refuse && !excepting {
+		again := mayAskAgain(ruling.Reasons)
+		if s.conn.send(&signal.Refused{Reasons: ruling.Reasons, Again: again}); !again {
+			s.conn.finish()
+		}
 		return false
 	}
 	if r.roster.Len() >= delivery.MaxMembers {
 		s.conn.send(&signal.Refused{Reasons: []conclave.Problem{problemFull}, Again: true})
 		return false
 	}
+	s.grade = ruling.Grade
 	leg := roster.Leg{
 		ID: id, Device: s.asker.device, Person: s.asker.statement.Person, Statement: s.asker.encoded, Role: conclave.RoleMember,
-		Grade: s.grade, Facts: j.request.Facts, Standing: roster.Waiting,
+		Grade: s.grade, Facts: now.request.Facts, Standing: roster.Waiting, LetIn: ruling.Outcome == conclave.Admit,
 	}
-	if j.request.Chair {
+	if now.request.Chair {
 		leg.Role = conclave.RoleChair
 	}
-	if wait {
+	if excepting {
+		leg.Standing, leg.Reasons = roster.Quarantined, ruling.Reasons
 		r.seats[id] = s
 		r.act(r.roster.Join(leg, r.now()))
-		s.conn.send(&signal.Waiting{Since: r.now()})
+		s.conn.send(&signal.Quarantined{Reasons: ruling.Reasons, Since: r.now()})
+		return true
+	}
+	if early := r.early(&now); ruling.Outcome == conclave.Wait || early || r.changing() {
+		leg.Early = early && ruling.Outcome == conclave.Admit
+		r.seats[id] = s
+		r.act(r.roster.Join(leg, r.now()))
+		r.tellWaiting(id)
 		return true
 	}
 	leg.Standing = roster.Admitted
@@ -68,9 +84,16 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 		r.act(r.roster.Drop(id, problemFull, r.now()))
 		return false
 	}
+	proof, err := r.logProof(r.ctx, leg.Statement)
+	if err != nil {
+		r.cfg.Log.Error("statement not proven to be logged", "meeting", r.meeting.ID, "leg", id, "cause", err)
+		r.act(r.roster.Drop(id, problemTrouble, r.now()))
+		return false
+	}
 	fingerprint := r.cfg.Media.Fingerprint()
 	m := &signal.Admitted{
-		Leg: id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
+		LogProof: proof,
+		Leg:      id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
 		Meeting: signal.Meeting{
 			Title: r.meeting.Title, Level: r.meeting.Level, LevelName: r.cfg.Policy.Levels().Name(r.meeting.Level),
 			PolicyHash: r.context.PolicyHash[:], Since: r.meeting.Opened, Role: leg.Role,
@@ -90,17 +113,29 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 	return true
 }
 
-// resume brings a member back to its place on a new connection. It returns false if the place is not kept.
+// resume brings a leg back to its place on a new connection, if it is kept: a member with the keys that it has, one in
+// quarantine to be ruled anew. It returns false if there is no such place, or the leg may not have it any more.
 func (r *room) resume(m *signal.Resume, s *seat) bool {
 	if r.broken {
 		return false
 	}
-	commits, ok := r.group.Since(mls.Epoch(m.Epoch))
-	if !ok {
+	leg, ok := r.roster.Leg(m.Leg)
+	if !ok || leg.Device != s.asker.device || leg.Standing != roster.Member && leg.Standing != roster.Quarantined {
 		return false
 	}
-	leg, ok := r.roster.Leg(m.Leg)
-	if !ok || leg.Device != s.asker.device || leg.Standing != roster.Member {
+	commits, ok := r.group.Since(mls.Epoch(m.Epoch))
+	if !ok && leg.Standing == roster.Member {
+		return false
+	}
+	j, ruling, err := r.consider(leg.ID, leg.LetIn, &s.asker)
+	if err != nil {
+		return false
+	}
+	if why, out := isFinal(ruling.Reasons); out {
+		// One that has another connection stays: that one is ruled on by itself.
+		if r.seats[leg.ID] == nil {
+			r.act(r.roster.Drop(leg.ID, why, r.now()))
+		}
 		return false
 	}
 	if err := r.record(audit.Record{Kind: audit.KindResumed, Leg: leg.ID, Device: leg.Device, Epoch: uint64(r.group.Epoch())}); err != nil {
@@ -115,10 +150,22 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 		old.conn.kill() // the client knows that it is dead
 	}
 	r.seats[leg.ID] = s
+	delete(r.away, leg.ID)
 	r.act(effects)
-	if !r.renewPass(leg.ID, s.grade) {
-		return true // it was told
+	r.follow(leg, &j, ruling)
+	switch now, _ := r.roster.Leg(leg.ID); now.Standing {
+	case roster.Member:
+		r.bringBack(now, commits)
+	case roster.Quarantined:
+		r.send(leg.ID, &signal.Quarantined{Reasons: now.Reasons, Since: now.Since})
+	case roster.Waiting:
+		r.tellWaiting(leg.ID)
 	}
+	return true
+}
+
+// bringBack tells a member that is back what it has missed.
+func (r *room) bringBack(leg roster.Leg, commits []delivery.Commit) {
 	told := r.tellAdmitted(leg.ID, func(a *signal.Admitted) {
 		a.Resumed = true
 		for _, c := range commits {
@@ -129,15 +176,22 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 		}
 	})
 	if !told {
-		return true
+		return
 	}
-	if err := r.media.Admit(leg.ID); err != nil {
-		r.cfg.Log.Warn("media not opened", "meeting", r.meeting.ID, "leg", leg.ID, "cause", err)
-	}
+	r.openMedia(leg.ID)
 	r.send(leg.ID, &signal.Passes{Passes: r.groupState().Passes})
 	r.send(leg.ID, r.slotsMessage())
 	r.rosterChanged(true)
-	return true
+}
+
+// openMedia lets a member's media through, unless the room is paused.
+func (r *room) openMedia(id conclave.LegID) {
+	if r.roster.Paused() != nil {
+		return
+	}
+	if err := r.media.Admit(id); err != nil {
+		r.cfg.Log.Warn("media not opened", "meeting", r.meeting.ID, "leg", id, "cause", err)
+	}
 }
 
 // disconnected says that a leg's connection is over. One that was replaced by another connection of the leg means nothing.
@@ -151,6 +205,7 @@ func (r *room) disconnected(id conclave.LegID, c *conn) {
 	if !ok {
 		return
 	}
+	r.away[id] = &s.asker
 	if leg.Standing == roster.Member {
 		r.note(audit.Record{Kind: audit.KindLost, Leg: id, Device: leg.Device})
 		r.extendPass(leg)
@@ -177,14 +232,24 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		err = r.connectMedia(leg, m)
 	case *signal.State:
 		r.act(r.roster.Show(id, roster.Shown{Muted: m.Muted, Camera: m.Camera, Screen: m.Screen, Hand: m.Hand}))
+	case *signal.Ledger:
+		err = r.ledger(leg, m)
 	case *signal.Renew:
 		err = r.renew(leg)
 	case *signal.Decide:
 		err = r.decide(leg, m)
+	case *signal.Facts:
+		err = r.facts(leg, m)
+	case *signal.Join:
+		err = r.again(leg, m)
 	case *signal.Remove:
 		err = r.remove(leg, m)
+	case *signal.Ring:
+		err = r.ring(leg, m)
 	case *signal.Leave:
 		r.leave(leg, m)
+	case *signal.Consistency:
+		err = r.proveConsistency(id, m)
 	default:
 		err = problemTurn
 	}
@@ -201,7 +266,11 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 
 // enter makes a leg a member, by a new group or an external commit.
 func (r *room) enter(leg roster.Leg, m *signal.Enter) error {
-	if leg.Standing != roster.Admitted {
+	switch leg.Standing {
+	case roster.Admitted:
+	case roster.Waiting, roster.Quarantined:
+		return nil // it was on its way when it was held back, and knows by now
+	default:
 		return problemTurn
 	}
 	var staged *delivery.Staged
@@ -247,17 +316,20 @@ func (r *room) enter(leg roster.Leg, m *signal.Enter) error {
 	}
 	r.send(leg.ID, &signal.Entered{Epoch: uint64(staged.Epoch), Leaf: leaf})
 	r.act(effects)
-	if err := r.media.Admit(leg.ID); err != nil {
-		r.cfg.Log.Warn("media not opened", "meeting", r.meeting.ID, "leg", leg.ID, "cause", err)
-	}
+	r.openMedia(leg.ID)
 	r.send(leg.ID, r.slotsMessage())
 	r.slotsDue = true
+	r.settled(leg.Role == conclave.RoleChair)
 	return nil
 }
 
 // commit orders a member's commit.
 func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
-	if leg.Standing != roster.Member {
+	switch leg.Standing {
+	case roster.Member:
+	case roster.Quarantined:
+		return nil // made before it knew
+	default:
 		return problemTurn
 	}
 	staged, err := r.group.StageCommit(m.Epoch, m.Message, m.GroupInfo, mls.LeafIndex(leg.Leaf), r.now())
@@ -287,6 +359,7 @@ func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
 		r.rosterChanged(true)
 	}
 	r.act(effects)
+	r.settled(false)
 	return nil
 }
 
@@ -316,7 +389,11 @@ func rosterLeaves(leaves []mls.LeafIndex) []roster.Leaf {
 
 // connectMedia makes the server's end of a leg's media path.
 func (r *room) connectMedia(leg roster.Leg, m *signal.Media) error {
-	if leg.Standing != roster.Admitted && leg.Standing != roster.Member {
+	switch leg.Standing {
+	case roster.Admitted, roster.Member:
+	case roster.Waiting, roster.Quarantined:
+		return nil // made before it was held back
+	default:
 		return problemTurn
 	}
 	fingerprint := r.cfg.Media.Fingerprint()
@@ -335,157 +412,6 @@ func (r *room) connectMedia(leg roster.Leg, m *signal.Media) error {
 	}
 	r.send(leg.ID, &signal.MediaReady{})
 	return nil
-}
-
-// renew rules anew on a leg and gives it a fresh pass, or puts it out.
-func (r *room) renew(leg roster.Leg) error {
-	s := r.seats[leg.ID]
-	if leg.Standing != roster.Admitted && leg.Standing != roster.Member {
-		return problemTurn
-	}
-	if !s.renew.take(1.0/30, 4, r.now()) {
-		return problemTooMany
-	}
-	return r.ruleAnew(leg, s)
-}
-
-// recheck rules anew on the legs of a device of which something has changed.
-func (r *room) recheck(device conclave.DeviceID) {
-	for _, leg := range r.roster.Legs() {
-		if leg.Device != device {
-			continue
-		}
-		var err error
-		if s := r.seats[leg.ID]; s != nil {
-			err = r.ruleAnew(leg, s)
-		} else {
-			err = r.ruleAbsent(leg)
-		}
-		if err != nil {
-			r.cfg.Log.Error("leg not ruled anew", "meeting", r.meeting.ID, "leg", leg.ID, "cause", err)
-		}
-	}
-}
-
-// ruleAbsent rules anew on a leg whose line is lost, and puts it out if it may not come back: it has its keys, and its
-// media path may stand while its signalling does not.
-func (r *room) ruleAbsent(leg roster.Leg) error {
-	statement, err := pass.ParseStatement(leg.Statement)
-	if err != nil {
-		return err
-	}
-	j, err := r.judge(r.ctx, &asker{transport: transportPlain, encoded: leg.Statement, statement: statement, device: leg.Device}, r.meeting.ID, true)
-	if err != nil {
-		return err
-	}
-	ruling, err := r.rule(r.ctx, &j, r.meeting.ID, leg.ID, leg.Device)
-	if err != nil {
-		return err
-	}
-	if ruling.Outcome != conclave.Admit {
-		r.act(r.roster.Drop(leg.ID, ruling.Reasons[0], r.now()))
-	}
-	return nil
-}
-
-// notBack puts a leg out that came back, and that the ruling no longer admits. One that has another connection stays: that
-// one was ruled on by itself.
-func (r *room) notBack(id conclave.LegID, device conclave.DeviceID, why conclave.Problem) {
-	if leg, ok := r.roster.Leg(id); ok && leg.Device == device && r.seats[id] == nil {
-		r.act(r.roster.Drop(id, why, r.now()))
-	}
-}
-
-// ruleAnew gives a leg a fresh pass, or puts it out.
-func (r *room) ruleAnew(leg roster.Leg, s *seat) error {
-	j, err := r.judge(r.ctx, &s.asker, r.meeting.ID, true)
-	if err != nil {
-		return err
-	}
-	ruling, err := r.rule(r.ctx, &j, r.meeting.ID, leg.ID, leg.Device)
-	if err != nil {
-		return err
-	}
-	if ruling.Outcome != conclave.Admit {
-		r.act(r.roster.Drop(leg.ID, ruling.Reasons[0], r.now()))
-		return nil
-	}
-	if leg.Standing == roster.Waiting {
-		return nil
-	}
-	s.grade = ruling.Grade
-	r.renewPass(leg.ID, ruling.Grade)
-	return nil
-}
-
-// renewPass signs a fresh pass and tells it to all members. If it cannot, it says so to the leg.
-func (r *room) renewPass(id conclave.LegID, grade conclave.Grade) bool {
-	leg, _ := r.roster.Leg(id)
-	b, until, err := r.signPass(r.ctx, r.context, id, leg.Device, grade, passLife)
-	if err != nil {
-		r.cfg.Log.Error("pass not renewed", "meeting", r.meeting.ID, "cause", err)
-		r.send(id, &signal.Failed{Of: "renew", Reason: problemTrouble})
-		return false
-	}
-	r.act(r.roster.Pass(id, b, until, grade))
-	if leg.Standing != roster.Member {
-		r.send(id, &signal.Passes{Passes: []signal.LeafPass{{Pass: b}}})
-		return true
-	}
-	if err := r.keep(); err != nil {
-		// The pass itself is good; after a restart the leg would need another one.
-		r.cfg.Log.Error("roster not kept", "meeting", r.meeting.ID, "cause", err)
-	}
-	r.tellMembers(&signal.Passes{Passes: []signal.LeafPass{{Leaf: uint32(leg.Leaf), Pass: b}}})
-	return true
-}
-
-// decide is the chair's word on a leg at the door. Who is let in is ruled on once more: the chair decides inside policy.
-func (r *room) decide(by roster.Leg, m *signal.Decide) error {
-	outcome := "refuse"
-	if m.Admit {
-		outcome = "admit"
-	}
-	if by.Role != conclave.RoleChair || by.Standing != roster.Member {
-		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"} // not worth a record
-	}
-	if err := r.record(audit.Record{Kind: audit.KindDecision, Leg: m.Leg, By: by.ID, Outcome: outcome}); err != nil {
-		return err
-	}
-	effects, err := r.roster.Decide(by.ID, m.Leg, m.Admit, r.now())
-	if err != nil {
-		return err
-	}
-	r.act(effects)
-	return nil
-}
-
-// letIn carries out roster.Admit.
-func (r *room) letIn(id conclave.LegID) {
-	s := r.seats[id]
-	j, err := r.judge(r.ctx, &s.asker, r.meeting.ID, true)
-	var ruling conclave.Ruling
-	leg, _ := r.roster.Leg(id)
-	if err == nil {
-		ruling, err = r.rule(r.ctx, &j, r.meeting.ID, id, leg.Device)
-	}
-	if err == nil && ruling.Outcome == conclave.Admit {
-		var b []byte
-		var until time.Time
-		if b, until, err = r.signPass(r.ctx, r.context, id, leg.Device, ruling.Grade, passLife); err == nil {
-			r.act(r.roster.Pass(id, b, until, ruling.Grade))
-			r.tellAdmitted(id, nil)
-			return
-		}
-	}
-	why := problemTrouble
-	switch {
-	case err != nil:
-		r.cfg.Log.Error("leg not let in", "meeting", r.meeting.ID, "cause", err)
-	case len(ruling.Reasons) > 0:
-		why = ruling.Reasons[0]
-	}
-	r.act(r.roster.Drop(id, why, r.now()))
 }
 
 func (r *room) remove(by roster.Leg, m *signal.Remove) error {
@@ -525,86 +451,3 @@ func (r *room) leave(leg roster.Leg, m *signal.Leave) {
 
 // end puts everybody out: the meeting is over.
 func (r *room) end() { r.act(r.roster.End(problemOver, r.now())) }
-
-// act carries out effects in their order.
-func (r *room) act(effects []roster.Effect) {
-	keep := false
-	for _, e := range effects {
-		switch e := e.(type) {
-		case roster.Admit:
-			r.letIn(e.Leg)
-		case roster.Cut:
-			keep = true
-			r.cut(e)
-		case roster.Ended:
-			if s := r.seats[e.Leg]; s != nil {
-				s.conn.end(e.Why)
-				delete(r.seats, e.Leg)
-			}
-		case roster.Propose:
-			r.propose(e)
-		case roster.Overdue:
-			r.cfg.Log.Error("no member commits a removal", "meeting", r.meeting.ID, "leg", e.Leg, "since", e.Since)
-			r.note(audit.Record{Kind: audit.KindRemovalOverdue, Leg: e.Leg, Epoch: uint64(r.group.Epoch())})
-		case roster.Gone:
-			r.gone(e)
-		case roster.Changed:
-			r.rosterChanged(false)
-		case roster.Dropped:
-			keep = true
-			r.note(audit.Record{Kind: audit.KindGroupDropped, Epoch: uint64(r.group.Epoch())})
-			if err := r.group.Drop(r.ctx); err != nil {
-				r.fail("drop the group", err)
-			}
-		}
-	}
-	if keep && !r.broken {
-		if err := r.keep(); err != nil {
-			r.fail("keep the roster", err)
-		}
-	}
-}
-
-// cut stops a leg's media. The record comes first; it costs less than a packet's time.
-func (r *room) cut(e roster.Cut) {
-	leg, ok := r.roster.Leg(e.Leg)
-	kind := audit.KindRemoval
-	if e.Why.Code == "left" {
-		kind = audit.KindLeave
-	}
-	rec := audit.Record{Kind: kind, Leg: e.Leg, By: r.remover, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())}
-	if ok {
-		leaf := uint32(leg.Leaf)
-		rec.Device, rec.Leaf = leg.Device, &leaf
-	}
-	r.note(rec)
-	if err := r.media.Cut(e.Leg); err != nil && !errors.Is(err, sfu.ErrNoLeg) {
-		r.cfg.Log.Error("media not cut", "meeting", r.meeting.ID, "leg", e.Leg, "cause", err)
-	}
-	r.slotsDue = true
-}
-
-// propose hands the members the removal of a leaf.
-func (r *room) propose(e roster.Propose) {
-	message, err := r.group.Remove(r.ctx, mls.LeafIndex(e.Leaf), r.now())
-	switch {
-	case errors.Is(err, delivery.ErrStore):
-		r.fail("propose a removal", err)
-	case err != nil:
-		r.cfg.Log.Error("removal not proposed", "meeting", r.meeting.ID, "leg", e.Leg, "cause", err)
-	default:
-		r.tellMembers(&signal.Proposal{Epoch: uint64(r.group.Epoch()), Message: message})
-	}
-}
-
-func (r *room) gone(e roster.Gone) {
-	kind := audit.KindRemoved
-	if e.Was == roster.Waiting || e.Was == roster.Admitted {
-		kind = audit.KindLeave
-	}
-	r.note(audit.Record{Kind: kind, Leg: e.Leg, Device: e.Device, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())})
-	r.media.Remove(e.Leg)
-	r.queue.done(e.Leg)
-	delete(r.seats, e.Leg)
-	r.slotsDue = true
-}

@@ -69,10 +69,17 @@ func (v *visitor) serve() {
 			hello.Stop()
 			err = v.hello(ctx, m)
 			v.conn.allowLarge(v.room != nil)
-		case *signal.Join:
-			err = v.join(ctx, m)
-			v.conn.allowLarge(v.room != nil)
 		default:
+			if join, ok := m.(*signal.Join); ok && v.room == nil {
+				err = v.join(ctx, join)
+				v.conn.allowLarge(v.room != nil)
+				break
+			}
+			if facts, ok := m.(*signal.Facts); ok && v.room == nil && v.asker != nil {
+				v.asker.claimed = facts.Facts
+				err = v.tellLine(ctx)
+				break
+			}
 			if v.room == nil {
 				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
 				continue
@@ -130,6 +137,29 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 			return err
 		}
 	}
+	v.sayLine(&j)
+	if j.request.Statement == admission.StatementValid && statement.Kind == pass.KindDevice {
+		v.tellNotices(ctx, statement.Person, v.conn)
+	}
+	return nil
+}
+
+// tellLine judges anew and says what is known of the line.
+func (v *visitor) tellLine(ctx context.Context) error {
+	if !v.joins.take(joinsPerMinute/60.0, joinsPerMinute, v.now()) {
+		v.conn.send(&signal.Failed{Of: "facts", Reason: problemTooMany})
+		return nil
+	}
+	j, err := v.judge(ctx, v.asker, v.meeting, false)
+	if err != nil {
+		return err
+	}
+	v.sayLine(&j)
+	return nil
+}
+
+// sayLine tells what was found of the line, and whether it would do.
+func (v *visitor) sayLine(j *judgement) {
 	// What would be ruled now, without LetIn. This is advice: it is recorded once it is a request.
 	j.request.LetIn = false
 	ruling := v.cfg.Policy.Rule(j.request, v.now())
@@ -141,37 +171,24 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 		line.Findings = append(ruling.Reasons, slices.DeleteFunc(line.Findings, told)...)
 	}
 	v.conn.send(line)
-	if j.request.Statement == admission.StatementValid && statement.Kind == pass.KindDevice {
-		v.tellNotices(ctx, statement.Person, v.conn)
-	}
-	return nil
 }
 
-// resume brings the leg back to its place, if it is kept and the ruling still admits it.
+// resume brings the leg back to its place, if it is kept: there it is ruled on.
 func (v *visitor) resume(ctx context.Context, j *judgement, m *signal.Resume) (bool, error) {
 	// Who has proven nothing gets neither a record nor an answer that takes longer where there is such a room.
 	if j.request.Statement != admission.StatementValid || !j.request.Invited && !j.request.Chair {
 		return false, nil
 	}
-	room := v.find(v.meeting)
-	if room == nil {
+	if v.find(v.meeting) == nil {
 		return false, nil
 	}
-	ruling, err := v.rule(ctx, j, v.meeting, m.Leg, v.asker.device)
+	room, err := v.attach(ctx, v.meeting)
 	if err != nil {
-		return false, err
-	}
-	if ruling.Outcome != conclave.Admit {
-		device := v.asker.device
-		room.post(func() { room.notBack(m.Leg, device, ruling.Reasons[0]) })
-		return false, nil
-	}
-	if room, err = v.attach(ctx, v.meeting); err != nil {
 		return false, err
 	}
 	var back bool
 	asked := *v.asker
-	if !room.ask(func() { back = room.resume(m, &seat{conn: v.conn, asker: asked, grade: ruling.Grade}) }) || !back {
+	if !room.ask(func() { back = room.resume(m, &seat{conn: v.conn, asker: asked}) }) || !back {
 		v.detach(room)
 		return false, nil
 	}
@@ -199,11 +216,11 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	if err != nil {
 		return err
 	}
-	ruling, err := v.rule(ctx, &j, v.meeting, leg, v.asker.device)
-	if err != nil {
-		return err
-	}
-	if ruling.Outcome == conclave.Refuse {
+	// Who is refused without a question to anybody opens no room.
+	if ruling := v.cfg.Policy.Rule(j.request, v.now()); ruling.Outcome == conclave.Refuse && !v.mayAsk(&j) {
+		if ruling, err = v.rule(ctx, &j, v.meeting, leg, v.asker.device); err != nil {
+			return err
+		}
 		v.refuse(ruling.Reasons)
 		return nil
 	}
@@ -211,9 +228,9 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	if err != nil {
 		return err
 	}
-	s := &seat{conn: v.conn, asker: *v.asker, grade: ruling.Grade}
+	s := &seat{conn: v.conn, asker: *v.asker}
 	var joined bool
-	if !room.ask(func() { joined = room.join(leg, s, &j, ruling.Outcome == conclave.Wait) }) {
+	if !room.ask(func() { joined = room.join(leg, s) }) {
 		err = errClosing
 	}
 	if !joined {

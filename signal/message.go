@@ -218,6 +218,7 @@ type (
 		Ready     bool               `json:"ready"`
 		Reasons   []conclave.Problem `json:"reasons"` // what is missing; empty if ready
 		Document  []byte             `json:"document"`
+		Grants    [][]byte           `json:"grants"` // by which the document is verified, under the root that the client has pinned
 	}
 	// ConsistencyProof answers Consistency.
 	ConsistencyProof struct {

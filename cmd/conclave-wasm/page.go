@@ -77,6 +77,10 @@ func (p *page) Slots(s signal.Slots) {
 	p.core.host.Call("slots", ints(s.Audio), ints(s.Camera), ints(s.Screen), s.Crowded)
 }
 
+func (p *page) Hold(on bool) { p.core.host.Call("hold", on) }
+
+func (p *page) Suspend() { p.core.host.Call("suspended") }
+
 func (p *page) Close() { p.core.host.Call("closed") }
 
 func ints(list []int) []any {

@@ -41,6 +41,7 @@ type path struct {
 	buffer    []byte // for sealing
 	plain     []byte // for opening
 	closed    bool
+	hold      bool // the room is paused
 }
 
 // voice is one stream of one member.
@@ -211,6 +212,27 @@ func (p *path) Slots(s signal.Slots) {
 	p.slots, p.slotsAt = s, time.Now()
 }
 
+// Hold implements endpoint.Media.
+func (p *path) Hold(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold = on
+}
+
+// Suspend implements endpoint.Media.
+func (p *path) Suspend() {
+	p.mu.Lock()
+	t := p.transport
+	p.transport = nil
+	p.wipe()
+	p.ring = sframe.NewKeyring()
+	clear(p.audible)
+	p.mu.Unlock()
+	if t != nil {
+		p.end(t)
+	}
+}
+
 // Close implements endpoint.Media.
 func (p *path) Close() {
 	p.mu.Lock()
@@ -242,7 +264,7 @@ func (p *path) sendSound(packet []byte, timestamp uint32) {
 	defer p.mu.Unlock()
 	p.sweep()
 	s := p.senders[slot.Microphone]
-	if s == nil || p.transport == nil {
+	if s == nil || p.transport == nil || p.hold {
 		return
 	}
 	sealed, err := s.Seal(p.buffer[:0], nil, packet)
@@ -258,7 +280,7 @@ func (p *path) sendVideo(frame []byte, keyFrame bool, timestamp uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.senders[slot.Camera]
-	if s == nil || p.transport == nil {
+	if s == nil || p.transport == nil || p.hold {
 		return
 	}
 	sealed, err := s.Seal(p.buffer[:0], sframe.VideoPrefix(keyFrame), frame)

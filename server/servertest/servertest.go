@@ -36,6 +36,7 @@ import (
 type Options struct {
 	Enrolment identity.Rules // how devices are enrolled
 	Limits    server.Limits
+	Policy    *admission.Policy // nil: the default
 	Networks  line.Networks
 	Slots     slot.Plan
 	Log       io.Writer // JSON lines; nil: t.Log on failure only
@@ -118,8 +119,12 @@ func (w *World) start() {
 	// The same ports after a restart: clients come back to them.
 	w.listen, w.media = listener.Addr().String(), media.Candidates()[0]
 	w.Host, w.URL = w.listen, "http://"+w.listen
+	policy := w.options.Policy
+	if policy == nil {
+		policy = admission.Default()
+	}
 	w.Server, err = server.New(context.Background(), server.Config{
-		Organisation: w.Organisation, Store: st, Policy: admission.Default(), Media: media, Hosts: []string{w.Host, w.NamedHost()},
+		Organisation: w.Organisation, Store: st, Policy: policy, Media: media, Hosts: []string{w.Host, w.NamedHost()},
 		Enrolment: w.options.Enrolment,
 		Client:    fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
 		Networks:  w.options.Networks, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,

@@ -135,6 +135,12 @@ func (e *ear) Keys(k endpoint.EpochKeys) {
 // Retire implements endpoint.Media. This client keeps what it has.
 func (e *ear) Retire(uint64) {}
 
+// Hold implements endpoint.Media: the tap only listens.
+func (e *ear) Hold(bool) {}
+
+// Suspend implements endpoint.Media.
+func (e *ear) Suspend() { e.Close() }
+
 // Slots implements endpoint.Media.
 func (e *ear) Slots(s signal.Slots) {
 	e.mu.Lock()

@@ -187,6 +187,10 @@ export type CoreEvent =
   | { event: "failed"; at?: string; failed: { of: string; reason: Problem } }
   | { event: "media_wanted"; media: MediaWanted }
   | { event: "media_ready" }
+  /** The room is paused (on), or goes on: meanwhile the page sends nothing. */
+  | { event: "hold"; hold: { on: boolean } }
+  /** This leg holds no keys any more: the media path ends. Another media_wanted may follow. */
+  | { event: "suspended" }
   /** Who is truly heard or seen in a slot: the leaf whose key opens its frames, -1 when none does any longer. */
   | { event: "opened"; opened: { kind: StreamKind; slot: number; leaf: number } };
 

@@ -70,6 +70,11 @@ const host = {
   retire: (epoch: number) => toFrames({ retire: { epoch } }),
   slots: (audio: number[], camera: number[], screen: number[], crowded: boolean) =>
     toFrames({ slots: { audio, camera, screen, crowded } }),
+  hold: (on: boolean) => post({ event: "hold", hold: { on } }),
+  suspended: () => {
+    toFrames({ closed: true });
+    post({ event: "suspended" });
+  },
   closed: () => toFrames({ closed: true }),
 };
 

@@ -156,6 +156,20 @@ export const problems = {
   withdrawal_malformed: "Die Liste zurückgezogener Schlüssel der Organisation ist nicht lesbar.",
   withdrawal_old: "Der Server zeigt eine ältere Liste zurückgezogener Schlüssel, als dieses Gerät sie kennt. Jemand könnte zwischen Ihnen und dem Server stehen.",
   withdrawal_signature: "Für die Liste zurückgezogener Schlüssel bürgt der Wurzelschlüssel der Organisation nicht. Jemand könnte zwischen Ihnen und dem Server stehen.",
+  alarm_lapsed_heard: "{name} hat keinen gültigen Ausweis mehr, und der Server tut nichts. Dieses Gerät gibt die Person nicht mehr wieder.",
+  alarm_level: "Der Server nennt eine andere Einstufung oder Regel, als der Raum hat.",
+  exception_not_possible: "Die Regeln erlauben hier keine Ausnahme.",
+  exception_second: "Diese Ausnahme muss eine andere Person bestätigen.",
+  exception_twice: "Für diese Person ist schon eine Ausnahme beantragt.",
+  exception_unknown: "Diese Ausnahme steht nicht mehr an.",
+  exceptions_many: "Es gibt schon so viele Ausnahmen, wie ein Raum haben darf.",
+  level_changing: "Einstufung oder Regeln werden gerade geändert.",
+  level_not_higher: "Eine Einstufung kann nur angehoben werden. Für eine niedrigere eröffnen Sie eine neue Sitzung.",
+  not_paused: "Der Raum ist nicht angehalten.",
+  not_yours_to_continue: "Nur der Vorsitz oder wer unter seinem Namen angehalten hat, darf fortsetzen.",
+  paused_already: "Der Raum ist schon angehalten.",
+  quarantine_over: "Die Leitung war nicht rechtzeitig wieder gut genug.",
+  screen_closed: "Solange eine Leitung so schwach ist wie jetzt, darf kein Bildschirm geteilt werden.",
 };
 
 export const fixes = {
@@ -224,4 +238,8 @@ export const fixes = {
   wait_an_hour: "Warten Sie eine Stunde oder nehmen Sie mit einem eingerichteten Gerät teil.",
   wait_for_chair: "Warten Sie, bis der Vorsitz Sie einlässt.",
   wait_for_codes: "Warten Sie, bis einige abgelaufen sind.",
+  ask_another_member: "Bitten Sie eine andere Person im Raum zu bestätigen.",
+  fix_line: "Die Person muss ihre Leitung ändern.",
+  open_new_meeting: "Eröffnen Sie eine neue Sitzung.",
+  wait_for_line: "Warten Sie, bis die Leitung besser ist oder die Person gegangen ist.",
 };

@@ -157,6 +157,20 @@ export const problems = {
   withdrawal_malformed: "The organisation’s list of withdrawn keys cannot be read.",
   withdrawal_old: "The server shows an older list of withdrawn keys than this device knows. Somebody may stand between you and the server.",
   withdrawal_signature: "The organisation’s list of withdrawn keys is not vouched for by its root key. Somebody may stand between you and the server.",
+  alarm_lapsed_heard: "{name} has no valid pass any more and the server does nothing. This device no longer plays them and has proposed their removal.",
+  alarm_level: "The server announces another level or policy than the room has.",
+  exception_not_possible: "Policy allows no exception from what stands in the way.",
+  exception_second: "Another person has to confirm this exception.",
+  exception_twice: "An exception for this person is asked for already.",
+  exception_unknown: "This exception is not asked for any more.",
+  exceptions_many: "There are as many exceptions as a room may have.",
+  level_changing: "The level or the policy is being changed at this moment.",
+  level_not_higher: "A level can only be raised. For a lower one, open a new meeting.",
+  not_paused: "The room is not paused.",
+  not_yours_to_continue: "Only the chair, or who paused under their name, may let the room go on.",
+  paused_already: "The room is paused already.",
+  quarantine_over: "The line was not good enough again in time.",
+  screen_closed: "No screen may be shared while somebody's line is as weak as it is now.",
 };
 
 export const fixes = {
@@ -225,4 +239,8 @@ export const fixes = {
   wait_an_hour: "Wait an hour, or come in with an enrolled device.",
   wait_for_chair: "Wait until the chair lets you in.",
   wait_for_codes: "Wait until some have run out.",
+  ask_another_member: "Ask another member to confirm.",
+  fix_line: "The person has to change their line.",
+  open_new_meeting: "Open a new meeting.",
+  wait_for_line: "Wait until the line is better or the person has left.",
 };

@@ -156,6 +156,20 @@ export const problems = {
   withdrawal_malformed: "La liste des clés retirées de l’organisation est illisible.",
   withdrawal_old: "Le serveur montre une liste des clés retirées plus ancienne que celle que cet appareil connaît. Quelqu’un se trouve peut-être entre vous et le serveur.",
   withdrawal_signature: "La clé racine de l’organisation ne répond pas de la liste des clés retirées. Quelqu’un se trouve peut-être entre vous et le serveur.",
+  alarm_lapsed_heard: "{name} n'a plus de laissez-passer valable et le serveur ne fait rien. Cet appareil ne restitue plus cette personne.",
+  alarm_level: "Le serveur annonce un autre niveau ou une autre règle que ceux de la salle.",
+  exception_not_possible: "Les règles n'admettent pas d'exception ici.",
+  exception_second: "Une autre personne doit confirmer cette exception.",
+  exception_twice: "Une exception est déjà demandée pour cette personne.",
+  exception_unknown: "Cette exception n'est plus demandée.",
+  exceptions_many: "La salle a déjà autant d'exceptions qu'elle peut en avoir.",
+  level_changing: "Le niveau ou les règles sont en cours de changement.",
+  level_not_higher: "Un niveau ne peut qu'être relevé. Pour un niveau inférieur, ouvrez une nouvelle réunion.",
+  not_paused: "La salle n'est pas en pause.",
+  not_yours_to_continue: "Seule la présidence, ou la personne qui a mis en pause sous son nom, peut reprendre.",
+  paused_already: "La salle est déjà en pause.",
+  quarantine_over: "La ligne n'a pas été rétablie à temps.",
+  screen_closed: "Aucun écran ne peut être partagé tant qu'une ligne est aussi faible.",
 };
 
 export const fixes = {
@@ -224,4 +238,8 @@ export const fixes = {
   wait_an_hour: "Attendez une heure, ou participez avec un appareil enregistré.",
   wait_for_chair: "Attendez que la présidence vous laisse entrer.",
   wait_for_codes: "Attendez que certains expirent.",
+  ask_another_member: "Demandez à un autre membre de confirmer.",
+  fix_line: "La personne doit changer de ligne.",
+  open_new_meeting: "Ouvrez une nouvelle réunion.",
+  wait_for_line: "Attendez que la ligne soit meilleure ou que la personne soit partie.",
 };
