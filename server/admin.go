@@ -29,7 +29,10 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("POST /phone/codes/revoke", s.revokePhoneCodes)
 	mux.HandleFunc("GET /records", s.showRecords)
 	mux.HandleFunc("GET /meetings/{pointer}/ledgers", s.serveLedgers)
+	mux.HandleFunc("GET /marks", s.serveMarks)
+	mux.HandleFunc("GET /meetings/{pointer}/marks", s.serveMarks)
 	mux.HandleFunc("POST /investigations", s.recordInvestigation)
+	mux.HandleFunc("POST /names", s.serveNames)
 	mux.HandleFunc("/", s.notFound)
 	return mux
 }

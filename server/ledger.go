@@ -65,6 +65,19 @@ func (r *room) ledger(leg roster.Leg, m *signal.Ledger) error {
 	return nil
 }
 
+// show takes what a leg shows of itself. That it begins or stops sharing its screen is a record, which what was exposed is
+// told by; what is on it nobody but the members sees.
+func (r *room) show(leg roster.Leg, m *signal.State) {
+	if m.Screen != leg.Shown.Screen && leg.Standing == roster.Member {
+		rec := audit.Record{Kind: audit.KindShown, Leg: leg.ID, Device: leg.Device}
+		if m.Screen {
+			rec.Outcome = "screen"
+		}
+		r.note(rec)
+	}
+	r.act(r.roster.Show(leg.ID, roster.Shown{Muted: m.Muted, Camera: m.Camera, Screen: m.Screen, Hand: m.Hand}))
+}
+
 // Ledger is a sealed block as it is kept.
 type Ledger struct {
 	Leg    conclave.LegID `json:"leg"`

@@ -231,9 +231,11 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 	case *signal.Media:
 		err = r.connectMedia(leg, m)
 	case *signal.State:
-		r.act(r.roster.Show(id, roster.Shown{Muted: m.Muted, Camera: m.Camera, Screen: m.Screen, Hand: m.Hand}))
+		r.show(leg, m)
 	case *signal.Ledger:
 		err = r.ledger(leg, m)
+	case *signal.Mark:
+		err = r.mark(leg, m)
 	case *signal.Renew:
 		err = r.renew(leg)
 	case *signal.Decide:
