@@ -1,0 +1,291 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"conclave"
+	"conclave/endpoint"
+	"conclave/endpoint/headless"
+	"conclave/opus"
+	"conclave/phone/call"
+	"conclave/phone/codec"
+	"conclave/phone/dsp"
+	"conclave/phone/jitter"
+	"conclave/sfu/slot"
+	"conclave/signal"
+)
+
+// bridge is the room's side of a leg: an endpoint of its own, which opens what the others say and seals what the caller says.
+// Its sound is driven by the endpoint's own pace: each time a packet is due to the room, a frame of the room is due to the
+// caller.
+type bridge struct {
+	leg    *leg
+	client *headless.Client
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex // guards all below
+	opened  bool
+	paused  bool
+	encoder *opus.Encoder
+	packet  []byte
+	level   dsp.Leveller
+	toRoom  dsp.Mixer
+	toCall  dsp.Mixer
+	saying  []dsp.Source // what the room is told of the leg
+	voices  map[uint32]*voice
+	closed  bool
+}
+
+// voice is one member who is heard.
+type voice struct {
+	buffer  *jitter.Buffer
+	decoder codec.Decoder
+	last    time.Time
+}
+
+const (
+	// maxVoices is more than a room's receiving slots; a member who sends nothing for voiceTime has none.
+	maxVoices = 32
+	voiceTime = 2 * time.Second
+	// leaveTime is what a leg may take to say goodbye; its keys are wiped at its end in any case.
+	leaveTime = 1500 * time.Millisecond
+	// maxBehind is how many frames of the caller may wait: what is older is late for everybody.
+	maxBehind = 3
+	// sampleStep is a packet's span on the clock of Opus.
+	sampleStep = opus.FrameSamples
+)
+
+func newBridge(l *leg, statement []byte, meeting conclave.MeetingID) (*bridge, error) {
+	g := &l.gateway.config
+	dial, host, err := endpoint.Dial(g.Server, g.TLS)
+	if err != nil {
+		return nil, err
+	}
+	b := &bridge{leg: l, done: make(chan struct{}), voices: map[uint32]*voice{}}
+	if b.encoder, err = opus.NewEncoder(opus.Config{}); err != nil {
+		return nil, err
+	}
+	b.client, err = headless.New(headless.Config{
+		Endpoint: endpoint.Config{
+			Dial: dial, Host: host, Identity: endpoint.Identity{Statement: statement, Signer: l.signer}, Organisation: g.Key.Organisation,
+			Root: g.Key.Root, Meeting: meeting, Client: signal.Client{Kind: "phone", Name: "conclave-phone", Version: "1"},
+			Now: g.Now, Rand: g.Rand, Emit: b.event,
+		},
+		Sound: b, Heard: b.heard,
+	})
+	if err != nil {
+		b.encoder.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// run starts the endpoint.
+func (b *bridge) run(ctx context.Context) {
+	inner, cancel := context.WithCancel(ctx)
+	b.cancel = cancel
+	go func() {
+		defer close(b.done)
+		err := b.client.Run(inner)
+		var p conclave.Problem
+		switch {
+		case errors.As(err, &p):
+			b.leg.tell(call.Room{What: roomEvent(p)})
+		case err != nil && inner.Err() == nil:
+			b.leg.tell(call.Room{What: call.RoomFailed})
+		}
+	}()
+}
+
+// leave says goodbye and waits until the endpoint has wiped its keys.
+func (b *bridge) leave() {
+	_ = b.client.Leave()
+	timer := time.NewTimer(leaveTime)
+	defer timer.Stop()
+	select {
+	case <-b.done:
+	case <-timer.C:
+		b.cancel()
+		<-b.done
+	}
+	b.cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed, b.opened = true, false
+	clear(b.voices)
+	b.encoder.Close()
+}
+
+// event takes what the endpoint tells; it runs on the endpoint's goroutine.
+func (b *bridge) event(e endpoint.Event) {
+	switch {
+	case e.State != nil:
+		b.state(e.State)
+	case e.Roster != nil:
+		b.mu.Lock()
+		paused := e.Roster.Paused != nil
+		changed := paused != b.paused
+		b.paused = paused
+		b.mu.Unlock()
+		if !changed {
+			return
+		}
+		if paused {
+			b.leg.tell(call.Room{What: call.RoomPaused})
+		} else {
+			b.leg.tell(call.Room{What: call.RoomResumed})
+		}
+	}
+}
+
+func (b *bridge) state(s *endpoint.StateEvent) {
+	tell := func(what call.RoomEvent) { b.leg.tell(call.Room{What: what}) }
+	switch s.State {
+	case endpoint.StateChecked:
+		_ = b.client.Join([]conclave.Fact{{Name: "codec", Value: b.leg.media.Codec().Name()}})
+	case endpoint.StateWaiting:
+		tell(call.RoomWaiting)
+	case endpoint.StateIn:
+		tell(call.RoomIn)
+	case endpoint.StateReconnecting:
+		tell(call.RoomAway)
+	case endpoint.StateQuarantined:
+		// A phone's line does not get better: the leg goes, and the person is told the way back.
+		what := call.RoomRaised
+		if len(s.Reasons) > 0 {
+			if w := roomEvent(s.Reasons[0]); w != call.RoomFailed {
+				what = w
+			}
+		}
+		tell(what)
+	case endpoint.StateRefused:
+		what := call.RoomRefused
+		if slices.ContainsFunc(s.Reasons, func(p conclave.Problem) bool { return p.Code == "door_declined" }) {
+			what = call.RoomDeclined
+		} else if slices.ContainsFunc(s.Reasons, func(p conclave.Problem) bool { return p.Code == "meeting_over" }) {
+			what = call.RoomOver
+		}
+		tell(what)
+	}
+}
+
+// open opens or shuts the way between caller and room.
+func (b *bridge) open(open bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opened = open && !b.closed
+	if !b.opened {
+		clear(b.voices) // nothing that was said meanwhile is heard later
+	}
+}
+
+// announce has the room hear something in the leg's voice, behind what it hears already.
+func (b *bridge) announce(s dsp.Source) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.saying) < 4 {
+		b.saying = append(b.saying, s)
+	}
+}
+
+// Next implements headless.Sound: it is called every 20 ms, on the endpoint's speaking goroutine.
+func (b *bridge) Next() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.speakToCall(time.Now())
+	in := b.leg.media.In()
+	for len(in) > maxBehind {
+		<-in
+	}
+	var f dsp.Frame
+	select {
+	case heard := <-in:
+		if b.opened {
+			b.level.Level(heard)
+			b.toRoom.Add(heard)
+		}
+	default:
+	}
+	for len(b.saying) > 0 {
+		if b.saying[0].Next(&f) {
+			b.toRoom.Add(&f)
+			break
+		}
+		b.saying = b.saying[1:]
+	}
+	b.toRoom.Mix(&f)
+	packet, err := b.encoder.Encode(b.packet[:0], f[:])
+	if err != nil {
+		return nil // sealed silence
+	}
+	b.packet = packet
+	return packet
+}
+
+// speakToCall mixes what the members say and hands it to the caller; mu is held. The server does not send a leg its own
+// sound, so that the sum is without the caller.
+func (b *bridge) speakToCall(now time.Time) {
+	if !b.opened {
+		return
+	}
+	for leaf, v := range b.voices {
+		if now.Sub(v.last) > voiceTime {
+			delete(b.voices, leaf)
+			continue
+		}
+		payload, verdict := v.buffer.Pop(now)
+		switch verdict {
+		case jitter.Packet:
+			pcm, err := v.decoder.Decode(payload)
+			if err != nil || len(pcm) < dsp.FrameSamples {
+				b.toCall.Add(v.decoder.Conceal())
+				continue
+			}
+			b.toCall.Add((*dsp.Frame)(pcm[:dsp.FrameSamples]))
+			if v.buffer.Advice() == jitter.Skip { // sound waits longer than it must
+				v.buffer.Followed()
+				_, _ = v.buffer.Pop(now)
+			}
+		case jitter.Missing:
+			b.toCall.Add(v.decoder.Conceal())
+		}
+	}
+	f := new(dsp.Frame)
+	b.toCall.Mix(f)
+	b.leg.media.Out(f)
+}
+
+// heard takes an opened frame; it runs on the transport's goroutine and must return at once.
+func (b *bridge) heard(f headless.Frame) {
+	if f.Kind != slot.Microphone {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.opened {
+		return
+	}
+	v := b.voices[f.Leaf]
+	if v == nil {
+		if len(b.voices) >= maxVoices {
+			return
+		}
+		d, err := codec.NewDecoder(codec.Opus)
+		if err != nil {
+			return
+		}
+		v = &voice{buffer: jitter.New(opus.SampleRate), decoder: d}
+		b.voices[f.Leaf] = v
+	}
+	v.last = time.Now()
+	// The sender's numbers end at the server; its clock runs by a packet at a time.
+	v.buffer.Put(v.last, uint16(f.Timestamp/sampleStep), f.Timestamp, false, f.Data)
+}
