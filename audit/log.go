@@ -38,9 +38,8 @@ type Copy interface {
 	Cosigned(signed []byte) error
 	// Erase removes the personal parts of records for good.
 	Erase(spans []Span) error
-	// LeafHashes returns the hashes of at most a tile of leaves from a multiple of merkle.TileWidth on, as far as the
-	// copy has them: to say which record differs.
-	LeafHashes(from merkle.Index) ([]merkle.Hash, error)
+	// Tile returns the content of a tile of hashes, at least width of them.
+	Tile(level int, n uint64, width int) ([]byte, error)
 }
 
 // Log is the audit log over the store's stream. It is safe for concurrent use.

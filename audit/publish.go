@@ -143,7 +143,12 @@ func (l *Log) differs(ctx context.Context, size merkle.Size) string {
 		return whole
 	}
 	for from := merkle.Index(0); merkle.Size(from) < size; from += merkle.TileWidth {
-		hashes, err := l.copy.LeafHashes(from)
+		width := int(min(size-merkle.Size(from), merkle.TileWidth))
+		b, err := l.copy.Tile(0, uint64(from)/merkle.TileWidth, width)
+		if err != nil {
+			return whole
+		}
+		hashes, err := merkle.ParseTile(b, width)
 		if err != nil {
 			return whole
 		}
@@ -269,4 +274,24 @@ func (l *Log) Checkpoint() ([]byte, merkle.Size) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.signed, l.size
+}
+
+// Consistency returns the newest checkpoint and the proof that it goes on from the log at size from. It needs a plain copy,
+// whose tiles it reads.
+func (l *Log) Consistency(from merkle.Size) (signed []byte, proof []merkle.Hash, err error) {
+	if l.copy == nil {
+		return nil, nil, errors.New("audit: proofs are made from the plain copy, and there is none")
+	}
+	l.publishing.Lock() // the copy's partial tiles come and go with each checkpoint
+	defer l.publishing.Unlock()
+	signed, size := l.Checkpoint()
+	if signed == nil || l.copy.Size() < size {
+		return nil, nil, errors.New("audit: the plain copy is not up to the newest checkpoint")
+	}
+	c, err := merkle.Unverified(signed) // our own
+	if err != nil {
+		return nil, nil, err
+	}
+	proof, err = merkle.ProveConsistency(merkle.TileReader(c, l.copy.Tile), from, c.Size)
+	return signed, proof, err
 }

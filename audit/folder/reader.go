@@ -1,13 +1,12 @@
 package folder
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
 	"strings"
-
-	"encoding/base64"
 
 	"conclave/audit"
 	"conclave/audit/merkle"
@@ -69,24 +68,24 @@ func (r *Reader) bundleAt(size merkle.Size) (n uint64, width int) {
 
 // readWide reads a file that has a width in its name: the one wanted, or a wider one, which a server that goes on has put in
 // its place.
-func (r *Reader) readWide(name func(width int) string, width int) ([]byte, error) {
-	b, err := fs.ReadFile(r.fsys, name(width))
+func readWide(fsys fs.FS, name func(width int) string, width int) ([]byte, error) {
+	b, err := fs.ReadFile(fsys, name(width))
 	if !errors.Is(err, fs.ErrNotExist) || width == merkle.TileWidth {
 		return b, err
 	}
-	if b, err := fs.ReadFile(r.fsys, name(merkle.TileWidth)); err == nil {
+	if b, err := fs.ReadFile(fsys, name(merkle.TileWidth)); err == nil {
 		return b, nil
 	}
 	path := name(width)
 	folder := path[:strings.LastIndexByte(path, '/')]
-	entries, readErr := fs.ReadDir(r.fsys, folder)
+	entries, readErr := fs.ReadDir(fsys, folder)
 	if readErr != nil {
 		return nil, err
 	}
 	for _, e := range entries {
 		var w int
 		if _, scanErr := fmt.Sscan(e.Name(), &w); scanErr == nil && w > width && w < merkle.TileWidth {
-			if b, err := fs.ReadFile(r.fsys, name(w)); err == nil {
+			if b, err := fs.ReadFile(fsys, name(w)); err == nil {
 				return b, nil
 			}
 		}
@@ -96,7 +95,7 @@ func (r *Reader) readWide(name func(width int) string, width int) ([]byte, error
 
 // leaves reads a bundle of records.
 func (r *Reader) leaves(n uint64, width int) ([][]byte, error) {
-	b, err := r.readWide(func(w int) string { return merkle.BundlePath(n, w) }, width)
+	b, err := readWide(r.fsys, func(w int) string { return merkle.BundlePath(n, w) }, width)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, wrong("missing", firstOf(n), "The file %s with the records from %d on is missing.", merkle.BundlePath(n, width), firstOf(n))
 	}
@@ -123,7 +122,7 @@ func (r *Reader) leaves(n uint64, width int) ([][]byte, error) {
 
 // hashes reads a tile of the records' hashes.
 func (r *Reader) hashes(n uint64, width int) ([]merkle.Hash, error) {
-	b, err := r.readWide(func(w int) string { return merkle.Tile{N: n, Hashes: make([]merkle.Hash, w)}.Path() }, width)
+	b, err := readWide(r.fsys, func(w int) string { return merkle.Tile{N: n, Hashes: make([]merkle.Hash, w)}.Path() }, width)
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func (v *verification) tiles() error {
 	var edge merkle.Edge
 	for edge.Size() < v.checkpoint.Size {
 		n, width := v.bundleAt(edge.Size())
-		b, err := v.readWide(func(w int) string { return merkle.Tile{N: n, Hashes: make([]merkle.Hash, w)}.Path() }, width)
+		b, err := readWide(v.fsys, func(w int) string { return merkle.Tile{N: n, Hashes: make([]merkle.Hash, w)}.Path() }, width)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // the records say more
 		}
@@ -322,7 +322,7 @@ func (v *verification) tile(t merkle.Tile) {
 	if v.badTile != nil {
 		return
 	}
-	b, err := v.readWide(func(w int) string { return merkle.Tile{Level: t.Level, N: t.N, Hashes: make([]merkle.Hash, w)}.Path() }, len(t.Hashes))
+	b, err := readWide(v.fsys, func(w int) string { return merkle.Tile{Level: t.Level, N: t.N, Hashes: make([]merkle.Hash, w)}.Path() }, len(t.Hashes))
 	switch {
 	case err != nil:
 		v.badTile = wrong("tile", 0, "The file %s of hashes is missing; the records are those that were signed.", t.Path())

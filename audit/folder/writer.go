@@ -302,19 +302,15 @@ func overwrite(path string, size int) error {
 	return nil
 }
 
-// LeafHashes implements audit.Copy.
-func (w *Writer) LeafHashes(from merkle.Index) ([]merkle.Hash, error) {
-	for width := merkle.TileWidth; width > 0; width-- {
-		b, err := os.ReadFile(w.path(merkle.Tile{N: uint64(from) / merkle.TileWidth, Hashes: make([]merkle.Hash, width)}.Path()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("audit: read the plain copy: %w", err)
-		}
-		return merkle.ParseTile(b, width)
+// Tile implements audit.Copy.
+func (w *Writer) Tile(level int, n uint64, width int) ([]byte, error) {
+	b, err := readWide(os.DirFS(w.dir), func(width int) string {
+		return merkle.Tile{Level: level, N: n, Hashes: make([]merkle.Hash, width)}.Path()
+	}, width)
+	if err != nil {
+		return nil, fmt.Errorf("audit: read the plain copy: %w", err)
 	}
-	return nil, errors.New("audit: the plain copy has no such tile")
+	return b, nil
 }
 
 // replace writes a file as a whole: whoever reads sees the old content or the new. With sync it is durable.
