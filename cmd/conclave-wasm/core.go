@@ -114,6 +114,13 @@ func (c *core) on(act func(*endpoint.Endpoint) error) error {
 	return act(c.run.endpoint)
 }
 
+// meeting hands a command on to the open meeting's endpoint.
+func (c *core) meeting(name string) func([]byte) error {
+	return func(body []byte) error {
+		return c.on(func(e *endpoint.Endpoint) error { return e.Command(name, body) })
+	}
+}
+
 // with decodes body and runs act with it on the open meeting's endpoint.
 func with[T any](c *core, body []byte, act func(*endpoint.Endpoint, T) error) error {
 	var v T
@@ -122,26 +129,6 @@ func with[T any](c *core, body []byte, act func(*endpoint.Endpoint, T) error) er
 	}
 	return c.on(func(e *endpoint.Endpoint) error { return act(e, v) })
 }
-
-func (c *core) join(body []byte) error {
-	return with(c, body, func(e *endpoint.Endpoint, facts []conclave.Fact) error { return e.Join(facts) })
-}
-
-func (c *core) state(body []byte) error {
-	return with(c, body, func(e *endpoint.Endpoint, s signal.State) error { return e.SetState(s) })
-}
-
-func (c *core) decide(body []byte) error {
-	return with(c, body, func(e *endpoint.Endpoint, d signal.Decide) error { return e.Decide(d.Leg, d.Admit) })
-}
-
-func (c *core) remove(body []byte) error {
-	return with(c, body, func(e *endpoint.Endpoint, r signal.Remove) error { return e.Remove(r.Leg, r.Reason) })
-}
-
-func (c *core) leave([]byte) error { return c.on((*endpoint.Endpoint).Leave) }
-
-func (c *core) restart([]byte) error { return c.on((*endpoint.Endpoint).Restart) }
 
 // media brings the page's end of the media path.
 func (c *core) media(body []byte) error {

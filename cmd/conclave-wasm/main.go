@@ -7,19 +7,17 @@
 // long as the worker.
 package main
 
-import "syscall/js"
+import (
+	"syscall/js"
+
+	"conclave/endpoint"
+)
 
 func main() {
 	c := &core{host: js.Global().Get("conclaveHost")}
-	js.Global().Set("conclaveCore", map[string]any{
+	functions := map[string]any{
 		"open":     c.command("open", c.open),
-		"join":     c.command("join", c.join),
 		"media":    c.command("media", c.media),
-		"state":    c.command("state", c.state),
-		"decide":   c.command("decide", c.decide),
-		"remove":   c.command("remove", c.remove),
-		"leave":    c.command("leave", c.leave),
-		"restart":  c.command("restart", c.restart),
 		"stranger": c.command("stranger", c.stranger),
 		"opened":   c.command("opened", c.opened),
 		"spoke":    c.command("spoke", c.spoke),
@@ -35,6 +33,11 @@ func main() {
 		"devicesContent":   js.FuncOf(devicesContent),
 		"revokeContent":    js.FuncOf(revokeContent),
 		"assertionContent": js.FuncOf(assertionContent),
-	})
+	}
+	for _, name := range endpoint.Commands() {
+		functions[name] = c.command(name, c.meeting(name))
+	}
+	functions["joinWith"] = functions["join"]
+	js.Global().Set("conclaveCore", functions)
 	select {}
 }

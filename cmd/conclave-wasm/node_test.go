@@ -207,6 +207,8 @@ func (g *guest) Keys(k endpoint.EpochKeys) {
 }
 func (g *guest) Retire(uint64)      {}
 func (g *guest) Slots(signal.Slots) {}
+func (g *guest) Hold(bool)          {}
+func (g *guest) Suspend()           {}
 func (g *guest) Close()             {}
 
 func (g *guest) until(t *testing.T, what string, holds func() bool) {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"time"
 
 	"conclave"
@@ -15,12 +19,12 @@ import (
 
 type joinOptions struct {
 	key, name, play, video, record string
-	json, loop                     bool
+	json, loop, commands           bool
 	stay                           time.Duration
 }
 
 var joinCommand = command{
-	name: "join", usage: "LINK --key FILE [--play FILE] [--video FILE] [--loop] [--record DIR] [--for TIME] [--json]",
+	name: "join", usage: "LINK --key FILE [--play FILE] [--video FILE] [--loop] [--record DIR] [--for TIME] [--json] [--commands]",
 	about: "joins a meeting without a face: plays, records, and prints what happens",
 	flags: func(f *flag.FlagSet) any {
 		o := new(joinOptions)
@@ -33,6 +37,7 @@ var joinCommand = command{
 		f.StringVar(&o.record, "record", "", "`folder` to record into, a file for each speaker")
 		f.DurationVar(&o.stay, "for", 0, "leave after so long in the meeting, for instance 30s")
 		f.BoolVar(&o.json, "json", false, "print JSON lines")
+		f.BoolVar(&o.commands, "commands", false, "read commands as JSON lines: {\"do\":\"pause\",\"on\":true}")
 		return o
 	},
 	run: func(ctx context.Context, k *call) error { return k.options.(*joinOptions).run(ctx, k) },
@@ -61,6 +66,9 @@ func (o *joinOptions) run(ctx context.Context, k *call) error {
 			return err
 		}
 		cfg.Heard = leg.recorder.Frame
+	}
+	if o.commands {
+		leg.commands = k.stdin
 	}
 	err = leg.run(ctx, cfg)
 	if leg.recorder != nil {
@@ -97,6 +105,7 @@ type leg struct {
 	recorder *headless.Recorder
 	stay     time.Duration // 0: until told
 	shown    signal.State
+	commands io.Reader // nil: none
 
 	entered bool        // has been in
 	timer   *time.Timer // for stay
@@ -110,6 +119,9 @@ func (l *leg) run(ctx context.Context, cfg headless.Config) error {
 		return err
 	}
 	l.client = client
+	if l.commands != nil {
+		go l.obey() // it ends with its input, which is the program's own
+	}
 	err = client.Run(ctx)
 	if l.timer != nil {
 		l.timer.Stop()
@@ -129,7 +141,7 @@ func (l *leg) event(e endpoint.Event) {
 	case endpoint.StateChecked:
 		_ = l.client.Join(nil) // the queue holds one command: this
 	case endpoint.StateRefused:
-		if e.State.Again {
+		if e.State.Again && l.commands == nil {
 			_ = l.client.Leave() // nobody is here who could mend it
 		}
 	case endpoint.StateIn:
@@ -139,6 +151,29 @@ func (l *leg) event(e endpoint.Event) {
 			if l.stay > 0 {
 				l.timer = time.AfterFunc(l.stay, func() { _ = l.client.Leave() })
 			}
+		}
+	}
+}
+
+// maxCommand bounds a line of commands.
+const maxCommand = 64 << 10
+
+// obey follows commands until they end. What is not understood is told as an event, as in the browser.
+func (l *leg) obey() {
+	lines := bufio.NewScanner(l.commands)
+	lines.Buffer(make([]byte, 0, 4<<10), maxCommand)
+	for lines.Scan() {
+		var what struct {
+			Do string `json:"do"`
+		}
+		line := bytes.Clone(lines.Bytes())
+		err := json.Unmarshal(line, &what)
+		if err == nil {
+			err = l.client.Command(what.Do, line)
+		}
+		if err != nil {
+			l.emit(endpoint.Event{Kind: "failed", At: time.Now(), Failed: &endpoint.FailedEvent{Of: what.Do,
+				Reason: conclave.Problem{Code: "bad_command", Fix: "reload", Args: map[string]string{"command": what.Do}}}})
 		}
 	}
 }
