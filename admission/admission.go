@@ -11,6 +11,7 @@ package admission
 import (
 	_ "embed"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,19 +21,30 @@ import (
 // Levels are an organisation's classifications, the lowest first. A conclave.Level is an index into them.
 type Levels []LevelWords
 
-// LevelWords name a level.
+// LevelWords name a level and say how its meetings run.
 type LevelWords struct {
-	Name  string            // in policies and on banners, for instance "RESTRICTED"
-	Words map[string]string // by language, "de", "en", "fr"; Name stands in for those that are missing
+	Name     string            // in policies and on banners, for instance "RESTRICTED"
+	Words    map[string]string // by language, "de", "en", "fr"; Name stands in for those that are missing
+	Start    Start             // with whom a meeting begins; empty: StartAnyone
+	Cosigned bool              // a meeting opens only once a witness has cosigned the record of its opening
 }
+
+// Start says with whom a meeting begins. Its text form is the constant's.
+type Start string
+
+// With whom a meeting can begin.
+const (
+	StartAnyone Start = "anyone"
+	StartChair  Start = "chair" // who comes before the chair waits alone, and sees nobody: what is said then leaks too
+)
 
 // DefaultLevels returns the levels of an organisation that has configured none.
 func DefaultLevels() Levels {
 	return Levels{
-		{"OPEN", map[string]string{"de": "OFFEN", "en": "OPEN", "fr": "OUVERT"}},
-		{"INTERNAL", map[string]string{"de": "INTERN", "en": "INTERNAL", "fr": "INTERNE"}},
-		{"RESTRICTED", map[string]string{"de": "VS-NUR FÜR DEN DIENSTGEBRAUCH", "en": "RESTRICTED", "fr": "DIFFUSION RESTREINTE"}},
-		{"CONFIDENTIAL", map[string]string{"de": "VS-VERTRAULICH", "en": "CONFIDENTIAL", "fr": "CONFIDENTIEL"}},
+		{Name: "OPEN", Words: map[string]string{"de": "OFFEN", "en": "OPEN", "fr": "OUVERT"}},
+		{Name: "INTERNAL", Words: map[string]string{"de": "INTERN", "en": "INTERNAL", "fr": "INTERNE"}},
+		{Name: "RESTRICTED", Words: map[string]string{"de": "VS-NUR FÜR DEN DIENSTGEBRAUCH", "en": "RESTRICTED", "fr": "DIFFUSION RESTREINTE"}, Start: StartChair},
+		{Name: "CONFIDENTIAL", Words: map[string]string{"de": "VS-VERTRAULICH", "en": "CONFIDENTIAL", "fr": "CONFIDENTIEL"}, Start: StartChair},
 	}
 }
 
@@ -54,6 +66,17 @@ func (l Levels) Name(level conclave.Level) string {
 	return l[level].Name
 }
 
+// StartsWithChair says whether meetings of a level begin with their chair.
+func (l Levels) StartsWithChair(level conclave.Level) bool {
+	return int(level) < len(l) && l[level].Start == StartChair
+}
+
+// Cosigned says whether a meeting of a level opens only with a witness's word on its record. So it is for a level that does
+// not exist.
+func (l Levels) Cosigned(level conclave.Level) bool {
+	return int(level) >= len(l) || l[level].Cosigned
+}
+
 // check refuses lists that a policy could not speak of.
 func (l Levels) check() error {
 	if len(l) == 0 || len(l) > 16 {
@@ -62,6 +85,9 @@ func (l Levels) check() error {
 	for i := range l {
 		if len(l[i].Name) == 0 || len(l[i].Name) > 64 || strings.ContainsFunc(l[i].Name, func(r rune) bool { return r < ' ' }) {
 			return errors.New("admission: levels: a name is empty or too long")
+		}
+		if s := l[i].Start; s != "" && s != StartAnyone && s != StartChair {
+			return fmt.Errorf("admission: levels: a meeting starts with \"anyone\" or with the \"chair\", not with %q", s)
 		}
 		if first, _ := l.Find(l[i].Name); int(first) != i {
 			return errors.New("admission: levels: a name stands twice")
@@ -108,6 +134,7 @@ type Request struct {
 	Invited   bool               // the person is on the meeting's list
 	Chair     bool               // the person chairs the meeting
 	LetIn     bool               // the chair has decided to let this leg in
+	Excepted  bool               // two persons have made an exception for this leg, and it has not ended
 	Statement Statement          // what was found of the device statement
 	Assurance conclave.Assurance // of the device, from a valid statement
 	Grade     conclave.Grade     // of the line, as are the facts: package line

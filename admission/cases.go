@@ -36,13 +36,14 @@ type Case struct {
 //	person     unknown, known, removed
 //	role       none, invited, chair
 //	let_in     no, yes
+//	excepted   no, yes
 //	door       chair, invited
 //	state      over, early, running
 //	unit       any text
 //	proven     name=value, name=value, …
 //	claimed    name=value, name=value, …
 //	now        2026-03-02T09:30:00Z; empty: that
-var Columns = []string{"level", "grade", "assurance", "statement", "person", "role", "let_in", "door", "state", "unit", "proven", "claimed", "now"}
+var Columns = []string{"level", "grade", "assurance", "statement", "person", "role", "let_in", "excepted", "door", "state", "unit", "proven", "claimed", "now"}
 
 // caseTime is when cases are asked that do not say.
 var caseTime = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
@@ -128,6 +129,9 @@ func setCell(r *Request, column, cell string, levels Levels) error {
 	case "let_in":
 		at, err = oneOf(cell, "no", "yes")
 		r.LetIn = at == 1
+	case "excepted":
+		at, err = oneOf(cell, "no", "yes")
+		r.Excepted = at == 1
 	case "door":
 		at, err = oneOf(cell, string(DoorChair), string(DoorInvited))
 		r.Meeting.Door = []Door{DoorChair, DoorInvited}[at]

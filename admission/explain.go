@@ -2,6 +2,8 @@ package admission
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +17,8 @@ import (
 type Rule struct {
 	Line      int              // on which it begins, from 1
 	Permit    bool             // or else a forbid
-	Questions []string         // "ask", "join", "walk_in", as far as it speaks of them
+	Questions []string         // "ask", "join", "walk_in", "share_screen", as far as it speaks of them
+	Exception bool             // two persons may waive it for a leg, for minutes
 	Reason    conclave.Problem // of a forbid
 	Note      string           // the comment right above it
 	Text      string           // as it stands in the file, without annotations
@@ -85,18 +88,44 @@ func newText(source []byte, offset, end int) text {
 	return t
 }
 
-// factLiteral is a value that a rule compares a proven fact with.
-type factLiteral struct{ name, value string }
+// policyFact is a proven fact that the rules speak of, with the values that they compare it with.
+type policyFact struct {
+	name   string
+	values []string // in the order of the file
+	asked  bool     // a rule asks whether there is such a fact at all
+}
 
-// factLiterals finds them: context.proven.getTag("network") == "headquarters". The value is empty where a rule asks only
-// whether there is such a fact, or compares it in another way.
-func factLiterals(list rules) []factLiteral {
-	var out []factLiteral
-	seen := map[factLiteral]bool{}
-	add := func(l factLiteral) {
-		if !seen[l] {
-			seen[l] = true
-			out = append(out, l)
+// ranked tells that the fact has an order of values, the most favourable first.
+func (f policyFact) ranked() bool {
+	known, _ := provenFact(f.name)
+	return known.Values != nil
+}
+
+// tries lists the values with which a request may fare better; "" is that there is no such fact.
+func (f policyFact) tries() []string {
+	if known, _ := provenFact(f.name); known.Values != nil {
+		return known.Values
+	}
+	if f.asked {
+		return append([]string{""}, f.values...)
+	}
+	return f.values
+}
+
+// policyFacts finds them: context.proven.getTag("network") == "headquarters".
+func policyFacts(list rules) []policyFact {
+	var out []policyFact
+	at := func(name string) *policyFact {
+		i := slices.IndexFunc(out, func(f policyFact) bool { return f.name == name })
+		if i < 0 {
+			i = len(out)
+			out = append(out, policyFact{name: name})
+		}
+		return &out[i]
+	}
+	add := func(name, value string) {
+		if f := at(name); !slices.Contains(f.values, value) {
+			f.values = append(f.values, value)
 		}
 	}
 	for _, r := range list {
@@ -111,7 +140,7 @@ func factLiterals(list rules) []factLiteral {
 					addLiteral(add, n.Right, n.Left)
 				case ast.NodeTypeHasTag:
 					if name, ok := stringValue(n.Right); ok && isProven(n.Left) {
-						add(factLiteral{name, ""})
+						at(name).asked = true
 					}
 				}
 				return true
@@ -121,7 +150,7 @@ func factLiterals(list rules) []factLiteral {
 	return out
 }
 
-func addLiteral(add func(factLiteral), tag, value ast.IsNode) {
+func addLiteral(add func(name, value string), tag, value ast.IsNode) {
 	get, ok := tag.(ast.NodeTypeGetTag)
 	if !ok || !isProven(get.Left) {
 		return
@@ -129,7 +158,7 @@ func addLiteral(add func(factLiteral), tag, value ast.IsNode) {
 	name, isName := stringValue(get.Right)
 	literal, isLiteral := stringValue(value)
 	if isName && isLiteral {
-		add(factLiteral{name, literal})
+		add(name, literal)
 	}
 }
 
@@ -145,4 +174,46 @@ func stringValue(n ast.IsNode) (string, bool) {
 	}
 	s, ok := v.Value.(types.String)
 	return string(s), ok
+}
+
+// Without returns a policy's text without the forbids of these reasons: for an organisation that has no use for a rule, and
+// for tests that show what a rule is for. A reason that no rule gives is an error.
+func Without(source []byte, levels Levels, reasons ...string) ([]byte, error) {
+	p, err := Load(source, levels)
+	if err != nil {
+		return nil, err
+	}
+	for _, reason := range reasons {
+		if !slices.ContainsFunc(p.rules, func(r rule) bool { return r.about.Reason.Code == reason }) {
+			return nil, fmt.Errorf("admission: no rule gives the reason %s", reason)
+		}
+	}
+	var out []byte
+	rest := 0
+	for i, r := range p.rules {
+		if !slices.Contains(reasons, r.about.Reason.Code) || r.about.Permit {
+			continue
+		}
+		// From its annotations to its semicolon; comments stay.
+		start, end := r.policy.Position().Offset, len(source)
+		if i+1 < len(p.rules) {
+			end = p.rules[i+1].policy.Position().Offset
+		}
+		end = start + ruleEnd(source[start:end])
+		out = append(out, source[rest:start]...)
+		rest = end
+	}
+	return append(out, source[rest:]...), nil
+}
+
+// ruleEnd returns the length of the rule that text begins with: to the line that ends with its semicolon.
+func ruleEnd(text []byte) (n int) {
+	for line := range bytes.Lines(text) {
+		n += len(line)
+		line = bytes.TrimSpace(line)
+		if bytes.HasSuffix(line, []byte(";")) && !bytes.HasPrefix(line, []byte("//")) {
+			break
+		}
+	}
+	return n
 }

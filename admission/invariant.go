@@ -22,29 +22,80 @@ const (
 	BreachLetIn    = "the chair lets in whom the policy refuses"
 	BreachStranger = "who has proven nothing, or is not in the directory, learns of the meeting"
 	BreachUninvite = "who is not invited learns of the meeting"
+	BreachExcepted = "an exception lets in a line that is not sealed, or a guest, whom nothing else would"
+	BreachWorse    = "an exception keeps somebody out"
+	BreachClosed   = "a better line, or a lower level, closes more of the room"
 	BreachFailed   = "a rule fails"
 )
 
-// Breaches tries all combinations of level, grade, assurance, statement, person, role, door and state, without facts and
-// with those that the policy compares proven facts with, some 40 000 for four levels, and returns the invariants of sense
-// that do not hold. A policy may have reasons of its own to break one; most often it is a slip.
+// Breaches tries all combinations of level, grade, assurance, statement, person, role, door and state, without facts and with
+// the proven facts at their best, then, for those who have proven who they are, with each single fact at each other value
+// and with an exception: some 120 000 for four levels. It returns the invariants of sense that do not hold. A policy
+// may have reasons of its own to break one; most often it is a slip.
 func (p *Policy) Breaches() []Breach {
-	b := breaches{p: p}
-	for _, facts := range [][]conclave.Fact{nil, p.favourable()} {
-		enumerate(len(p.levels), func(r *Request) { r.Facts = facts }, b.hold)
+	b := breaches{p: p, cache: map[point]conclave.Ruling{}}
+	sets := p.factSets()
+	b.best = sets[1]
+	for i, facts := range sets {
+		b.set = i
+		visit := b.hold
+		if i > 1 {
+			visit = func(r Request) {
+				if r.Statement == StatementValid && r.Person.Known && !r.Person.Removed && r.Meeting.state(caseTime) == stateRunning {
+					b.hold(r)
+					r.Excepted = true
+					b.holdExcepted(r)
+				}
+			}
+		}
+		enumerate(len(p.levels), func(r *Request) { r.Facts = facts }, visit)
 	}
+	b.holdClosed()
 	return b.found
 }
 
-// favourable sets each proven fact that the policy compares with something to the first such value.
-func (p *Policy) favourable() []conclave.Fact {
-	var out []conclave.Fact
-	for _, l := range p.facts {
-		if l.value != "" && !slices.ContainsFunc(out, func(f conclave.Fact) bool { return f.Name == l.name }) {
-			out = append(out, conclave.Fact{Name: l.name, Value: l.value, Proven: true})
+// factSets returns no facts, the facts at their best, and those with one at each other value.
+func (p *Policy) factSets() [][]conclave.Fact {
+	best := p.favourable()
+	sets := [][]conclave.Fact{nil, best, best}
+	for _, f := range p.facts {
+		values := append([]string{"", "another"}, f.values...)
+		if known, _ := provenFact(f.name); known.Values != nil {
+			values = append([]string{""}, known.Values...)
+		}
+		for _, v := range values {
+			one := Request{Facts: best}
+			setFact(f.name, v, true)(&one)
+			sets = append(sets, one.Facts)
 		}
 	}
-	return out
+	return sets
+}
+
+// favourable gives each proven fact that the policy speaks of the value with which most rules are satisfied, one after the
+// other.
+func (p *Policy) favourable() []conclave.Fact {
+	r := Request{Statement: StatementValid, Person: Person{ID: "x", Known: true}, Invited: true, LetIn: true,
+		Grade: conclave.GradeGuarded, Assurance: conclave.AssuranceManaged}
+	standing := func() (count int) {
+		for l := range p.levels {
+			r.Meeting.Level = conclave.Level(l)
+			found, _ := (&search{p: p, req: r, now: caseTime}).standing(nil)
+			count += found
+		}
+		return count
+	}
+	for _, f := range p.facts {
+		least, best := standing(), ""
+		for _, v := range f.tries() {
+			setFact(f.name, v, true)(&r)
+			if count := standing(); count < least || best == "" && count == least {
+				least, best = count, v
+			}
+		}
+		setFact(f.name, best, true)(&r)
+	}
+	return r.Facts
 }
 
 // enumerate calls visit with every combination, each with what set adds.
@@ -76,6 +127,8 @@ func enumerate(levels int, set func(*Request), visit func(Request)) {
 type breaches struct {
 	p     *Policy
 	found []Breach
+	best  []conclave.Fact
+	set   int                       // which of factSets is tried
 	cache map[point]conclave.Ruling // most requests are somebody's neighbour
 }
 
@@ -89,7 +142,8 @@ type point struct {
 	state                 string
 	person                Person
 	invited, chair, letIn bool
-	facts                 bool
+	excepted              bool
+	set                   int
 }
 
 // hold compares a request's ruling with those of its neighbours.
@@ -147,6 +201,44 @@ func (b *breaches) hold(r Request) {
 	}
 }
 
+// holdExcepted compares the ruling on a request with an exception with that on the same without one.
+func (b *breaches) holdExcepted(r Request) {
+	got := b.rule(r)
+	plain := r
+	plain.Excepted = false
+	if got.Outcome < b.rule(plain).Outcome {
+		b.breach(BreachWorse, r)
+	}
+	if got.Outcome == conclave.Refuse || r.Grade >= conclave.GradeSealed && r.Assurance > conclave.AssuranceGuest {
+		return
+	}
+	set := b.set
+	defer func() { b.set = set }()
+	plain.Facts, b.set = b.best, 1
+	if b.rule(plain).Outcome == conclave.Refuse {
+		b.set = set
+		b.breach(BreachExcepted, r)
+	}
+}
+
+// holdClosed compares what is closed in a room with the same on a better line, and at the level below.
+func (b *breaches) holdClosed() {
+	for level := range b.p.levels {
+		for grade := conclave.GradeOpen; grade <= conclave.GradeGuarded; grade++ {
+			for _, excepted := range []bool{false, true} {
+				room := Room{Level: conclave.Level(level), Weakest: grade, Excepted: excepted}
+				closed := len(b.p.Closed(room, caseTime))
+				better, lower := room, room
+				better.Weakest = min(grade+1, conclave.GradeGuarded)
+				lower.Level -= conclave.Level(min(level, 1))
+				if len(b.p.Closed(better, caseTime)) > closed || len(b.p.Closed(lower, caseTime)) > closed {
+					b.breach(BreachClosed, Request{Meeting: Meeting{Level: room.Level}, Grade: grade, Excepted: excepted})
+				}
+			}
+		}
+	}
+}
+
 // atMost holds that got is not better than what other gets.
 func (b *breaches) atMost(invariant string, r Request, got conclave.Ruling, other Request) {
 	if got.Outcome > b.rule(other).Outcome {
@@ -160,12 +252,9 @@ func (b *breaches) same(x, y conclave.Ruling) bool {
 
 func (b *breaches) rule(r Request) conclave.Ruling {
 	key := point{r.Meeting.Level, r.Grade, r.Assurance, r.Statement, r.Meeting.Door, r.Meeting.state(caseTime), r.Person,
-		r.Invited, r.Chair, r.LetIn, len(r.Facts) > 0}
+		r.Invited, r.Chair, r.LetIn, r.Excepted, b.set}
 	if got, ok := b.cache[key]; ok {
 		return got
-	}
-	if b.cache == nil {
-		b.cache = map[point]conclave.Ruling{}
 	}
 	got := b.p.Rule(r, caseTime)
 	b.cache[key] = got
@@ -176,9 +265,9 @@ func (b *breaches) breach(invariant string, r Request) {
 	if slices.ContainsFunc(b.found, func(x Breach) bool { return x.Invariant == invariant }) {
 		return
 	}
-	example := fmt.Sprintf("level %s, grade %s, assurance %s, statement %s, person %s, invited %t, chair %t, let in %t, door %s, state %s",
+	example := fmt.Sprintf("level %s, grade %s, assurance %s, statement %s, person %s, invited %t, chair %t, let in %t, excepted %t, door %s, state %s",
 		b.p.levels.Name(r.Meeting.Level), r.Grade, assuranceNames[r.Assurance], r.Statement, r.Person.word(), r.Invited, r.Chair,
-		r.LetIn, r.Meeting.Door, r.Meeting.state(caseTime))
+		r.LetIn, r.Excepted, r.Meeting.Door, r.Meeting.state(caseTime))
 	for _, f := range r.Facts {
 		example += fmt.Sprintf(", proven %s=%s", f.Name, f.Value)
 	}

@@ -36,12 +36,13 @@ const (
 	typeAction    cedar.EntityType = "Action"
 )
 
-// questions are asked in this order; see the schema.
+// questions are asked in this order; see the schema. shareScreen is asked of a room, not of who wants to come in.
 var (
-	ask       = cedar.NewEntityUID(typeAction, "ask")
-	join      = cedar.NewEntityUID(typeAction, "join")
-	walkIn    = cedar.NewEntityUID(typeAction, "walk_in")
-	questions = [...]cedar.EntityUID{ask, join, walkIn}
+	ask         = cedar.NewEntityUID(typeAction, "ask")
+	join        = cedar.NewEntityUID(typeAction, "join")
+	walkIn      = cedar.NewEntityUID(typeAction, "walk_in")
+	questions   = [...]cedar.EntityUID{ask, join, walkIn}
+	shareScreen = cedar.NewEntityUID(typeAction, "share_screen")
 )
 
 var (
@@ -56,9 +57,10 @@ var assuranceNames = []string{"guest", "software", "hardware", "managed"}
 type Policy struct {
 	levels   Levels
 	rules    rules
+	asked    map[asked]rules // the rules whose heads fit, so that others are not even looked at
 	named    cedar.EntityMap // all levels, grades and so on, with their order
 	validate *validate.Validator
-	facts    []factLiteral // what the rules compare proven facts with, in the order of the file
+	facts    []policyFact // the proven facts that the rules speak of, in the order of the file
 	hash     [32]byte
 }
 
@@ -123,7 +125,8 @@ func Load(source []byte, levels Levels) (*Policy, error) {
 			return nil, fmt.Errorf("admission: parse policy: no permit for %s: nobody would ever be let in", q.ID)
 		}
 	}
-	p.facts = factLiterals(p.rules)
+	p.facts = policyFacts(p.rules)
+	p.sort()
 	p.hash = hash(source, levels)
 	return p, nil
 }
@@ -155,6 +158,12 @@ func hash(source []byte, levels Levels) [32]byte {
 	add(schemaSource)
 	for _, l := range levels {
 		add([]byte(l.Name))
+		if l.Start == StartChair {
+			add([]byte("starts with the chair"))
+		}
+		if l.Cosigned {
+			add([]byte("cosigned"))
+		}
 	}
 	add(source)
 	return [32]byte(h.Sum(nil))
@@ -172,14 +181,49 @@ func newValidator() (*validate.Validator, error) {
 	return validate.New(resolved), nil
 }
 
-// addOrder makes each name a child of the one before.
+// addOrder makes each name a child of all before: to look it up takes one step, however many there are.
 func (p *Policy) addOrder(t cedar.EntityType, names []string) {
-	var parents cedar.EntityUIDSet
+	var lower []cedar.EntityUID
 	for _, name := range names {
 		uid := cedar.NewEntityUID(t, types.String(name))
-		p.named[uid] = cedar.Entity{UID: uid, Parents: parents}
-		parents = cedar.NewEntityUIDSet(uid)
+		p.named[uid] = cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(lower...)}
+		lower = append(lower, uid)
 	}
+}
+
+// asked names a question about a meeting of a level, with or without an exception.
+type asked struct {
+	question cedar.EntityUID
+	level    conclave.Level
+	excepted bool
+}
+
+// sort lists the rules for each question and level. Cedar would find the same by looking at the head of each.
+func (p *Policy) sort() {
+	p.asked = map[asked]rules{}
+	for _, q := range append(questions[:], shareScreen) {
+		for level := range p.levels {
+			for _, excepted := range []bool{false, true} {
+				var fit rules
+				for _, r := range p.rules {
+					if r.speaksOf(q) && p.fits(r, conclave.Level(level)) && !(excepted && r.about.Exception) {
+						fit = append(fit, r)
+					}
+				}
+				p.asked[asked{q, conclave.Level(level), excepted}] = fit
+			}
+		}
+	}
+}
+
+// fits is false where the rule's head names a level that is above.
+func (p *Policy) fits(r rule, level conclave.Level) bool {
+	in, ok := (*ast.Policy)(r.policy.AST()).Resource.(ast.ScopeTypeIn)
+	if !ok || in.Entity.Type != typeLevel {
+		return true
+	}
+	named, found := p.levels.Find(string(in.Entity.ID))
+	return !found || level >= named
 }
 
 // addEnum makes names without an order. cedar-go does not hold the values of enumerations against the schema.
@@ -196,7 +240,7 @@ var codeForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 func (p *Policy) newRule(i int, one *cedar.Policy, t text) (rule, error) {
 	r := rule{id: cedar.PolicyID(fmt.Sprintf("rule%d", i)), policy: one}
 	r.about = Rule{Line: one.Position().Line, Permit: one.Effect() == cedar.Permit, Note: t.note, Text: t.rule}
-	for _, q := range questions {
+	for _, q := range append(questions[:], shareScreen) {
 		if r.speaksOf(q) {
 			r.about.Questions = append(r.about.Questions, string(q.ID))
 		}
@@ -210,12 +254,20 @@ func (p *Policy) newRule(i int, one *cedar.Policy, t text) (rule, error) {
 	if err := checkClaims((*ast.Policy)(one.AST())); err != nil {
 		return r, err
 	}
+	if err := checkFacts((*ast.Policy)(one.AST())); err != nil {
+		return r, err
+	}
 	notes := one.Annotations()
 	for key := range notes {
-		if key != "reason" && key != "fix" {
-			return r, fmt.Errorf("@%s means nothing here; @reason and @fix do", key)
+		if key != "reason" && key != "fix" && key != annotationException {
+			return r, fmt.Errorf("@%s means nothing here; @reason, @fix and @exception do", key)
 		}
 	}
+	exception, excepted := notes[annotationException]
+	if err := r.checkException(string(exception), excepted); err != nil {
+		return r, err
+	}
+	r.about.Exception = excepted
 	if one.Effect() == cedar.Permit {
 		if len(notes) > 0 {
 			return r, errors.New("a permit has neither @reason nor @fix: say why not, in a forbid")

@@ -59,13 +59,14 @@ func (p *Policy) answer(w *world, question cedar.EntityUID) ([]conclave.Problem,
 // standing returns the places of the forbids that stand in the way of a yes.
 func (p *Policy) standing(w *world, question cedar.EntityUID) ([]int, error) {
 	req := cedar.Request{Principal: w.person.UID, Action: question, Resource: w.meeting.UID, Context: w.context}
-	if err := p.validate.Request(req); err != nil {
-		return nil, err
-	}
-	decision, diagnostic := cedar.Authorize(p.rules, w, req)
+	decision, diagnostic := cedar.Authorize(p.asked[asked{question, w.level, false}], w, req)
 	if len(diagnostic.Errors) > 0 {
 		// Cedar has skipped these rules: what they would have forbidden, nobody knows.
 		return nil, errEvaluation
+	}
+	if w.excepted && decision != cedar.Allow {
+		// Only now: a rule that fails refuses, also one that could be waived.
+		decision, diagnostic = cedar.Authorize(p.asked[asked{question, w.level, true}], w, req)
 	}
 	if decision == cedar.Allow {
 		return nil, nil
@@ -105,6 +106,8 @@ type world struct {
 	person, meeting cedar.Entity
 	proven, claimed cedar.Entity
 	context         cedar.Record
+	level           conclave.Level
+	excepted        bool // rules with an exception are waived
 }
 
 // Get implements cedar.EntityGetter.
@@ -124,7 +127,7 @@ func (p *Policy) newWorld(req Request, now time.Time) (*world, error) {
 		req.Grade > conclave.GradeGuarded || req.Assurance > conclave.AssuranceManaged {
 		return nil, errRequest
 	}
-	w := &world{named: p.named}
+	w := &world{named: p.named, level: req.Meeting.Level, excepted: req.Excepted}
 	w.person = cedar.Entity{
 		UID: cedar.NewEntityUID(typePerson, types.String(req.Person.ID)),
 		Attributes: cedar.NewRecord(cedar.RecordMap{
@@ -159,6 +162,7 @@ func (p *Policy) newWorld(req Request, now time.Time) (*world, error) {
 		"invited":   cedar.Boolean(req.Invited),
 		"chair":     cedar.Boolean(req.Chair),
 		"let_in":    cedar.Boolean(req.LetIn),
+		"excepted":  cedar.Boolean(req.Excepted),
 		"statement": cedar.NewEntityUID(typeStatement, types.String(req.Statement.String())),
 		"assurance": cedar.NewEntityUID(typeAssurance, types.String(assuranceNames[req.Assurance])),
 		"grade":     cedar.NewEntityUID(typeGrade, types.String(req.Grade.String())),
@@ -171,7 +175,9 @@ func (p *Policy) newWorld(req Request, now time.Time) (*world, error) {
 			return nil, err
 		}
 	}
-	return w, nil
+	// To the schema all questions are alike.
+	err = p.validate.Request(cedar.Request{Principal: w.person.UID, Action: ask, Resource: w.meeting.UID, Context: w.context})
+	return w, err
 }
 
 // facts makes the entity whose tags are the facts of one kind. Two facts of one name would make a rule see one of them

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"conclave"
@@ -87,17 +88,42 @@ func (p *Policy) steps(req *Request, now time.Time) []step {
 			out = append(out, step{"claimed " + f.Name, f.Value, "", true, setFact(f.Name, "", false)})
 		}
 	}
-	for _, l := range p.facts {
+	for _, f := range p.facts {
 		from := ""
-		if i := slices.IndexFunc(req.Facts, func(f conclave.Fact) bool { return f.Proven && f.Name == l.name }); i >= 0 {
+		if i := slices.IndexFunc(req.Facts, func(g conclave.Fact) bool { return g.Proven && g.Name == f.name }); i >= 0 {
 			from = req.Facts[i].Value
 		}
-		if from != l.value {
-			out = append(out, step{"proven " + l.name, from, l.value, false, setFact(l.name, l.value, true)})
+		for _, value := range f.tries() {
+			if from != value {
+				out = append(out, step{"proven " + f.name, from, value, f.ranked(), setFact(f.name, value, true)})
+			}
 		}
+	}
+	if waived, _ := p.Excepts(*req, now); len(waived) > 0 {
+		add("excepted", "no", "yes", func(r *Request) { r.Excepted = true })
+	}
+	return p.useful(req, now, out)
+}
+
+// useful leaves of the steps with facts those that satisfy a rule, and at most maxSteps in all.
+func (p *Policy) useful(req *Request, now time.Time, steps []step) []step {
+	s := search{p: p, req: *req, now: now, steps: steps}
+	base, _ := s.rules(nil)
+	var out []step
+	for i := range steps {
+		if strings.HasPrefix(steps[i].fact, "proven ") {
+			after, ok := s.rules([]int{i})
+			if ok && !slices.ContainsFunc(base, func(r int) bool { return !slices.Contains(after, r) }) {
+				continue
+			}
+		}
+		out = append(out, steps[i])
 	}
 	return out[:min(len(out), maxSteps)]
 }
+
+// fixException is the fix of an exception, whichever rule it waives.
+const fixException = "ask_for_exception"
 
 // setFact replaces a fact; an empty value takes it away.
 func setFact(name, value string, proven bool) func(*Request) {
@@ -213,7 +239,11 @@ func (s *search) changes(way []int) []Change {
 		c := Change{Fact: s.steps[i].fact, From: s.steps[i].from, To: s.steps[i].to}
 		standing, _ := s.rules(slices.Delete(slices.Clone(way), at, at+1))
 		for _, r := range standing {
-			if fix := s.p.rules[r].about.Reason.Fix; !slices.Contains(c.Fixes, fix) {
+			fix := s.p.rules[r].about.Reason.Fix
+			if c.Fact == "excepted" {
+				fix = fixException
+			}
+			if !slices.Contains(c.Fixes, fix) {
 				c.Fixes = append(c.Fixes, fix)
 			}
 		}

@@ -161,6 +161,7 @@ var questionWords = []struct{ name, words string }{
 	{"ask", "May this person, with this device, ask about the meeting at all? If not, nothing is told of it."},
 	{"join", "Are device and line good enough for what is being said? If not: refused, with all reasons."},
 	{"walk_in", "May the person walk in? If not, they wait at the door until the chair decides."},
+	{"share_screen", "May screens be shared while a line as weak as the weakest is in? If not, they are closed for all."},
 }
 
 var policyExplain = command{
@@ -193,6 +194,9 @@ func explainRule(w io.Writer, r *admission.Rule) {
 		fmt.Fprintf(w, "\n  line %d permits", r.Line)
 	} else {
 		fmt.Fprintf(w, "\n  line %d forbids: %s\n    told: %s %s", r.Line, r.Reason.Code, reasonWords(r.Reason.Code), fixWords(r.Reason.Fix))
+		if r.Exception {
+			fmt.Fprint(w, "\n    two persons may waive it for a leg, for minutes")
+		}
 	}
 	fmt.Fprintln(w)
 	for _, line := range append(strings.Split(r.Note, "\n"), strings.Split(r.Text, "\n")...) {
@@ -226,7 +230,7 @@ type whyOptions struct {
 
 // whyDefaults are those of a request that RESTRICTED admits; a question then names what is different.
 var whyDefaults = map[string]string{
-	"grade": "sealed", "assurance": "software", "statement": "valid", "person": "known", "role": "invited", "let_in": "no",
+	"grade": "sealed", "assurance": "software", "statement": "valid", "person": "known", "role": "invited", "let_in": "no", "excepted": "no",
 	"door": "invited", "state": "running", "proven": "transport=tls",
 }
 
@@ -258,6 +262,7 @@ var whyUsage = map[string]string{
 	"person":    "in the `directory`: unknown, known or removed",
 	"role":      "`none`, invited or chair",
 	"let_in":    "`yes` if the chair has let this one in",
+	"excepted":  "`yes` if two persons have made an exception",
 	"door":      "the meeting's `door`: chair or invited",
 	"state":     "the meeting is `over`, early or running",
 	"unit":      "the person's `unit`",
@@ -325,14 +330,36 @@ func fixesText(fixes []string) (text string) {
 	return text
 }
 
+type defaultOptions struct {
+	cases   bool
+	without string
+}
+
 var policyDefault = command{
-	name: "policy default", usage: "[--cases]",
+	name: "policy default", usage: "[--cases] [--without REASON,…]",
 	about: "prints the policy that Conclave comes with, or its cases",
-	flags: func(f *flag.FlagSet) any { return f.Bool("cases", false, "the table of cases instead") },
+	flags: func(f *flag.FlagSet) any {
+		o := new(defaultOptions)
+		f.BoolVar(&o.cases, "cases", false, "the table of cases instead")
+		f.StringVar(&o.without, "without", "", "leave out the rules of these `reasons`, with commas between")
+		return o
+	},
 	run: func(_ context.Context, k *call) error {
+		o := k.options.(*defaultOptions)
+		if len(k.args) > 0 {
+			return usageError{"usage: conclave policy default [--cases] [--without REASON,…]"}
+		}
 		text := admission.DefaultPolicy()
-		if *k.options.(*bool) {
+		switch {
+		case o.cases && o.without != "":
+			return usageError{"the cases are those of the whole policy"}
+		case o.cases:
 			text = admission.DefaultCases()
+		case o.without != "":
+			var err error
+			if text, err = admission.Without(text, admission.DefaultLevels(), strings.Split(o.without, ",")...); err != nil {
+				return usageError{strings.TrimPrefix(err.Error(), "admission: ")}
+			}
 		}
 		_, err := k.stdout.Write(text)
 		return err
