@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,8 @@ type Config struct {
 	Listeners []sip.Listener
 	Trunks    []sip.Trunk
 	Limits    sip.Limits
+	// TrunkRoots are the authorities for the certificates of trunks that are dialled; nil: the system's.
+	TrunkRoots *x509.CertPool
 
 	Media    netip.Addr // to bind calls' media to
 	External netip.Addr // what stands in descriptions instead: the outer address of a NAT; zero: Media
@@ -125,7 +128,7 @@ func New(c Config) (*Gateway, error) {
 	if g.link, err = newLink(g); err != nil {
 		return nil, err
 	}
-	g.stack, err = sip.New(sip.Config{Listeners: c.Listeners, Trunks: c.Trunks, Limits: c.Limits, Incoming: g.incoming, Log: c.Log, Now: c.Now, Rand: c.Rand})
+	g.stack, err = sip.New(sip.Config{Listeners: c.Listeners, Trunks: c.Trunks, Limits: c.Limits, Roots: sip.Roots{Pool: c.TrunkRoots}, Incoming: g.incoming, Log: c.Log, Now: c.Now, Rand: c.Rand})
 	return g, err
 }
 
