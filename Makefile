@@ -22,7 +22,7 @@ test: need ## all tests; installs what they need where it may
 	@echo 'make test: everything passed'
 
 bench: build test-needs test/node_modules/.package-lock.json ## what must be fast, compared within one run
-	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./endpoint/... ./sframe/... ./mls/... ./pass/... ./opus/... ./admission/... ./store/...
+	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./endpoint/... ./sframe/... ./mls/... ./pass/... ./opus/... ./admission/... ./store/... ./phone/...
 	@scripts/say node test/bench-mls/run.mjs
 
 need:
@@ -66,7 +66,7 @@ test-wasm:
 
 # The race detector costs ten times the time, so it watches only the packages in which goroutines meet.
 test-race:
-	@scripts/say go test -race -short ./sfu/... ./signal/... ./store/... ./endpoint/... ./server/...
+	@scripts/say go test -race -short ./sfu/... ./signal/... ./store/... ./endpoint/... ./server/... ./phone/media
 
 test-web: web/node_modules/.package-lock.json
 	@cd web && ../scripts/say npm run check --silent && ../scripts/say npm test --silent

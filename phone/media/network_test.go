@@ -12,6 +12,9 @@ import (
 // TestABadNetworkIsStillUnderstood carries speech, in simulated time, over networks with jitter, loss, reordering and a
 // clock that runs otherwise, and holds what the room hears, piece by piece, against what was said.
 func TestABadNetworkIsStillUnderstood(t *testing.T) {
+	if testing.Short() {
+		t.Skip("arithmetic, in one goroutine")
+	}
 	said := speech(20)
 	for _, n := range []struct {
 		name   string

@@ -191,6 +191,9 @@ func TestACallIsHeardOverEveryCodecAndKeying(t *testing.T) {
 		legs = append(legs, leg{codec.PCMA, SDES, p})
 	}
 	said := speech(1)
+	if testing.Short() { // G.722 is slow under the race detector, and profiles differ in no goroutine
+		legs = []leg{{codec.PCMA, Clear, ""}, {codec.PCMA, SDES, AES128GCM}, {codec.PCMA, DTLS, AES256GCM}}
+	}
 	for _, l := range legs {
 		t.Run(l.codec.Name()+" "+l.keying.String()+" "+string(l.profile), func(t *testing.T) {
 			a, b := call(t, l.codec, l.keying, l.profile)
