@@ -120,6 +120,7 @@ func (s *session) admit(m *signal.Admitted) {
 	}
 	s.admitted = m
 	s.openLedger(m)
+	s.openMark(m)
 	s.passTimes(m.Pass, now)
 	s.emit(Event{Meeting: s.meetingEvent(&m.Meeting)})
 	s.offerMedia()

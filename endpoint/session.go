@@ -57,6 +57,7 @@ type session struct {
 	alarms   map[string]time.Time // when each was last raised
 	heartbeat
 	ledger ledger
+	mark   mark
 
 	offered chan offered
 	offer   context.CancelFunc // ends the latest path; nil if there is none

@@ -28,6 +28,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("POST /phone/codes", s.issuePhoneCode)
 	mux.HandleFunc("POST /phone/codes/revoke", s.revokePhoneCodes)
 	mux.HandleFunc("GET /records", s.showRecords)
+	mux.HandleFunc("POST /records/erase", s.eraseRecords)
 	mux.HandleFunc("GET /meetings/{pointer}/ledgers", s.serveLedgers)
 	mux.HandleFunc("GET /marks", s.serveMarks)
 	mux.HandleFunc("GET /meetings/{pointer}/marks", s.serveMarks)

@@ -240,6 +240,14 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		err = r.renew(leg)
 	case *signal.Decide:
 		err = r.decide(leg, m)
+	case *signal.Pause:
+		err = r.setPause(leg, m)
+	case *signal.Except:
+		err = r.except(leg, m)
+	case *signal.Confirm:
+		err = r.confirm(leg, m)
+	case *signal.Raise:
+		err = r.raise(leg, m)
 	case *signal.Facts:
 		err = r.facts(leg, m)
 	case *signal.Join:
@@ -452,4 +460,7 @@ func (r *room) leave(leg roster.Leg, m *signal.Leave) {
 }
 
 // end puts everybody out: the meeting is over.
-func (r *room) end() { r.act(r.roster.End(problemOver, r.now())) }
+func (r *room) end() {
+	r.ended = true
+	r.act(r.roster.End(problemOver, r.now()))
+}

@@ -21,8 +21,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"log/slog"
+	"fmt"
+	"io"
 	"time"
+
+	"conclave"
 )
 
 // The pattern: a chip for each slot and band, a byte of the leg's code for each tile.
@@ -88,20 +91,17 @@ func (k *Key) Bytes() []byte { return append([]byte(nil), k.b[:]...) }
 // Wipe overwrites the key.
 func (k *Key) Wipe() { clear(k.b[:]) }
 
-// LogValue keeps the key out of logs.
-func (k *Key) LogValue() slog.Value { return slog.StringValue("[mark key]") }
+// Format implements fmt.Formatter: a key never prints.
+func (k *Key) Format(f fmt.State, _ rune) { io.WriteString(f, "mark key") }
 
 // Commitment is what stands in the meeting's record for a key, so that neither the server nor an investigator can put
-// another in its place later: SHA-256 of meeting and leg, each with its length before it, and key.
-func (k *Key) Commitment(meeting, leg []byte) [sha256.Size]byte {
+// another in its place later: SHA-256 of a prefix, the meeting, the leg and the key.
+func (k *Key) Commitment(meeting conclave.MeetingID, leg conclave.LegID) [sha256.Size]byte {
 	h := sha256.New()
 	h.Write([]byte("Conclave mark 1\x00"))
-	for _, part := range [][]byte{meeting, leg, k.b[:]} {
-		var n [2]byte
-		binary.BigEndian.PutUint16(n[:], uint16(len(part)))
-		h.Write(n[:])
-		h.Write(part)
-	}
+	h.Write(meeting[:])
+	h.Write(leg[:])
+	h.Write(k.b[:])
 	return [sha256.Size]byte(h.Sum(nil))
 }
 

@@ -44,6 +44,9 @@ type Config struct {
 	Video    Video
 	// Heard takes opened frames; nil: they are only counted. It must return at once.
 	Heard func(Frame)
+	// Marked takes what this leg marks with all that it plays, nil for nothing, where the owner marks by itself; it must
+	// return at once. nil: what Heard takes is marked already.
+	Marked func(*endpoint.Marking)
 	// Certificate is for the media path; nil: a fresh one for each.
 	Certificate *tls.Certificate
 }

@@ -41,6 +41,8 @@ type path struct {
 	buffer    []byte // for sealing
 	plain     []byte // for opening
 	closed    bool
+	marking   *endpoint.Marking // what is heard is marked with; nil: nothing
+	markers   map[uint32]*marker
 	hold      bool // the room is paused
 }
 
@@ -61,7 +63,7 @@ const quiet = 2 * time.Second
 
 func newPath(c *Client) *path {
 	return &path{client: c, ring: sframe.NewKeyring(), payloader: codecs.VP8Payloader{EnablePictureID: true},
-		pictures: make(map[slot.Slot]*picture), heard: make(map[voice]int), audible: make(map[int]audible)}
+		pictures: make(map[slot.Slot]*picture), heard: make(map[voice]int), audible: make(map[int]audible), markers: make(map[uint32]*marker)}
 }
 
 var errAddress = errors.New("headless: the server's media address cannot be read")
@@ -240,6 +242,7 @@ func (p *path) Close() {
 	t := p.transport
 	p.transport = nil
 	p.wipe()
+	p.dropMarkers()
 	p.mu.Unlock()
 	if t != nil {
 		p.end(t)
@@ -359,7 +362,10 @@ func (p *path) open(at slot.Slot, timestamp uint32, prefix, sealed []byte, keyFr
 	if p.heard[v] == 1 {
 		p.tell(v, 1)
 	}
-	if p.client.cfg.Heard != nil {
+	if p.client.cfg.Heard == nil {
+		return
+	}
+	if out = p.handed(v, out, timestamp); out != nil {
 		p.client.cfg.Heard(Frame{Leaf: v.leaf, Kind: v.kind, Data: out, Timestamp: timestamp, KeyFrame: keyFrame})
 	}
 }

@@ -1,0 +1,287 @@
+// Command bench-trace measures how well marks are traced: which share of clips names the right leg after what has been done to
+// the recording, how long a search takes, and what the mark does to speech. It needs ffmpeg and the voices of Debian's
+// asterisk-core-sounds-{en,fr,it,ru}-g722. `make bench-trace` runs it; -quick does a small part.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"conclave/watermark"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench-trace:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is what is to be measured.
+type bench struct {
+	clips, legs, minutes int
+	attacks              string
+	lengths              []int
+	out                  io.Writer
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	b := bench{out: out, lengths: []int{5, 10, 20, 30, 60}}
+	set := flag.NewFlagSet("bench-trace", flag.ContinueOnError)
+	set.IntVar(&b.clips, "clips", 20, "clips for each cell")
+	set.IntVar(&b.legs, "legs", 1000, "legs among which the right one is looked for")
+	set.IntVar(&b.minutes, "minutes", 10, "length of the meeting that clips are cut from")
+	set.StringVar(&b.attacks, "only", "", "only attacks whose name contains this")
+	quick := set.Bool("quick", false, "a small part: few clips, few attacks, no long recording")
+	parts := set.String("parts", "quality,table,speed,innocent", "what to measure")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	if *quick {
+		b.clips, b.minutes, b.lengths = 4, 3, []int{10, 30}
+	}
+	for _, part := range []struct {
+		name string
+		f    func(context.Context) error
+	}{{"quality", b.quality}, {"table", b.table}, {"speed", b.speed}, {"innocent", b.innocent}} {
+		if !strings.Contains(*parts, part.name) || *quick && part.name == "speed" {
+			continue
+		}
+		if err := part.f(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+func key(n int) *watermark.Key {
+	b := make([]byte, watermark.KeySize)
+	r := rand.NewPCG(uint64(n), 77)
+	for i := range b {
+		b[i] = byte(r.Uint64() >> 40)
+	}
+	k, err := watermark.NewKey(b)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+func syncKey() *watermark.Sync {
+	s, err := watermark.NewSync([]byte("bench-trace: an organisation key"))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func suspects(n, seconds int) []watermark.Suspect {
+	list := make([]watermark.Suspect, n)
+	for i := range list {
+		list[i] = watermark.Suspect{Code: key(i).Code(), Tiles: seconds*25/8 + 16}
+	}
+	return list
+}
+
+// marked returns 48-kHz sound as a numbered leg plays it.
+func marked(sound []float32, leg int) []float32 {
+	e, err := watermark.NewEmbedder(48000, 1, 0, syncKey(), key(leg).Code())
+	if err != nil {
+		panic(err)
+	}
+	out := append([]float32(nil), sound...)
+	e.Process(out)
+	return out
+}
+
+// tally counts the clips of a cell.
+type tally struct{ clips, named, ofTen, top, wrong int }
+
+// table prints, for each attack and length, the share of clips that name the right leg.
+func (b *bench) table(ctx context.Context) error {
+	sound, err := meeting(b.minutes*60, 1, "")
+	if err != nil {
+		return err
+	}
+	one, two := marked(sound, 0), marked(sound, 1)
+	fmt.Fprintf(b.out, "\nShare of clips, in %%, that name the right leg of %d (of %d) with a bound below 10⁻⁶; in brackets: the right leg comes first.\n%d clips a cell, from %d minutes of speech.\n\n%-34s",
+		b.legs, 10*b.legs, b.clips, b.minutes, "")
+	for _, l := range b.lengths {
+		fmt.Fprintf(b.out, "%18s", fmt.Sprintf("%d s", l))
+	}
+	fmt.Fprintln(b.out)
+	wrong, clips := 0, 0
+	for _, a := range attacks {
+		if !strings.Contains(a.name, b.attacks) {
+			continue
+		}
+		changed, err := a.apply(one, two)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+		fmt.Fprintf(b.out, "%-34s", a.name)
+		for _, l := range b.lengths {
+			t, err := b.cell(ctx, changed, l, a)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(b.out, "%18s", fmt.Sprintf("%d (%d) [%d]", 100*t.named/t.clips, 100*t.ofTen/t.clips, 100*t.top/t.clips))
+			wrong, clips = wrong+t.wrong, clips+t.clips
+		}
+		fmt.Fprintln(b.out)
+	}
+	fmt.Fprintf(b.out, "\nInnocent legs that were named: %d in %d searches of %d legs.\n", wrong, clips, b.legs)
+	return nil
+}
+
+// cell searches clips of one length.
+func (b *bench) cell(ctx context.Context, sound []float32, seconds int, a attack) (tally, error) {
+	var t tally
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	var failed error
+	rng := rand.New(rand.NewPCG(uint64(seconds), 5))
+	length := seconds * watermark.Rate
+	slots := make(chan struct{}, runtime.NumCPU())
+	list := suspects(b.legs, b.minutes*60)
+	for range b.clips {
+		clip := b.clip(rng, sound, length, a.pieces)
+		slots <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: true, Workers: 1}.Run(ctx, clip)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+				return
+			}
+			t.count(r, a.guilty)
+		})
+	}
+	wait.Wait()
+	return t, failed
+}
+
+// clip cuts a clip at a random place, or puts it together from pieces.
+func (b *bench) clip(rng *rand.Rand, sound []float32, length, pieces int) []float32 {
+	pieces = max(1, pieces)
+	var out []float32
+	for range pieces {
+		n := length / pieces
+		at := rng.IntN(len(sound) - n)
+		out = append(out, sound[at:at+n]...)
+	}
+	return out
+}
+
+// count takes a result into account; guilty legs are 0 up to the number given. A clip counts where all of them are named.
+func (t *tally) count(r *watermark.Result, guilty int) {
+	guilty = max(1, guilty)
+	t.clips++
+	named, ofTen, top := 0, 0, 0
+	all := append(append([]watermark.Finding(nil), r.Named...), r.Others...)
+	for i, f := range all {
+		if f.Suspect >= guilty {
+			if i < len(r.Named) {
+				t.wrong++
+			}
+			continue
+		}
+		if i < guilty {
+			top++
+		}
+		if i < len(r.Named) {
+			named++
+			// Ten times as many suspects: ten times the bound.
+			if f.LogP+2.302586 < watermark.FalseAccusation {
+				ofTen++
+			}
+		}
+	}
+	whole := func(n int) int {
+		if n == guilty {
+			return 1
+		}
+		return 0
+	}
+	t.named, t.ofTen, t.top = t.named+whole(named), t.ofTen+whole(ofTen), t.top+whole(top)
+}
+
+// speed searches a recording of 38 minutes.
+func (b *bench) speed(ctx context.Context) error {
+	const minutes = 38
+	sound, err := meeting(minutes*60, 2, "")
+	if err != nil {
+		return err
+	}
+	changed, err := through("mp3", "-c:a", "libmp3lame", "-b:a", "32k")(marked(sound, 0))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "\nA recording of %d minutes (MP3, 32 kbit/s) on %d cores:\n", minutes, min(2, runtime.NumCPU()))
+	for _, n := range []int{50, 10000} {
+		list := suspects(n, minutes*60)
+		began := time.Now()
+		r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: true, Workers: 2}.Run(ctx, changed)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b.out, "  %6d legs: %5.1f s", n, time.Since(began).Seconds())
+		for _, f := range r.Named {
+			fmt.Fprintf(b.out, ", names leg %d with 10^%.0f", f.Suspect, f.LogP/2.302586)
+		}
+		fmt.Fprintf(b.out, "; %+v\n", r.Tried)
+	}
+	return nil
+}
+
+// innocent looks for legs that were not there: in speech without a mark, and in speech with the mark of another.
+func (b *bench) innocent(ctx context.Context) error {
+	sound, err := meeting(b.minutes*60, 3, "")
+	if err != nil {
+		return err
+	}
+	plain, err := through("wav", "-c:a", "pcm_s16le")(sound)
+	if err != nil {
+		return err
+	}
+	other, err := through("wav", "-c:a", "pcm_s16le")(marked(sound, 1<<40))
+	if err != nil {
+		return err
+	}
+	clips := max(4, b.clips*2)
+	fmt.Fprintf(b.out, "\nInnocent legs: %d clips of 10 s each, %d legs each\n", clips, b.legs)
+	for _, s := range []struct {
+		name  string
+		sound []float32
+	}{{"no mark", plain}, {"another leg's mark", other}} {
+		var below [7]int
+		named := 0
+		rng := rand.New(rand.NewPCG(9, 9))
+		for range clips {
+			r, err := watermark.Search{Sync: syncKey(), Suspects: suspects(b.legs, b.minutes*60), Workers: 2}.Run(ctx, b.clip(rng, s.sound, 10*watermark.Rate, 1))
+			if err != nil {
+				return err
+			}
+			named += len(r.Named)
+			for _, f := range append(r.Named, r.Others...) {
+				for k := range below {
+					if f.LogP < -float64(k)*2.302586 {
+						below[k]++
+					}
+				}
+			}
+		}
+		fmt.Fprintf(b.out, "  %-20s %d legs looked at, named: %d; bound below 0.1: %d, 0.01: %d, 0.001: %d\n", s.name, clips*b.legs, named, below[1], below[2], below[3])
+	}
+	return nil
+}
