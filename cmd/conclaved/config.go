@@ -41,6 +41,7 @@ type config struct {
 		Certificate string `toml:"certificate"`
 		Key         string `toml:"key"`
 	} `toml:"tls"`
+	Enrolment enrolmentConfig `toml:"enrolment"`
 	// Networks are approved networks or tunnels: lines from them are guarded.
 	Networks []struct {
 		Name   string `toml:"name"`

@@ -85,6 +85,9 @@ func newServer(ctx context.Context, c *config, secure bool, listener net.Listene
 	if cfg.Proxies, err = c.proxies(); err != nil {
 		return nil, err
 	}
+	if cfg.Enrolment, err = c.Enrolment.rules(); err != nil {
+		return nil, err
+	}
 	if cfg.Policy, err = c.policy(); err != nil {
 		return nil, err
 	}
