@@ -75,12 +75,13 @@ func (s *Server) showPerson(w http.ResponseWriter, r *http.Request) {
 func (s *Server) issueLink(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		Person conclave.PersonID `json:"person"`
+		Use    identity.Use      `json:"use"` // absent: a device of the person's own
 	}
 	if err := readJSON(w, r, &m); err != nil {
 		s.fail(w, "issue link", err)
 		return
 	}
-	token, err := s.directory.IssueToken(r.Context(), m.Person, s.cfg.Rand, s.now())
+	token, err := s.directory.IssueTokenFor(r.Context(), m.Person, m.Use, s.cfg.Rand, s.now())
 	if err != nil {
 		s.fail(w, "issue link", err)
 		return

@@ -19,6 +19,8 @@ const maxMetadata = 64 << 20
 type Metadata struct {
 	entries  map[uuid.UUID]*metadata.Entry
 	provider metadata.Provider
+	// unanchored is provider but for the certificates, which signedBy then looks at.
+	unanchored metadata.Provider
 }
 
 // ReadMetadata reads a file of the operator's: FIDO's list as it is published (a signed BLOB, whose signature is verified
@@ -80,11 +82,13 @@ func ParseMetadata(b []byte) (*Metadata, error) {
 	if len(m.entries) == 0 {
 		return nil, errors.New("passkey: the metadata name no authenticator")
 	}
-	var err error
-	m.provider, err = memory.New(memory.WithMetadata(m.entries), memory.WithValidateEntry(true), memory.WithValidateTrustAnchor(true),
-		memory.WithValidateStatus(true), memory.WithValidateAttestationTypes(true))
-	if err != nil {
-		return nil, fmt.Errorf("passkey: %w", err)
+	for anchored, provider := range map[bool]*metadata.Provider{true: &m.provider, false: &m.unanchored} {
+		var err error
+		*provider, err = memory.New(memory.WithMetadata(m.entries), memory.WithValidateEntry(true), memory.WithValidateTrustAnchor(anchored),
+			memory.WithValidateStatus(true), memory.WithValidateAttestationTypes(true))
+		if err != nil {
+			return nil, fmt.Errorf("passkey: %w", err)
+		}
 	}
 	return m, nil
 }

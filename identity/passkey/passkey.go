@@ -8,11 +8,15 @@ package passkey
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
+	"time"
 
+	"github.com/go-webauthn/webauthn/metadata"
 	"github.com/go-webauthn/webauthn/protocol"
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
 	"github.com/google/uuid"
@@ -74,8 +78,8 @@ func Algorithms() []int {
 }
 
 // Register verifies the answer to navigator.credentials.create, as the browser's toJSON gives it, and returns the passkey.
-// metadata may be nil: then none is attested. Errors hold a conclave.Problem.
-func Register(response, challenge []byte, site Site, metadata *Metadata) (*Credential, error) {
+// known may be nil: then none is attested. Errors hold a conclave.Problem.
+func Register(response, challenge []byte, site Site, known *Metadata) (*Credential, error) {
 	if len(response) > MaxResponse || !oneObject(response) {
 		return nil, problemRefused
 	}
@@ -101,7 +105,7 @@ func Register(response, challenge []byte, site Site, metadata *Metadata) (*Crede
 	}
 	c := &Credential{ID: data.CredentialID, PublicKey: data.CredentialPublicKey, Site: site.ID,
 		BackupEligible: flags.HasBackupEligible(), Count: object.AuthData.Counter}
-	c.Model, c.Attested = metadata.vouch(object)
+	c.Model, c.Attested = known.vouch(object)
 	return c, nil
 }
 
@@ -197,8 +201,29 @@ func (m *Metadata) vouch(object *protocol.AttestationObject) (model string, ok b
 	if entry == nil {
 		return "", false
 	}
-	if protocol.ValidateMetadataWithAuthenticatorData(context.Background(), m.provider, id, object.Type, object.Format, chain, &object.AuthData) != nil {
+	valid := func(p metadata.Provider) bool {
+		return protocol.ValidateMetadataWithAuthenticatorData(context.Background(), p, id, object.Type, object.Format, chain, &object.AuthData) == nil
+	}
+	if !valid(m.provider) && !(signedBy(chain[0], entry.MetadataStatement.AttestationRootCertificates, time.Now()) && valid(m.unanchored)) {
 		return "", false
 	}
 	return entry.MetadataStatement.Description, true
+}
+
+// signedBy says whether one of the anchors has signed a certificate itself. A path so short is valid whatever else the two
+// have in common (RFC 5280, Section 6.1.1 (d): of an anchor, name and key count); crypto/x509 refuses it where both have
+// one name and one key, as some makers' batch certificates do.
+func signedBy(certificate any, anchors []*x509.Certificate, now time.Time) bool {
+	der, ok := certificate.([]byte)
+	if !ok {
+		return false
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil || now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		return false
+	}
+	return slices.ContainsFunc(anchors, func(a *x509.Certificate) bool {
+		return a.IsCA && !now.Before(a.NotBefore) && !now.After(a.NotAfter) && bytes.Equal(a.RawSubject, c.RawIssuer) &&
+			a.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+	})
 }

@@ -38,6 +38,8 @@ func metadata(t testing.TB, m *passkeytest.Maker, status string) *passkey.Metada
 
 func TestOnlyAttestedHardwareThatKeepsItsKeyIsHardware(t *testing.T) {
 	maker, other := passkeytest.NewMaker(t), passkeytest.NewMaker(t)
+	batch, forged := passkeytest.NewMaker(t), passkeytest.NewMaker(t)
+	batch.Batch, forged.Batch = true, true
 	unknown := passkeytest.NewMaker(t)
 	unknown.AAGUID = [16]byte{9}
 	for name, c := range map[string]struct {
@@ -51,6 +53,8 @@ func TestOnlyAttestedHardwareThatKeepsItsKeyIsHardware(t *testing.T) {
 		"hardware whose key may leave": {maker, metadata(t, maker, ""), true, true, conclave.AssuranceSoftware},
 		"no metadata":                  {maker, nil, false, false, conclave.AssuranceSoftware},
 		"no attestation":               {nil, metadata(t, maker, ""), false, false, conclave.AssuranceSoftware},
+		"hardware of one batch":        {batch, metadata(t, batch, ""), false, true, conclave.AssuranceHardware},
+		"a forged batch":               {forged, metadata(t, batch, ""), false, false, conclave.AssuranceSoftware},
 		"a forged maker":               {other, metadata(t, maker, ""), false, false, conclave.AssuranceSoftware},
 		"a kind that is not known":     {unknown, metadata(t, maker, ""), false, false, conclave.AssuranceSoftware},
 		"a kind that was broken":       {maker, metadata(t, maker, "USER_KEY_PHYSICAL_COMPROMISE"), false, false, conclave.AssuranceSoftware},

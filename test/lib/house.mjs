@@ -1,6 +1,6 @@
 // A server with an organisation, and how people come into its meetings.
 import { execFile, execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
@@ -28,11 +28,13 @@ export const people = {
 export class House {
   log = [];
 
-  static async open() {
+  /** settings is the text of a configuration file. */
+  static async open({ settings = "" } = {}) {
     const house = new House();
     house.network = await Network.make();
     house.data = join(house.network.folder, "data");
     execFileSync(process.env.TMP_INIT ?? join(root, "bin/conclave"), ["init", "--data", house.data]);
+    if (settings) writeFileSync(join(house.data, "conclaved.toml"), settings);
     await house.start();
     for (const person of Object.values(people)) await house.admin("POST", "/people", person);
     return house;
@@ -77,13 +79,13 @@ export class House {
     return pointer;
   }
 
-  token(person) {
-    return this.admin("POST", "/links", { person: people[person].id });
+  token(person, use = "") {
+    return this.admin("POST", "/links", { person: people[person].id, ...(use && { use }) });
   }
 
   /** A personal link into a meeting. */
-  async link(pointer, person) {
-    const { token, root_hash: hash } = await this.token(person);
+  async link(pointer, person, use = "") {
+    const { token, root_hash: hash } = await this.token(person, use);
     return `http://localhost:${port}/m/${pointer}#e=${token}&r=${hash}`;
   }
 
@@ -104,11 +106,16 @@ export class House {
     return startFirefox(await this.host(person), { hz: tones[person], ...options });
   }
 
+  /** headless, by a link for a machine that nobody touches. */
+  headlessRoom(person, pointer, options = {}) {
+    return this.headless(person, pointer, { ...options, use: "room" });
+  }
+
   /** A headless endpoint that plays a person's tone and records what it hears. */
-  async headless(person, pointer, { host, play = writeTone(join(this.network.folder, `${person}.wav`), tones[person]), args = [] } = {}) {
+  async headless(person, pointer, { host, play = writeTone(join(this.network.folder, `${person}.wav`), tones[person]), args = [], use = "" } = {}) {
     host ??= await this.host(person);
     const record = join(this.network.folder, `${person}-heard`);
-    const child = host.spawn(join(root, "bin/conclave"), ["join", await this.link(pointer, person), "--key", join(this.network.folder, `${person}.key`), "--play", play, "--loop", "--record", record, "--json", ...args], { stdio: ["pipe", "pipe", "pipe"] });
+    const child = host.spawn(join(root, "bin/conclave"), ["join", await this.link(pointer, person, use), "--key", join(this.network.folder, `${person}.key`), "--play", play, "--loop", "--record", record, "--json", ...args], { stdio: ["pipe", "pipe", "pipe"] });
     return new Lines(child, `${person} (conclave join)`, { record, host });
   }
 

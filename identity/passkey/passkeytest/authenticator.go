@@ -24,15 +24,18 @@ import (
 // Maker makes authenticators of one kind, and vouches for them.
 type Maker struct {
 	AAGUID [16]byte
+	Batch  bool // its certificates have the maker's own name and key, as Chromium's virtual authenticator does
 	root   *x509.Certificate
 	key    *ecdsa.PrivateKey
 }
+
+var subject = pkix.Name{Country: []string{"DE"}, Organization: []string{"Test Maker"}, OrganizationalUnit: []string{"Authenticator Attestation"}, CommonName: "Test Key"}
 
 // NewMaker returns a maker with a root certificate of its own.
 func NewMaker(t testing.TB) *Maker {
 	t.Helper()
 	m := &Maker{AAGUID: [16]byte{0xC0, 1}, key: newKey(t)}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test Maker"},
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: subject,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
 	m.root = certify(t, template, template, &m.key.PublicKey, m.key)
 	return m
@@ -159,12 +162,15 @@ func (a *Authenticator) encode(v any) []byte {
 func (m *Maker) attest(t testing.TB, authData, clientData []byte) map[string]any {
 	t.Helper()
 	key := newKey(t)
+	if m.Batch {
+		key = m.key
+	}
 	aaguid, err := asn1.Marshal(m.AAGUID[:])
 	if err != nil {
 		t.Fatal(err)
 	}
 	cert := certify(t, &x509.Certificate{SerialNumber: big.NewInt(2), BasicConstraintsValid: true,
-		Subject:   pkix.Name{Country: []string{"DE"}, Organization: []string{"Test Maker"}, OrganizationalUnit: []string{"Authenticator Attestation"}, CommonName: "Test Key"},
+		Subject:   subject,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 45724, 1, 1, 4}, Value: aaguid}}}, m.root, &key.PublicKey, m.key)
 	hash := sha256.Sum256(clientData)

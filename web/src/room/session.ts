@@ -312,6 +312,7 @@ export class Session {
         this.renewing.value = false;
         this.touching.value = "";
         this.renewProblem.value = event.event === "renew_failed" ? event.problem : undefined;
+        if (event.event === "renewed" && this.devices.value) this.askDevices();
         // One whose statement had run out is looked at anew.
         if (event.event === "renewed" && this.state.value.state === "refused") this.withdraw();
         return;

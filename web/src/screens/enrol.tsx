@@ -88,7 +88,7 @@ export function Devices({ app }: { app: App }) {
       <div class="say" data-testid="screen-devices">
         <h1>{w.devices.title}</h1>
         <p>{w.devices.text}</p>
-        <TouchNote app={app} problem={session.devicesProblem.value} testid="devices-problem" />
+        <TouchNote app={app} problem={session.devicesProblem.value ?? session.renewProblem.value} testid="devices-problem" />
         <ul class="devices">{list?.map((d) => <Row app={app} device={d} key={d.id} />)}</ul>
       </div>
     </Page>
@@ -104,12 +104,17 @@ function Row({ app, device }: { app: App; device: OwnDevice }) {
       <div>
         <b>{name}</b> {device.this && <span>({w.devices.this})</span>}
         <p>
-          {fill(w.devices.enrolled, { day: day(new Date(device.enrolled)) })} {w.devices.assurance[device.assurance] ?? ""}
+          {fill(w.devices.enrolled, { day: day(new Date(device.enrolled)) })} {w.devices.assurance[device.assurance] ?? ""}{" "}
+          {!device.revoked && fill(w.devices.until, { day: day(new Date(device.until)) })}
         </p>
       </div>
       {device.revoked ? (
         <span class="s">{fill(w.devices.revoked, { day: day(new Date(device.revoked)) })}</span>
-      ) : device.this ? null : sure.value ? (
+      ) : device.this ? (
+        <button class="btn" type="button" disabled={app.session.renewing.value} onClick={() => app.session.renew()} data-testid="renew">
+          {app.session.renewing.value ? w.renew.busy : w.renew.now}
+        </button>
+      ) : sure.value ? (
         <button class="btn danger" type="button" onClick={() => app.session.revokeDevice(device.id)} data-testid={`revoke-now-${device.id}`}>
           {fill(w.devices.sure, { name })}
         </button>

@@ -47,11 +47,16 @@ export function Enrol({ app }: { app: App }) {
   // What this machine can do without a further thing decides which way is offered first; the server decides what will do.
   const has = useSignal({ able: false, builtIn: false });
   useEffect(() => void passkeys().then((found) => (has.value = found)), []);
-  // The organisation has said that without a passkey it will not do.
-  const must = problem?.fix === "use_passkey" || problem?.fix === "use_hardware_key";
-  const passkey = !guest && has.value.able && (has.value.builtIn || must);
-  const other = !guest && has.value.able && !must && !problem?.code.startsWith("link_");
-  const start = (withPasskey: boolean) => session.enrol(name.value.trim().slice(0, 64) || guessDevice(), withPasskey);
+  // The organisation has said that without a passkey it will not do; or the person has chosen.
+  const must = useSignal(false);
+  if (problem?.fix === "use_passkey" || problem?.fix === "use_hardware_key") must.value = true;
+  const chosen = useSignal<boolean | undefined>(undefined);
+  const passkey = !guest && has.value.able && (must.value || (chosen.value ?? has.value.builtIn));
+  const other = !guest && has.value.able && !must.value && !problem?.code.startsWith("link_");
+  const start = (withPasskey: boolean) => {
+    chosen.value = withPasskey;
+    session.enrol(name.value.trim().slice(0, 64) || guessDevice(), withPasskey);
+  };
   const unable = ability && (!ability.safeAddress ? "browser_unsafe_address" : !ability.transform ? "browser_no_transform" : !ability.keys ? "browser_no_keys" : undefined);
   return (
     <Page organisation={app.organisation.value}>
@@ -103,8 +108,8 @@ export function Enrol({ app }: { app: App }) {
             {busy ? w.enrol.busy : problem ? w.enrol.again : w.enrol.button}
           </button>
           {other && (
-            <button class="btn" type="button" disabled={busy || !!unable} onClick={() => start(!has.value.builtIn)} data-testid="enrol-other">
-              {has.value.builtIn ? w.enrol.without : w.enrol.withKey}
+            <button class="btn" type="button" disabled={busy || !!unable} onClick={() => start(!passkey)} data-testid="enrol-other">
+              {passkey ? w.enrol.without : w.enrol.withKey}
             </button>
           )}
         </div>

@@ -53,6 +53,7 @@ export const de = {
     text: "Dieser Browser ist bestätigt bis {day}. Eine Berührung Ihres Passkeys bestätigt ihn für eine weitere Woche.",
     over: "Die Bestätigung dieses Browsers ist abgelaufen. Eine Berührung Ihres Passkeys bestätigt ihn für eine weitere Woche.",
     button: "Bestätigen",
+    now: "Für eine weitere Woche bestätigen",
     busy: "Wird bestätigt …",
   },
 
@@ -62,6 +63,7 @@ export const de = {
     this: "dieses",
     enrolled: "Eingerichtet am {day}.",
     assurance: ["Auf Einladung.", "Ein Schlüssel in Software.", "Ein Schlüssel in bescheinigter Hardware.", "Eine Karte oder ein verwaltetes Gerät."],
+    until: "Bestätigt bis {day}.",
     revoked: "Außer Betrieb seit {day}",
     revoke: "Außer Betrieb nehmen",
     sure: "{name} endgültig außer Betrieb nehmen",

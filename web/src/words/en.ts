@@ -53,6 +53,7 @@ export const en = {
     text: "This browser is confirmed until {day}. One touch of your passkey confirms it for another week.",
     over: "The confirmation of this browser has run out. One touch of your passkey confirms it for another week.",
     button: "Confirm",
+    now: "Confirm for another week",
     busy: "Confirming…",
   },
 
@@ -62,6 +63,7 @@ export const en = {
     this: "this one",
     enrolled: "Set up on {day}.",
     assurance: ["By invitation.", "A software key.", "A key in attested hardware.", "A card, or a managed device."],
+    until: "Confirmed until {day}.",
     revoked: "Out of use since {day}",
     revoke: "Take out of use",
     sure: "Take {name} out of use for good",

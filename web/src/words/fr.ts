@@ -53,6 +53,7 @@ export const fr = {
     text: "Ce navigateur est confirmé jusqu’au {day}. Un geste avec votre clé d’accès le confirme pour une semaine de plus.",
     over: "La confirmation de ce navigateur a expiré. Un geste avec votre clé d’accès le confirme pour une semaine de plus.",
     button: "Confirmer",
+    now: "Confirmer pour une semaine de plus",
     busy: "Confirmation…",
   },
 
@@ -62,6 +63,7 @@ export const fr = {
     this: "celui-ci",
     enrolled: "Préparé le {day}.",
     assurance: ["Sur invitation.", "Une clé logicielle.", "Une clé dans un matériel attesté.", "Une carte, ou un appareil géré."],
+    until: "Confirmé jusqu’au {day}.",
     revoked: "Hors service depuis le {day}",
     revoke: "Mettre hors service",
     sure: "Mettre {name} définitivement hors service",
