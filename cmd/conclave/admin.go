@@ -117,16 +117,17 @@ var initCommand = command{
 	},
 }
 
-type personOptions struct{ data, name, unit string }
+type personOptions struct{ data, name, unit, phone string }
 
 var personAdd = command{
-	name: "person add", usage: "ID --name NAME [--unit UNIT] [--data DIR]",
+	name: "person add", usage: "ID --name NAME [--unit UNIT] [--phone NUMBER] [--data DIR]",
 	about: "enters a person, or changes name and unit",
 	flags: func(f *flag.FlagSet) any {
 		o := new(personOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
 		f.StringVar(&o.name, "name", "", "the person's `name`, shown to others")
 		f.StringVar(&o.unit, "unit", "", "the person's `unit`, shown beside the name")
+		f.StringVar(&o.phone, "phone", "", "`number` (+4930…) or SIP address at which the phone gateway may ring the person")
 		return o
 	},
 	run: func(ctx context.Context, k *call) error {
@@ -134,7 +135,7 @@ var personAdd = command{
 		if o.name == "" {
 			return usageError{"a person needs --name"}
 		}
-		if err := newAdmin(o.data).addPerson(ctx, k.args[0], o.name, o.unit); err != nil {
+		if err := newAdmin(o.data).addPerson(ctx, k.args[0], o.name, o.unit, o.phone); err != nil {
 			return err
 		}
 		fmt.Fprintf(k.stdout, "entered %s (%s)\n", o.name, k.args[0])
@@ -142,8 +143,8 @@ var personAdd = command{
 	},
 }
 
-func (a *admin) addPerson(ctx context.Context, id, name, unit string) error {
-	return a.ask(ctx, "/people", map[string]string{"id": id, "name": name, "unit": unit}, nil)
+func (a *admin) addPerson(ctx context.Context, id, name, unit, phone string) error {
+	return a.ask(ctx, "/people", map[string]string{"id": id, "name": name, "unit": unit, "phone": phone}, nil)
 }
 
 var personShow = command{

@@ -250,7 +250,7 @@ func (o *demoOptions) meeting(ctx context.Context, a *admin) (conclave.MeetingID
 	}
 	var ids []string
 	for _, p := range append(demoPeople[:len(demoPeople):len(demoPeople)], demoSpeakers...) {
-		if err := a.addPerson(ctx, p.id, p.name, p.unit); err != nil {
+		if err := a.addPerson(ctx, p.id, p.name, p.unit, ""); err != nil {
 			return kept.Meeting, err
 		}
 		ids = append(ids, p.id)

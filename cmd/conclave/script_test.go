@@ -17,7 +17,7 @@ import (
 // TestScripts runs every verb as its users do, against a real server: testdata/*.txtar.
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
-	for _, program := range []string{"conclave", "conclaved"} {
+	for _, program := range []string{"conclave", "conclaved", "conclave-phone"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(bin, program), "conclave/cmd/"+program)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {

@@ -130,7 +130,7 @@ func (o *swarmOptions) prepare(ctx context.Context) (conclave.MeetingID, []*swar
 	var people []string
 	for i := range o.legs {
 		id := fmt.Sprintf("swarm.%04d", i+1)
-		if err := a.addPerson(ctx, id, fmt.Sprintf("Swarm %d", i+1), "Load"); err != nil {
+		if err := a.addPerson(ctx, id, fmt.Sprintf("Swarm %d", i+1), "Load", ""); err != nil {
 			return none, nil, err
 		}
 		people = append(people, id)
