@@ -3,6 +3,7 @@ package exposure
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"time"
 
 	"conclave"
@@ -187,17 +188,22 @@ type Options struct {
 	Opening    audit.Index // the record of the opening
 }
 
-// Investigate makes the report of a meeting whose timeline was closed.
-func Investigate(t *Timeline, o Options) *Report {
+func (o Options) filled() Options {
 	if o.Level == nil {
-		o.Level = func(l conclave.Level) string { return "level " + string('0'+rune(l%10)) }
+		o.Level = func(l conclave.Level) string { return "level " + strconv.Itoa(int(l)) }
 	}
 	if o.Who == nil {
 		o.Who = func(l *Leg) Who { return Who{Person: l.Person} }
 	}
+	return o
+}
+
+// Investigate makes the report of a meeting whose timeline was closed.
+func Investigate(t *Timeline, o Options) *Report {
+	o = o.filled()
 	r := &Report{Meeting: t.Meeting.Text(), Title: o.Title, Made: o.Now, Running: t.Ended.IsZero(), Log: o.Log}
 	r.From, r.To = t.Span()
-	r.Log.Used, r.Log.Erased = len(t.Records), t.Erased
+	r.Log.Used, r.Log.Erased = int(t.Count), t.Erased
 	if n := len(t.Records); n > 0 {
 		r.Log.First, r.Log.Last = t.Records[0], t.Records[n-1]
 	}

@@ -17,9 +17,10 @@ import (
 // Timeline is what the records say of one meeting. Times are the server's clock, made to rise where it stepped back.
 type Timeline struct {
 	Meeting conclave.MeetingID
-	Opened  time.Time // zero: no record of it
-	Ended   time.Time // zero: not yet
-	Records []audit.Index
+	Opened  time.Time     // zero: no record of it
+	Ended   time.Time     // zero: not yet
+	Records []audit.Index // empty in an index
+	Count   uint64        // how many there are
 	Levels  []LevelSpan
 	Legs    []*Leg // in the order in which they came
 	Pauses  []Interval
@@ -30,6 +31,7 @@ type Timeline struct {
 	BadCommits  int          // commits that broke the rules and were refused
 	Strangers   []Membership // legs that became members without a ruling that admitted them
 	Erased      int          // records whose personal part was erased
+	lean        bool         // of an index: no acts, no records' numbers, no commitments
 	last        time.Time
 	byID        map[conclave.LegID]*Leg
 	changed     map[conclave.LegID]change // the last facts that changed, until the ruling on them
@@ -135,7 +137,13 @@ func (t *Timeline) Add(e audit.Entry) {
 		at = t.last
 	}
 	t.last = at
-	t.Records = append(t.Records, e.Index)
+	t.Count++
+	if e.Erased {
+		t.Erased++
+	}
+	if !t.lean {
+		t.Records = append(t.Records, e.Index)
+	}
 	switch r.Kind {
 	case audit.KindMeetingOpened:
 		t.Opened = at
@@ -158,7 +166,7 @@ func (t *Timeline) Add(e audit.Entry) {
 	if r.Leg != (conclave.LegID{}) {
 		t.ofLeg(t.leg(r), r, at, e.Index)
 	}
-	if tells(r.Kind) {
+	if !t.lean && tells(r.Kind) {
 		t.Acts = append(t.Acts, Act{At: at, Kind: r.Kind, Leg: r.Leg, By: r.By, Outcome: r.Outcome, Codes: r.Codes, Level: r.Level,
 			Grade: r.Grade, Epoch: r.Epoch, Record: e.Index})
 	}
@@ -211,7 +219,7 @@ func (t *Timeline) ofLeg(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 			until = at.Add(passLife)
 		}
 		if m := l.member(); m != nil {
-			m.Passes = append(m.Passes, Interval{at, until})
+			m.passed(Interval{at, until})
 		} else {
 			l.Stays = append(l.Stays, Membership{Leg: l.ID, Passes: []Interval{{at, until}}}) // From: not entered yet
 		}
@@ -246,10 +254,21 @@ func (t *Timeline) ofLeg(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 	case audit.KindException:
 		t.excepted(l, r, at, index)
 	case audit.KindLedger:
-		if len(r.Commitment) == 32 {
+		if !t.lean && len(r.Commitment) == 32 {
 			t.commitments[[32]byte(r.Commitment)] = handed{l.ID, at, index}
 		}
 	}
+}
+
+// passed adds the time of a pass. Passes overlap: only where there was none it matters.
+func (m *Membership) passed(p Interval) {
+	if n := len(m.Passes); n > 0 && !p.From.After(m.Passes[n-1].To) {
+		if p.To.After(m.Passes[n-1].To) {
+			m.Passes[n-1].To = p.To
+		}
+		return
+	}
+	m.Passes = append(m.Passes, p)
 }
 
 // ruled takes a ruling. One that says what the last one said only shows that the line was still so.
