@@ -17,6 +17,10 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("POST /people", s.addPerson)
 	mux.HandleFunc("GET /people/{person}", s.showPerson)
 	mux.HandleFunc("POST /people/{person}/remove", s.removePerson)
+	mux.HandleFunc("POST /people/{person}/trips", s.serveAddTrip)
+	mux.HandleFunc("GET /people/{person}/trips", s.serveTrips)
+	mux.HandleFunc("POST /people/{person}/trips/remove", s.serveRemoveTrips)
+	mux.HandleFunc("POST /policy/reload", s.serveReload)
 	mux.HandleFunc("POST /links", s.issueLink)
 	mux.HandleFunc("POST /meetings", s.openMeeting)
 	mux.HandleFunc("GET /meetings", s.listMeetings)
@@ -104,7 +108,7 @@ func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "open meeting", err)
 		return
 	}
-	level, ok := s.cfg.Policy.Levels().Find(m.Level)
+	level, ok := s.policy().Levels().Find(m.Level)
 	if !ok {
 		s.answer(w, http.StatusForbidden, conclave.Problem{Code: "level_unknown", Fix: "choose_level"})
 		return
@@ -129,7 +133,7 @@ func (s *Server) showMeeting(w http.ResponseWriter, r *http.Request) {
 		identity.Meeting
 		LevelName string `json:"level_name"`
 		Room      any    `json:"room"` // null: not running
-	}{Meeting: meeting, LevelName: s.cfg.Policy.Levels().Name(meeting.Level)}
+	}{Meeting: meeting, LevelName: s.policy().Levels().Name(meeting.Level)}
 	if room := s.find(meeting.ID); room != nil {
 		room.ask(func() { m.Room = room.status() })
 	}
@@ -149,7 +153,7 @@ func (s *Server) listMeetings(w http.ResponseWriter, r *http.Request) {
 	}
 	all := make([]one, 0, len(meetings))
 	for _, m := range meetings {
-		all = append(all, one{m, s.cfg.Policy.Levels().Name(m.Level), s.find(m.ID) != nil})
+		all = append(all, one{m, s.policy().Levels().Name(m.Level), s.find(m.ID) != nil})
 	}
 	s.answer(w, http.StatusOK, struct {
 		Meetings []one `json:"meetings"`

@@ -34,6 +34,7 @@ type conn struct {
 	socket    *websocket.Conn
 	address   netip.Addr
 	transport string // see Server.transport
+	way       way
 	log       *slog.Logger
 
 	ctx    context.Context // of the connection: ends when it is over
@@ -87,7 +88,7 @@ func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
 	}
 	socket.SetReadLimit(signal.MaxSmallFrame)
 	c := newConn(s.ctx, socket, address, s.now, s.cfg.Log)
-	c.transport = s.transport(r)
+	c.transport, c.way = s.transport(r), s.wayOf(r)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)

@@ -107,8 +107,8 @@ func (g *gateway) screen(ctx context.Context, l signal.PhoneLine) (bool, error) 
 // wouldAdmit says whether a call of a person on such a line would be let in or heard at the door.
 func (s *Server) wouldAdmit(m *identity.Meeting, p *identity.Person, l signal.PhoneLine) bool {
 	c := phoneCall{line: l}
-	a := line.Assess(line.Input{Kind: c.kind(), Enrolled: true, Proven: c.facts()}, s.cfg.Networks)
-	ruling := s.cfg.Policy.Rule(admission.Request{
+	a := line.Assess(line.Input{Kind: c.kind(), Enrolled: true, Proven: c.facts()}, s.networks())
+	ruling := s.policy().Rule(admission.Request{
 		Person:  admission.Person{ID: p.ID, Known: p.Removed == nil, Removed: p.Removed != nil, Unit: p.Unit},
 		Meeting: admission.Meeting{ID: m.ID, Level: m.Level, Door: admission.Door(m.Door), Ended: m.Ended != nil},
 		Invited: m.Invited(p.ID), Chair: m.Chair == p.ID, Statement: admission.StatementValid, Grade: a.Grade, Facts: a.Facts,

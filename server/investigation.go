@@ -69,7 +69,7 @@ func (s *Server) serveNames(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "name people", err)
 		return
 	}
-	for _, l := range s.cfg.Policy.Levels() {
+	for _, l := range s.policy().Levels() {
 		answer.Levels = append(answer.Levels, level{l.Name, l.Words})
 	}
 	s.answer(w, http.StatusOK, answer)

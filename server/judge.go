@@ -46,6 +46,10 @@ type asker struct {
 	statement *pass.Statement // what it says; believed only where found is StatementValid
 	device    conclave.DeviceID
 	claimed   []conclave.Fact
+	browser   bool     // claimed: it says to be one
+	way       way      // how its signalling came
+	media     mediaWay // how its sound comes
+	asserted  bool     // it has shown a fresh assertion on this connection
 }
 
 // judgement is what was found out about an asker and a meeting.
@@ -53,6 +57,7 @@ type judgement struct {
 	request    admission.Request
 	assessment line.Assessment
 	meeting    identity.Meeting // zero if there is none
+	network    string           // where it comes from, to be remembered once it is let in; "" if that is known, or cannot be
 }
 
 // judge looks everything up anew: statement, directory, meeting, line. letIn says that the chair has let this leg in.
@@ -65,7 +70,8 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 
 	// A device that was never enrolled here, or no longer, has a statement that says otherwise: it counts for nothing.
 	device, err := s.directory.Device(ctx, a.device)
-	kind, proven := line.KindEndpoint, []conclave.Fact{{Name: "transport", Value: a.transport, Proven: true}}
+	kind := line.KindEndpoint
+	var proven []conclave.Fact
 	call, calls := s.phones.leg(a.device)
 	switch known, err := found(err); {
 	case err != nil:
@@ -101,13 +107,22 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		j.request.Meeting = admission.Meeting{ID: id, Level: m.Level, Door: admission.Door(m.Door), Ended: m.Ended != nil}
 		j.request.Invited, j.request.Chair = m.Invited(person.ID), m.Chair == person.ID && person.ID != ""
 	}
+	who := whose{person: j.request.Person.ID}
+	if j.request.Statement != admission.StatementInvalid {
+		who.device = device
+	}
+	more, seen, err := s.facts(ctx, a, who)
+	if err != nil {
+		return j, err
+	}
+	j.network = seen
 	j.assessment = line.Assess(line.Input{
 		Kind:     kind,
 		Enrolled: j.request.Statement == admission.StatementValid,
 		Address:  a.address,
-		Proven:   proven,
+		Proven:   append(proven, more...),
 		Claimed:  a.claimed,
-	}, s.cfg.Networks)
+	}, s.networks())
 	j.request.Grade, j.request.Facts = j.assessment.Grade, j.assessment.Facts
 	return j, nil
 }
@@ -138,13 +153,17 @@ const transportPlain = "plain"
 
 // rule decides and records the ruling, before anybody learns of it.
 func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, error) {
-	ruling := s.cfg.Policy.Rule(j.request, s.now())
-	hash := s.cfg.Policy.Hash()
+	policy := s.policy()
+	ruling := policy.Rule(j.request, s.now())
+	hash := policy.Hash()
 	_, err := s.audit.Record(ctx, audit.Record{
 		Kind: audit.KindRuling, Time: s.now(), Meeting: id, Leg: leg, Device: device, Outcome: outcomeWord(ruling.Outcome),
 		Grade: &ruling.Grade, Level: &j.request.Meeting.Level, Codes: audit.Codes(ruling.Reasons), Facts: provenOnly(j.request.Facts),
 		Policy: hash[:],
 	})
+	if err == nil && ruling.Outcome == conclave.Admit && j.network != "" {
+		s.remember(ctx, device, j.network)
+	}
 	return ruling, err
 }
 
@@ -164,7 +183,8 @@ func provenOnly(facts []conclave.Fact) []conclave.Fact {
 }
 
 // askAgain lists the reasons that may be gone a moment later; for all others the connection is of no more use.
-var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "meeting_early", "device_too_weak", "statement_expired"}
+var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "meeting_early", "device_too_weak", "statement_expired",
+	"origin_hidden", "tls_intercepted", "travel_unannounced", "risk_raised", "assertion_missing", "media_elsewhere"}
 
 func mayAskAgain(reasons []conclave.Problem) bool {
 	return !slices.ContainsFunc(reasons, func(p conclave.Problem) bool { return !slices.Contains(askAgain, p.Code) })

@@ -4,6 +4,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+
+	"conclave/network"
 )
 
 // maxSocketsPerAddress bounds the open TCP connections of one address, idle ones among them: a quarter of what the server
@@ -39,7 +42,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		address := peer.AddrPort().Addr().Unmap()
 		if l.exempt(address) {
-			return conn, nil
+			return &counted{Conn: conn, release: func() {}}, nil
 		}
 		key := addressKey(address)
 		if l.take(key) {
@@ -67,10 +70,11 @@ func (l *listener) give(key netip.Prefix) {
 	}
 }
 
-// counted is a connection that gives its place back when it is closed.
+// counted is a connection that gives its place back when it is closed, and knows the TLS hello that came over it.
 type counted struct {
 	net.Conn
 	release func()
+	hello   atomic.Pointer[network.Hello] // nil: no TLS, or not yet
 }
 
 // Close implements net.Conn.

@@ -83,7 +83,7 @@ func (s *Server) openRoom(ctx context.Context, id conclave.MeetingID) (*room, er
 	}
 	r := &room{
 		Server: s, meeting: meeting,
-		context: pass.MeetingContext{Meeting: id, Level: meeting.Level, PolicyHash: s.cfg.Policy.Hash()},
+		context: pass.MeetingContext{Meeting: id, Level: meeting.Level, PolicyHash: s.policy().Hash()},
 		ctx:     context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), done: make(chan struct{}),
 		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, roster: roster.New(),
 	}
@@ -372,6 +372,8 @@ func (r *room) takeMediaEvents() {
 	r.mediaMu.Unlock()
 	for _, e := range events {
 		switch e.Kind {
+		case sfu.EventReady, sfu.EventMoved:
+			r.mediaFrom(e)
 		case sfu.EventSlots:
 			r.slotsDue = true
 		case sfu.EventFailed, sfu.EventLost:

@@ -198,7 +198,7 @@ func (r *room) heal() {
 			continue
 		}
 		j, err := r.judge(r.ctx, &r.seats[leg.ID].asker, r.meeting.ID, leg.LetIn)
-		if err == nil && r.cfg.Policy.Rule(j.request, r.now()).Outcome != conclave.Refuse {
+		if err == nil && r.policy().Rule(j.request, r.now()).Outcome != conclave.Refuse {
 			r.ruleAnew(leg.ID)
 		}
 	}

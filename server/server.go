@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"conclave"
@@ -25,6 +26,7 @@ import (
 	"conclave/audit"
 	"conclave/identity"
 	"conclave/line"
+	"conclave/network"
 	"conclave/sfu"
 	"conclave/sfu/slot"
 	"conclave/store"
@@ -39,13 +41,15 @@ type Config struct {
 	// Hosts are the host:port under which clients know this server, as in their URLs; ports 80 and 443 may be left
 	// out. A hello that was signed for another is refused: somebody stands between.
 	Hosts     []string
-	Enrolment identity.Rules // how devices are enrolled; may be zero
-	Networks  line.Networks  // approved networks; may be empty
-	Proxies   []netip.Prefix // whose X-Forwarded-For is believed; may be empty
-	Secure    bool           // clients come over TLS, ours or a trusted proxy's
-	Slots     slot.Plan      // zero: slot.Default
-	Client    fs.FS          // the web client's files; nil: none
-	Limits    Limits         // zero: DefaultLimits
+	Enrolment identity.Rules         // how devices are enrolled; may be zero
+	Networks  line.Networks          // approved networks; may be empty
+	Proxies   []netip.Prefix         // whose X-Forwarded-For is believed; may be empty
+	Places    *network.Ground        // what is known of addresses; nil: nothing
+	Reload    func() (Ground, error) // reads policy and networks anew; nil: they cannot change
+	Secure    bool                   // clients come over TLS, ours or a trusted proxy's
+	Slots     slot.Plan              // zero: slot.Default
+	Client    fs.FS                  // the web client's files; nil: none
+	Limits    Limits                 // zero: DefaultLimits
 
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
@@ -61,6 +65,11 @@ type Server struct {
 	hosts     map[string]bool
 	nonces    nonces
 	phones    phones
+
+	ground        atomic.Pointer[Ground]
+	reloading     sync.Mutex // one at a time
+	trips         trips
+	historySecret [32]byte // of the tags of networks (remember)
 
 	// ctx is the life of all connections and rooms: it ends when Run shall.
 	ctx    context.Context
@@ -86,6 +95,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}
+	if cfg.Places == nil {
+		cfg.Places = new(network.Ground)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -106,6 +118,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s.directory.SetRules(cfg.Enrolment)
 	if _, err := io.ReadFull(cfg.Rand, s.nonces.key[:]); err != nil {
 		return nil, fmt.Errorf("server: draw a key: %w", err)
+	}
+	s.ground.Store(&Ground{Policy: cfg.Policy, Networks: cfg.Networks, Places: cfg.Places})
+	if err := errors.Join(s.openHistory(ctx), s.openTrips(ctx)); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now()}); err != nil {

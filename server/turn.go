@@ -95,7 +95,7 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 		LogProof: proof,
 		Leg:      id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
 		Meeting: signal.Meeting{
-			Title: r.meeting.Title, Level: r.meeting.Level, LevelName: r.cfg.Policy.Levels().Name(r.meeting.Level),
+			Title: r.meeting.Title, Level: r.meeting.Level, LevelName: r.policy().Levels().Name(r.meeting.Level),
 			PolicyHash: r.context.PolicyHash[:], Since: r.meeting.Opened, Role: leg.Role,
 		},
 		Slots:  signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},

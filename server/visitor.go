@@ -126,7 +126,8 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 		return nil
 	}
 	v.meeting = m.Meeting
-	v.asker = &asker{address: v.conn.address, transport: v.conn.transport, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts}
+	v.asker = &asker{address: v.conn.address, transport: v.conn.transport, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts,
+		browser: m.Client.Kind == "browser", way: v.conn.way}
 	j, err := v.judge(ctx, v.asker, v.meeting, m.Resume != nil)
 	if err != nil {
 		return err
@@ -162,7 +163,7 @@ func (v *visitor) tellLine(ctx context.Context) error {
 func (v *visitor) sayLine(j *judgement) {
 	// What would be ruled now, without LetIn. This is advice: it is recorded once it is a request.
 	j.request.LetIn = false
-	ruling := v.cfg.Policy.Rule(j.request, v.now())
+	ruling := v.policy().Rule(j.request, v.now())
 	line := &signal.Line{Grade: j.assessment.Grade, Facts: j.assessment.Facts, Findings: j.assessment.Findings, Enough: ruling.Outcome != conclave.Refuse}
 	if !line.Enough {
 		told := func(f conclave.Problem) bool {
@@ -217,7 +218,7 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 		return err
 	}
 	// Who is refused without a question to anybody opens no room.
-	if ruling := v.cfg.Policy.Rule(j.request, v.now()); ruling.Outcome == conclave.Refuse && !v.mayAsk(&j) {
+	if ruling := v.policy().Rule(j.request, v.now()); ruling.Outcome == conclave.Refuse && !v.mayAsk(&j) {
 		if ruling, err = v.rule(ctx, &j, v.meeting, leg, v.asker.device); err != nil {
 			return err
 		}
