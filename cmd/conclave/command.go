@@ -43,7 +43,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, enrolCommand, joinCommand, swarmCommand,
-		phoneCode, phoneGateway, phoneRevoke, demoCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault,
+		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault,
 	}
 }
 

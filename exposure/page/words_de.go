@@ -177,7 +177,7 @@ var german = map[string]string{
 	"check_log_sealed":     "Protokoll mit {n} Einträgen, versiegelt {time}",
 	"check_log_not":        "Das Protokoll wurde nicht geprüft: {problem}",
 	"check_witnesses":      "Gegengezeichnet von {names}",
-	"check_witnesses_none": "Kein Zeuge hat dieses Protokoll gegengezeichnet",
+	"check_witnesses_none": "Kein Schlüssel eines Zeugen wurde angegeben: Gegenzeichnungen wurden nicht geprüft",
 	"check_ledger":         "{n} von {of} versiegelten Minuten geöffnet von {holders}",
 	"check_opening":        "Diese Öffnung ist Eintrag {n}",
 	"check_opening_not":    "Diese Öffnung steht nicht im Protokoll: Sie geschah an einer Kopie",

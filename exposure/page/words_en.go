@@ -178,7 +178,7 @@ var english = map[string]string{
 	"check_log_sealed":     "Log of {n} records, sealed {time}",
 	"check_log_not":        "The log was not verified: {problem}",
 	"check_witnesses":      "Cosigned by {names}",
-	"check_witnesses_none": "No witness has cosigned this log",
+	"check_witnesses_none": "No witness’s key was given: cosignatures were not looked at",
 	"check_ledger":         "{n} of {of} sealed minutes opened by {holders}",
 	"check_opening":        "That opening is record {n}",
 	"check_opening_not":    "That opening is not in the log: it was made on a copy",

@@ -177,7 +177,7 @@ var french = map[string]string{
 	"check_log_sealed":     "Journal de {n} entrées, scellé {time}",
 	"check_log_not":        "Le journal n’a pas été vérifié : {problem}",
 	"check_witnesses":      "Contresigné par {names}",
-	"check_witnesses_none": "Aucun témoin n’a contresigné ce journal",
+	"check_witnesses_none": "Aucune clé de témoin n’a été donnée : les contreseings n’ont pas été examinés",
 	"check_ledger":         "{n} des {of} minutes scellées ouvertes par {holders}",
 	"check_opening":        "Cette ouverture est l’entrée {n}",
 	"check_opening_not":    "Cette ouverture n’est pas dans le journal : elle a été faite sur une copie",
