@@ -174,7 +174,7 @@ func (x *searcher) followed(s seed) *Finding {
 		if !ok || p.logP > -2.5 && i != own {
 			continue
 		}
-		f.Pieces = append(f.Pieces, x.piece(peers[i], p.a, p.from, p.logP))
+		f.Pieces = append(f.Pieces, x.piece(peers[i], p.a, p.from, p.logP, s.suspect))
 	}
 	if f.LogP < FalseAccusation {
 		for i := from; i <= to; i++ {
@@ -186,10 +186,47 @@ func (x *searcher) followed(s seed) *Finding {
 	return f
 }
 
-func (x *searcher) piece(w *window, a *alignment, slot, logP float64) Piece {
-	second := func(samples int) time.Duration { return time.Duration(samples) * time.Second / Rate }
-	return Piece{From: second(w.start), To: second(w.start + w.samples), Began: time.Duration(max(0, slot) * float64(time.Second) / SlotsPerSecond),
-		Speed: a.speed, Pitch: a.reading.pitch, LogP: logP}
+// piece is a window in which a leg's mark was read. Ends of it that show nothing of the leg are left out.
+func (x *searcher) piece(w *window, a *alignment, slot, logP float64, leg int) Piece {
+	second := func(samples float64) time.Duration { return time.Duration(samples * float64(time.Second) / Rate) }
+	var ts tiles
+	var sc scores
+	ts.read(x.Sync, a)
+	sc.set(&ts)
+	tile := int(math.Round((slot-a.slotAt(0))/TileSlots)) + a.phase/TileSlots
+	trend := sc.trend(x.codes[leg], tile)
+	step := Period * slotFrames * hop / a.speed // in samples
+	from, to := 0, len(trend)
+	const clear = 1.5
+	for to-from > 2 && trend[from] < clear {
+		from++
+	}
+	for to-from > 2 && trend[to-1] < clear {
+		to--
+	}
+	end := float64(w.samples)
+	if to < len(trend) {
+		end = min(end, float64(to)*step)
+	}
+	began := (slot + float64(from)*Period) * float64(time.Second) / SlotsPerSecond
+	return Piece{From: second(float64(w.start) + float64(from)*step), To: second(float64(w.start) + end), Began: time.Duration(max(0, began)),
+		Speed: a.speed, Pitch: a.reading.pitch, LogP: logP, Trend: trend[from:to]}
+}
+
+// trend is the score of each run of PeriodTiles, in standard deviations.
+func (s *scores) trend(code []byte, from int) []float64 {
+	var out []float64
+	for i := 0; i < len(s.table); i += PeriodTiles {
+		sum, squares := 0.0, 1e-9
+		for k := i; k < min(i+PeriodTiles, len(s.table)); k++ {
+			if at := from + k; at >= 0 && at < len(code) {
+				sum += float64(s.table[k][code[at]])
+			}
+			squares += s.squares[k]
+		}
+		out = append(out, sum/math.Sqrt(squares))
+	}
+	return out
 }
 
 // refine finds the best alignment of a window near a guess: frame 0 lies in slot guess of a leg. No leg's code is used, so
@@ -254,7 +291,7 @@ func (x *searcher) cutTogether(leg int, seeds []seed) *Finding {
 		// Which windows are put together is chosen as well: each piece pays for all windows it might have been.
 		cost += s.places + math.Log(float64(len(x.windows))) + math.Ln2
 		slot := float64(s.tile*TileSlots) + a.slotAt(0) - float64(a.phase/TileSlots*TileSlots)
-		pieces = append(pieces, x.piece(s.window, a, slot, s.logP))
+		pieces = append(pieces, x.piece(s.window, a, slot, s.logP, leg))
 		if p := min(0, logTail(bits, sum)+cost+math.Ln2); len(pieces) > 1 && (f == nil || p < f.LogP) {
 			f = &Finding{Suspect: leg, LogP: p, Pieces: slices.Clone(pieces)}
 		}

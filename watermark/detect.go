@@ -52,6 +52,8 @@ type Piece struct {
 	Began        time.Duration // the leg's time at From, since it began to mark
 	Speed, Pitch float64       // of the recording, in relation to what was played
 	LogP         float64       // of this piece alone at this place, in no relation to what was tried
+	// Trend is the leg's score in each TrendStep of the piece, in standard deviations of what an innocent leg scores.
+	Trend []float64
 }
 
 // Finding is a leg whose mark was found, or looked likest.
@@ -61,11 +63,9 @@ type Finding struct {
 	// every suspect, position, alignment, window and combination that was tried.
 	LogP   float64
 	Pieces []Piece // in order of time
-	// Trend is the score of each TrendStep of the sound, in standard deviations of what an innocent leg scores.
-	Trend []float64
 }
 
-// TrendStep is the time between two values of Finding.Trend: a period.
+// TrendStep is the time between two values of Piece.Trend: a period.
 const TrendStep = Period * 80 * time.Millisecond
 
 // Tried counts what a search tried, so that its bound can be checked.
@@ -87,7 +87,6 @@ type Result struct {
 	// SyncLogP is the natural logarithm of an upper bound on the probability that sound without any mark of this
 	// organisation would fit its sync key as well.
 	SyncLogP float64
-	Sync     []float64 // for each TrendStep's window, how well the sync key fits: -log10 of the bound there
 	Tried    Tried
 }
 

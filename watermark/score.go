@@ -17,11 +17,13 @@ type scores struct {
 	first int // the first tile's number within a period
 	bits  []int16
 	table [][256]int16
+	// squares is the sum of each tile's squared bits: the variance of an innocent leg's score there.
+	squares []float64
 }
 
 func (s *scores) set(ts *tiles) {
 	s.first = ts.first
-	s.bits = s.bits[:0]
+	s.bits, s.squares = s.bits[:0], s.squares[:0]
 	if cap(s.table) < len(ts.sums) {
 		s.table = make([][256]int16, len(ts.sums))
 	}
@@ -36,8 +38,10 @@ func (s *scores) set(ts *tiles) {
 		}
 		row := &s.table[i]
 		row[0] = 0
+		s.squares = append(s.squares, 0)
 		for _, x := range r {
 			row[0] += x
+			s.squares[i] += float64(x) * float64(x)
 			if x < 0 {
 				x = -x
 			}
