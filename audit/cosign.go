@@ -14,6 +14,7 @@ type cosigning struct {
 	signed []byte      // the newest checkpoint with enough of them
 	size   merkle.Size // of signed
 	at     time.Time   // of the latest of them, by the witness's clock
+	until  time.Time   // all records up to then stand in signed
 	since  time.Time   // when the first checkpoint was signed that signed does not cover; zero: it covers all
 }
 
@@ -23,18 +24,20 @@ func (c *cosigning) wanted(now time.Time) {
 	}
 }
 
-// SetCosigned keeps a checkpoint that enough witnesses have cosigned, the latest of them at a time by its clock. now is ours.
+// SetCosigned keeps a state whose checkpoint enough witnesses have cosigned, the latest of them at a time by its clock. now is
+// ours.
 // An older one than is known is left alone.
-func (l *Log) SetCosigned(signed []byte, size merkle.Size, at, now time.Time) error {
+func (l *Log) SetCosigned(state State, at, now time.Time) error {
 	l.mu.Lock()
-	if size < l.cosigning.size {
+	if state.Size < l.cosigning.size {
 		l.mu.Unlock()
 		return nil
 	}
-	l.cosigning.signed, l.cosigning.size, l.cosigning.at = signed, size, at
-	l.cosigning.since = time.Time{}
-	if size < l.size {
-		l.cosigning.since = now // what came since is younger than a moment
+	c := &l.cosigning
+	c.signed, c.size, c.until, c.at = state.Signed, state.Size, state.At, at
+	c.since = time.Time{}
+	if state.Size < l.size {
+		c.since = now // what came since is younger than a moment
 	}
 	l.mu.Unlock()
 	if l.copy == nil {
@@ -42,7 +45,7 @@ func (l *Log) SetCosigned(signed []byte, size merkle.Size, at, now time.Time) er
 	}
 	l.publishing.Lock()
 	defer l.publishing.Unlock()
-	return l.copy.Cosigned(signed)
+	return l.copy.Cosigned(state.Signed)
 }
 
 // Cosigned returns when the witnesses last signed, by their clock, and whether they have signed all records but those of the
@@ -52,4 +55,12 @@ func (l *Log) Cosigned(now time.Time) (time.Time, bool) {
 	defer l.mu.Unlock()
 	c := &l.cosigning
 	return c.at, c.signed != nil && (c.since.IsZero() || now.Sub(c.since) <= MaxLag)
+}
+
+// Covered says whether what was recorded at a time, by our clock, stands under the witnesses' signatures.
+func (l *Log) Covered(at time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &l.cosigning
+	return c.signed != nil && at.Before(c.until)
 }

@@ -61,6 +61,7 @@ type Log struct {
 	mu        sync.Mutex
 	signed    []byte      // the newest checkpoint; guarded by mu, never changed in place
 	size      merkle.Size // of signed; guarded by mu
+	signedAt  time.Time   // when it was begun to be signed; guarded by mu
 	cosigning cosigning   // guarded by mu
 }
 

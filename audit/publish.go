@@ -187,7 +187,7 @@ func (l *Log) Publish(ctx context.Context, now time.Time) error {
 			return err
 		}
 		l.mu.Lock()
-		l.signed, l.size = signed, c.Size
+		l.signed, l.size, l.signedAt = signed, c.Size, now
 		l.cosigning.wanted(now)
 		l.mu.Unlock()
 	}
@@ -271,27 +271,36 @@ func (l *Log) follow(ctx context.Context, signed []byte, now time.Time) error {
 
 // Checkpoint returns the newest signed checkpoint, nil if none was signed yet, and its size. It must not be changed.
 func (l *Log) Checkpoint() ([]byte, merkle.Size) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.signed, l.size
+	s := l.State()
+	return s.Signed, s.Size
 }
 
-// Consistency returns the newest checkpoint and the proof that it goes on from the log at size from. It needs a plain copy,
-// whose tiles it reads.
-func (l *Log) Consistency(from merkle.Size) (signed []byte, proof []merkle.Hash, err error) {
+// State is a signed state of the log.
+type State struct {
+	Signed []byte // the checkpoint, which must not be changed
+	Size   merkle.Size
+	// At is when it was begun to be signed, by our clock: what was recorded earlier stands in it. Zero: before the start.
+	At time.Time
+}
+
+// State returns the newest signed state; the zero State if there is none yet.
+func (l *Log) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return State{l.signed, l.size, l.signedAt}
+}
+
+// Consistency proves that the log as it was signed goes on from the log at size from. It reads the tiles of the plain copy,
+// which must be there.
+func (l *Log) Consistency(from merkle.Size, signed []byte) ([]merkle.Hash, error) {
 	if l.copy == nil {
-		return nil, nil, errors.New("audit: proofs are made from the plain copy, and there is none")
-	}
-	l.publishing.Lock() // the copy's partial tiles come and go with each checkpoint
-	defer l.publishing.Unlock()
-	signed, size := l.Checkpoint()
-	if signed == nil || l.copy.Size() < size {
-		return nil, nil, errors.New("audit: the plain copy is not up to the newest checkpoint")
+		return nil, errors.New("audit: proofs are made from the plain copy, and there is none")
 	}
 	c, err := merkle.Unverified(signed) // our own
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	proof, err = merkle.ProveConsistency(merkle.TileReader(c, l.copy.Tile), from, c.Size)
-	return signed, proof, err
+	l.publishing.Lock() // the copy's partial tiles come and go with each checkpoint
+	defer l.publishing.Unlock()
+	return merkle.ProveConsistency(merkle.TileReader(c, l.copy.Tile), from, c.Size)
 }

@@ -50,6 +50,7 @@ type Config struct {
 	Slots     slot.Plan              // zero: slot.Default
 	Client    fs.FS                  // the web client's files; nil: none
 	Limits    Limits                 // zero: DefaultLimits
+	Records   RecordsConfig
 
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
@@ -61,6 +62,7 @@ type Server struct {
 	cfg       Config
 	directory *identity.Directory
 	audit     *audit.Log
+	records   *records
 	limits    *limiter
 	hosts     map[string]bool
 	nonces    nonces
@@ -106,13 +108,16 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:    cfg,
-		audit:  audit.NewLog(cfg.Store),
 		limits: newLimiter(cfg.Limits),
 		hosts:  map[string]bool{},
 		rooms:  map[conclave.MeetingID]*room{},
 	}
 	for _, h := range cfg.Hosts {
 		s.hosts[canonicalHost(h)] = true
+	}
+	var err error
+	if s.audit, err = s.openRecords(ctx); err != nil {
+		return nil, err
 	}
 	s.directory = identity.NewDirectory(cfg.Store, cfg.Organisation, s.audit)
 	s.directory.SetRules(cfg.Enrolment)
@@ -127,6 +132,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now()}); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	s.startRecords()
 	if err := s.restore(ctx); err != nil {
 		s.stop()
 		return nil, err
@@ -164,6 +170,7 @@ func (s *Server) stop() {
 	s.mu.Unlock()
 	s.cancel()
 	s.wait.Wait()
+	s.records.end() // after all that records
 }
 
 // begin counts a connection in, or says that the server ends.

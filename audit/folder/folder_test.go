@@ -243,8 +243,8 @@ func TestOneOctetChangedAnywhereIsFound(t *testing.T) {
 
 func (w *world) cosign(witness ed25519.PrivateKey) {
 	w.t.Helper()
-	signed, _ := w.log.Checkpoint()
-	c, err := merkle.Unverified(signed)
+	state := w.log.State()
+	c, err := merkle.Unverified(state.Signed)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -252,11 +252,12 @@ func (w *world) cosign(witness ed25519.PrivateKey) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	both, err := merkle.AddCosignature(signed, line, merkle.WitnessKey("witness.example", witness.Public().(ed25519.PublicKey)))
+	both, err := merkle.AddCosignature(state.Signed, line, merkle.WitnessKey("witness.example", witness.Public().(ed25519.PublicKey)))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.log.SetCosigned(both, c.Size, now, now); err != nil {
+	state.Signed = both
+	if err := w.log.SetCosigned(state, now, now); err != nil {
 		w.t.Fatal(err)
 	}
 }

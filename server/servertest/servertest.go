@@ -127,6 +127,7 @@ func (w *World) start() {
 		Organisation: w.Organisation, Store: st, Policy: policy, Media: media, Hosts: []string{w.Host, w.NamedHost()},
 		Enrolment: w.options.Enrolment,
 		Client:    fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
+		Records:   server.RecordsConfig{Folder: filepath.Join(w.dir, "audit")},
 		Networks:  w.options.Networks, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {

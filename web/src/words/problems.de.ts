@@ -183,6 +183,7 @@ export const problems = {
   trips_many: "So viele Reisen einer Person können nicht gemerkt werden.",
   policy_mistake: "Die neuen Dateien haben einen Fehler: {where}. Was galt, gilt weiter.",
   reload_absent: "Dieser Server kann seine Dateien nicht neu lesen.",
+  record_not_cosigned: "Die Stufe dieser Besprechung verlangt, dass andere das Protokoll mitgezeichnet haben; das ist noch nicht geschehen.",
 };
 
 export const fixes = {
@@ -267,4 +268,5 @@ export const fixes = {
   remove_trip: "Entfernen Sie eine, die nicht gebraucht wird.",
   mend_file: "Bessern Sie diese Zeile aus und laden Sie neu.",
   restart_server: "Starten Sie ihn neu.",
+  wait_for_witnesses: "Warten Sie einen Moment und versuchen Sie es noch einmal; dauert es an, sagen Sie Ihrer Administration, dass die Zeugen nicht erreichbar sind.",
 };

@@ -184,6 +184,7 @@ export const problems = {
   trips_many: "So many trips of one person cannot be kept.",
   policy_mistake: "The new files have a mistake: {where}. What was in force stays in force.",
   reload_absent: "This server cannot read its files anew.",
+  record_not_cosigned: "This meeting’s level asks that others have signed the record, and they have not yet.",
 };
 
 export const fixes = {
@@ -268,4 +269,5 @@ export const fixes = {
   remove_trip: "Remove one that is not needed.",
   mend_file: "Mend that line and reload.",
   restart_server: "Restart it.",
+  wait_for_witnesses: "Wait a moment and try again; if it lasts, tell your administrator that the witnesses are away.",
 };

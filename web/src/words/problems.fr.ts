@@ -183,6 +183,7 @@ export const problems = {
   trips_many: "Autant de voyages d’une personne ne peuvent être retenus.",
   policy_mistake: "Les nouveaux fichiers ont une erreur : {where}. Ce qui valait continue de valoir.",
   reload_absent: "Ce serveur ne peut pas relire ses fichiers.",
+  record_not_cosigned: "Le niveau de cette réunion exige que d’autres aient cosigné le registre ; ce n’est pas encore fait.",
 };
 
 export const fixes = {
@@ -267,4 +268,5 @@ export const fixes = {
   remove_trip: "Supprimez-en un qui ne sert pas.",
   mend_file: "Corrigez cette ligne et rechargez.",
   restart_server: "Redémarrez-le.",
+  wait_for_witnesses: "Patientez un instant et réessayez ; si cela dure, dites à votre administrateur que les témoins sont absents.",
 };
