@@ -36,6 +36,16 @@ type config struct {
 	InsecureHTTP bool `toml:"insecure_http"`
 	// Policy is a file in Cedar; empty: the one that Conclave comes with.
 	Policy string `toml:"policy"`
+	// Watch has policy, networks and calendar read anew when their files change; without it, conclave policy reload or
+	// SIGHUP does.
+	Watch bool `toml:"watch"`
+	// Places are files that say what is known of addresses.
+	Places struct {
+		Databases []string `toml:"databases"` // MaxMind DB format: countries, operators, anonymisers
+		List      string   `toml:"list"`      // networks and their kinds, approved ones among them
+		Calendar  string   `toml:"calendar"`  // where the risk is raised, and when
+		Home      []string `toml:"home"`      // countries in which nobody is on a trip
+	} `toml:"places"`
 
 	TLS struct {
 		Certificate string `toml:"certificate"`
@@ -49,8 +59,10 @@ type config struct {
 	} `toml:"network"`
 	// Levels are the organisation's classifications, the lowest first; none: OPEN, INTERNAL, RESTRICTED, CONFIDENTIAL.
 	Levels []struct {
-		Name  string            `toml:"name"`
-		Words map[string]string `toml:"words"`
+		Name     string            `toml:"name"`
+		Words    map[string]string `toml:"words"`
+		Start    admission.Start   `toml:"start"`    // "anyone" or "chair"
+		Cosigned bool              `toml:"cosigned"` // opens only with a witness's word
 	} `toml:"level"`
 	// Slots are how many speakers, cameras and shared screens everybody receives at once.
 	Slots struct {
@@ -58,6 +70,12 @@ type config struct {
 		Camera int `toml:"camera"`
 		Screen int `toml:"screen"`
 	} `toml:"slots"`
+	// Witnesses sign the audit log too (conclave witness); Cosignatures of them are enough, 0: all must.
+	Witnesses []struct {
+		URL string `toml:"url"`
+		Key string `toml:"key"` // name+01234567+base64, as the witness prints it
+	} `toml:"witness"`
+	Cosignatures int `toml:"cosignatures"`
 	Limits struct {
 		Connections int     `toml:"connections"`
 		PerAddress  int     `toml:"per_address"`
@@ -204,7 +222,7 @@ func (c *config) policy() (*admission.Policy, error) {
 	if len(c.Levels) > 0 {
 		levels = nil
 		for _, l := range c.Levels {
-			levels = append(levels, admission.LevelWords{Name: l.Name, Words: l.Words})
+			levels = append(levels, admission.LevelWords{Name: l.Name, Words: l.Words, Start: l.Start, Cosigned: l.Cosigned})
 		}
 	}
 	if c.Policy != "" {

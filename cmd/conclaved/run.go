@@ -79,7 +79,7 @@ func newServer(ctx context.Context, c *config, secure bool, listener net.Listene
 	if cfg.Hosts, err = c.hosts(port); err != nil {
 		return nil, err
 	}
-	if cfg.Networks, err = c.networks(); err != nil {
+	if cfg.Records, err = c.records(); err != nil {
 		return nil, err
 	}
 	if cfg.Proxies, err = c.proxies(); err != nil {
@@ -88,9 +88,11 @@ func newServer(ctx context.Context, c *config, secure bool, listener net.Listene
 	if cfg.Enrolment, err = c.Enrolment.rules(); err != nil {
 		return nil, err
 	}
-	if cfg.Policy, err = c.policy(); err != nil {
+	ground, err := c.ground()
+	if err != nil {
 		return nil, err
 	}
+	cfg.Policy, cfg.Networks, cfg.Places, cfg.Reload = ground.Policy, ground.Networks, ground.Places, c.ground
 	var built bool
 	if cfg.Client, built = web.Client(); !built {
 		cfg.Client = nil
@@ -127,7 +129,7 @@ func serve(ctx context.Context, c *config, s *server.Server, listener net.Listen
 	// net/http logs each client that hangs up or speaks no TLS, with its address: that is not for a log of ours.
 	errorLog := slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)
 	public := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog}
+		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog, ConnContext: s.ConnContext}
 	private := &http.Server{Handler: s.AdminHandler(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: errorLog}
 	ended := make(chan struct{}, 3)
 	end := func(what string, err error) {
@@ -143,7 +145,7 @@ func serve(ctx context.Context, c *config, s *server.Server, listener net.Listen
 			return
 		}
 		// TLS 1.3 alone; Go offers X25519MLKEM768 first.
-		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13}
+		public.TLSConfig = s.TLS(&tls.Config{MinVersion: tls.VersionTLS13})
 		end("listen", public.ServeTLS(listener, c.TLS.Certificate, c.TLS.Key))
 	}()
 	go func() {
@@ -162,7 +164,15 @@ func serve(ctx context.Context, c *config, s *server.Server, listener net.Listen
 		}
 		end("server", err)
 	}()
+	reloads, endReloads := context.WithCancel(ctx)
+	reloaded := make(chan struct{})
+	go func() {
+		defer close(reloaded)
+		c.reload(reloads, s, log)
+	}()
 	<-ctx.Done()
+	endReloads()
+	<-reloaded
 	log.Info("ending")
 	// Connections end first, so that nobody is told that others have left.
 	endRun()

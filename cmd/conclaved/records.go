@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"conclave/audit/merkle"
+	"conclave/server"
+	"conclave/witness"
+)
+
+// recordsFolder holds the audit log's plain copy, in the data folder.
+const recordsFolder = "audit"
+
+// records says where the audit log is copied to and who cosigns it.
+func (c *config) records() (server.RecordsConfig, error) {
+	out := server.RecordsConfig{Folder: filepath.Join(c.Data, recordsFolder), Quorum: c.Cosignatures}
+	for _, w := range c.Witnesses {
+		key, err := merkle.ParseKey(w.Key)
+		if err != nil {
+			return out, fmt.Errorf("witness %s: the key is not what conclave witness prints: %w", w.URL, err)
+		}
+		remote, err := witness.NewRemote(w.URL, key)
+		if err != nil {
+			return out, err
+		}
+		out.Witnesses = append(out.Witnesses, remote)
+	}
+	if out.Quorum < 0 || out.Quorum > len(out.Witnesses) {
+		return out, fmt.Errorf("cosignatures: %d of %d witnesses", out.Quorum, len(out.Witnesses))
+	}
+	return out, nil
+}
