@@ -244,6 +244,12 @@ func (o *Organisation) SignPass(p *pass.Pass) ([]byte, error) {
 	return pass.SignPass(o.admission, p)
 }
 
+// SignReadiness signs r with the admission key.
+func (o *Organisation) SignReadiness(r *pass.Readiness) ([]byte, error) {
+	r.Organisation = o.ID
+	return pass.SignReadiness(o.admission, r)
+}
+
 // LogKey returns the key that signs checkpoints of the audit log and the device log.
 func (o *Organisation) LogKey() ed25519.PrivateKey { return o.log }
 

@@ -57,6 +57,7 @@ type judgement struct {
 	request    admission.Request
 	assessment line.Assessment
 	meeting    identity.Meeting // zero if there is none
+	passkey    bool             // the device has one, for a fresh assertion
 	network    string           // where it comes from, to be remembered once it is let in; "" if that is known, or cannot be
 }
 
@@ -109,7 +110,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	}
 	who := whose{person: j.request.Person.ID}
 	if j.request.Statement != admission.StatementInvalid {
-		who.device = device
+		who.device, j.passkey = device, device.Passkey != nil
 	}
 	more, seen, err := s.facts(ctx, a, who)
 	if err != nil {

@@ -80,6 +80,10 @@ func (v *visitor) serve() {
 				err = v.tellLine(ctx)
 				break
 			}
+			if mission, ok := m.(*signal.Mission); ok && v.room == nil && v.asker != nil {
+				err = v.mission(ctx, mission)
+				break
+			}
 			if v.room == nil {
 				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
 				continue
@@ -163,7 +167,11 @@ func (v *visitor) tellLine(ctx context.Context) error {
 func (v *visitor) sayLine(j *judgement) {
 	// What would be ruled now, without LetIn. This is advice: it is recorded once it is a request.
 	j.request.LetIn = false
-	ruling := v.policy().Rule(j.request, v.now())
+	request := j.request
+	if v.meeting == (conclave.MeetingID{}) {
+		request = missionRequest(j, 0) // no meeting is meant: this is the line alone
+	}
+	ruling := v.policy().Rule(request, v.now())
 	line := &signal.Line{Grade: j.assessment.Grade, Facts: j.assessment.Facts, Findings: j.assessment.Findings, Enough: ruling.Outcome != conclave.Refuse}
 	if !line.Enough {
 		told := func(f conclave.Problem) bool {
