@@ -203,6 +203,12 @@ func (d *Directory) RevokeDevice(ctx context.Context, id conclave.DeviceID, now 
 	return log.addRevocation(ctx, device.Person, id)
 }
 
+// Holder returns the person that a device's statement names, where it may still name one: from the directory, or a guest's
+// from its invitation.
+func (d *Directory) Holder(ctx context.Context, device Device, now time.Time) (Person, error) {
+	return d.holder(ctx, &device, now)
+}
+
 // holder returns the person that a device's statement names: from the directory, or a guest's from its invitation.
 func (d *Directory) holder(ctx context.Context, device *Device, now time.Time) (Person, error) {
 	if device.Guest == nil {

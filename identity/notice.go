@@ -22,7 +22,7 @@ type Notice struct {
 	Link   string           `json:"link,omitempty"` // path and query on this server
 }
 
-func noticeKey(device conclave.DeviceID) store.Key { return "notice." + store.Key(device.Text()) }
+func noticeKey(device conclave.DeviceID) store.Key { return "devicenotice." + store.Key(device.Text()) }
 
 // Notify keeps a notice for every living device of a person but one (the zero id: for all).
 func (d *Directory) Notify(ctx context.Context, person conclave.PersonID, except conclave.DeviceID, n Notice, now time.Time) error {

@@ -26,6 +26,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /meetings", s.listMeetings)
 	mux.HandleFunc("GET /meetings/{pointer}", s.showMeeting)
 	mux.HandleFunc("POST /meetings/{pointer}/end", s.endMeeting)
+	mux.HandleFunc("POST /meetings/{pointer}/invitations", s.issueInvitation)
 	mux.HandleFunc("POST /devices/{device}/revoke", s.revokeDevice)
 	mux.HandleFunc("POST /phone/gateways", s.issueGatewayLink)
 	mux.HandleFunc("POST /phone/gateways/{gateway}/revoke", s.revokeGateway)
@@ -103,6 +104,8 @@ func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
 		Chair  conclave.PersonID   `json:"chair"`
 		People []conclave.PersonID `json:"people"`
 		Door   identity.Door       `json:"door"`
+		From   time.Time           `json:"from,omitzero"`
+		Until  time.Time           `json:"until,omitzero"`
 	}
 	if err := readJSON(w, r, &m); err != nil {
 		s.fail(w, "open meeting", err)
@@ -113,7 +116,7 @@ func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, http.StatusForbidden, conclave.Problem{Code: "level_unknown", Fix: "choose_level"})
 		return
 	}
-	meeting, err := s.directory.OpenMeeting(r.Context(), identity.Meeting{Title: m.Title, Level: level, Chair: m.Chair, People: m.People, Door: m.Door}, s.cfg.Rand, s.now())
+	meeting, err := s.directory.OpenMeeting(r.Context(), identity.Meeting{Title: m.Title, Level: level, Chair: m.Chair, People: m.People, Door: m.Door, From: m.From, Until: m.Until}, s.cfg.Rand, s.now())
 	if err != nil {
 		s.fail(w, "open meeting", err)
 		return

@@ -107,5 +107,6 @@ func (r *room) gone(e roster.Gone) {
 	r.queue.done(e.Leg)
 	delete(r.seats, e.Leg)
 	delete(r.away, e.Leg)
+	delete(r.bound, e.Leg)
 	r.slotsDue = true
 }

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"conclave"
@@ -190,6 +193,9 @@ func (s *Server) serveEnrol(w http.ResponseWriter, r *http.Request) {
 	var device identity.Device
 	if err == nil {
 		statement, device, err = s.directory.Enrol(r.Context(), e, s.now())
+	}
+	if err == nil {
+		s.tellNow(r.Context(), device.Person)
 	}
 	s.answerEnrolled(w, "enrol", statement, device, err)
 }
@@ -377,4 +383,35 @@ func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 	}
 	s.recheck(m.Device)
 	s.answer(w, http.StatusOK, struct{}{})
+}
+
+// tellWaiting hands a device what waits for it alone: that another was enrolled in its person's name.
+func (s *Server) tellWaiting(ctx context.Context, device conclave.DeviceID, c *conn) {
+	notices, err := s.directory.Notices(ctx, device)
+	if err != nil {
+		s.cfg.Log.Error("notices not read", "device", device, "cause", err)
+		return
+	}
+	for _, n := range notices {
+		c.send(&signal.Notice{Notice: n.Notice, Link: n.Link})
+		if err := s.directory.Seen(ctx, device, n.ID); err != nil {
+			s.cfg.Log.Error("notice not taken off", "device", device, "cause", err)
+		}
+	}
+}
+
+// tellNow hands the person's devices that are in a room now what waits for them.
+func (s *Server) tellNow(ctx context.Context, person conclave.PersonID) {
+	s.mu.Lock()
+	rooms := slices.Collect(maps.Values(s.rooms))
+	s.mu.Unlock()
+	for _, r := range rooms {
+		r.ask(func() {
+			for _, seat := range r.seats {
+				if seat.asker.statement.Person == person && seat.asker.statement.Kind == pass.KindDevice {
+					s.tellWaiting(ctx, seat.asker.device, seat.conn)
+				}
+			}
+		})
+	}
 }

@@ -50,6 +50,8 @@ type asker struct {
 	way       way      // how its signalling came
 	media     mediaWay // how its sound comes
 	asserted  bool     // it has shown a fresh assertion on this connection
+	// fingerprint is what that assertion binds its media to; nil: to nothing.
+	fingerprint []byte
 }
 
 // judgement is what was found out about an asker and a meeting.
@@ -71,6 +73,9 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 
 	// A device that was never enrolled here, or no longer, has a statement that says otherwise: it counts for nothing.
 	device, err := s.directory.Device(ctx, a.device)
+	if j.request.Statement == admission.StatementExpired && err == nil && now.Before(device.Until) {
+		j.request.Statement = admission.StatementValid // renewed since the hello: the leaf brings the new one
+	}
 	kind := line.KindEndpoint
 	var proven []conclave.Fact
 	call, calls := s.phones.leg(a.device)
@@ -105,8 +110,11 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	}
 	if known {
 		m := &j.meeting
-		j.request.Meeting = admission.Meeting{ID: id, Level: m.Level, Door: admission.Door(m.Door), Ended: m.Ended != nil}
+		j.request.Meeting = admission.Meeting{ID: id, Level: m.Level, Door: admission.Door(m.Door), From: m.From, Until: m.Until, Ended: m.Ended != nil}
 		j.request.Invited, j.request.Chair = m.Invited(person.ID), m.Chair == person.ID && person.ID != ""
+		if err := s.guest(ctx, &j, device, id); err != nil {
+			return j, err
+		}
 	}
 	who := whose{person: j.request.Person.ID}
 	if j.request.Statement != admission.StatementInvalid {

@@ -50,6 +50,7 @@ type room struct {
 	roster  *roster.Room
 	group   *delivery.Group
 	media   *sfu.Room
+	bound   map[conclave.LegID][]byte // fingerprints that assertions named, by leg
 	seats   map[conclave.LegID]*seat
 	away    map[conclave.LegID]*asker // what was known last of legs whose line is lost
 	looked  time.Time                 // when legs in quarantine were looked at last

@@ -42,6 +42,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		return false
 	}
 	s.grade = ruling.Grade
+	r.touched(id, &s.asker)
 	leg := roster.Leg{
 		ID: id, Device: s.asker.device, Person: s.asker.statement.Person, Statement: s.asker.encoded, Role: conclave.RoleMember,
 		Grade: s.grade, Facts: now.request.Facts, Standing: roster.Waiting, LetIn: ruling.Outcome == conclave.Admit,
@@ -127,6 +128,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	if !ok && leg.Standing == roster.Member {
 		return false
 	}
+	r.inherit(leg.ID, &s.asker)
 	j, ruling, err := r.consider(leg.ID, leg.LetIn, &s.asker)
 	if err != nil {
 		return false
@@ -408,7 +410,7 @@ func (r *room) connectMedia(leg roster.Leg, m *signal.Media) error {
 	}
 	fingerprint := r.cfg.Media.Fingerprint()
 	seat := r.seats[leg.ID]
-	if string(m.ServerFingerprint) != string(fingerprint[:]) ||
+	if string(m.ServerFingerprint) != string(fingerprint[:]) || !seat.asker.mayHave(m.Fingerprint) ||
 		!verifyLeaf(seat.asker.statement.LeafKey, signal.MediaContent(r.meeting.ID, leg.ID, m), m.Signature) {
 		return problemMedia
 	}

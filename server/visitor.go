@@ -88,6 +88,10 @@ func (v *visitor) serve() {
 				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
 				continue
 			}
+			if join, ok := m.(*signal.Join); ok && len(join.Assertion) > 0 {
+				err = v.askAnew(ctx, join)
+				break
+			}
 			room, leg := v.room, v.leg
 			if !room.post(func() { room.receive(leg, v.conn, m) }) {
 				return
@@ -142,8 +146,11 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 			return err
 		}
 	}
-	v.sayLine(&j)
+	if err := v.sayLine(ctx, &j); err != nil {
+		return err
+	}
 	if j.request.Statement == admission.StatementValid && statement.Kind == pass.KindDevice {
+		v.tellWaiting(ctx, v.asker.device, v.conn)
 		v.tellNotices(ctx, statement.Person, v.conn)
 	}
 	return nil
@@ -159,12 +166,11 @@ func (v *visitor) tellLine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.sayLine(&j)
-	return nil
+	return v.sayLine(ctx, &j)
 }
 
 // sayLine tells what was found of the line, and whether it would do.
-func (v *visitor) sayLine(j *judgement) {
+func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 	// What would be ruled now, without LetIn. This is advice: it is recorded once it is a request.
 	j.request.LetIn = false
 	request := j.request
@@ -179,7 +185,18 @@ func (v *visitor) sayLine(j *judgement) {
 		}
 		line.Findings = append(ruling.Reasons, slices.DeleteFunc(line.Findings, told)...)
 	}
+	var err error
+	if line.Assertion, err = v.assertionWanted(ctx, j); err != nil {
+		return err
+	}
+	// A touch at the join is no shortcoming of the line.
+	if line.Assertion != nil {
+		touch := func(f conclave.Problem) bool { return f.Code == "assertion_missing" }
+		line.Findings = slices.DeleteFunc(line.Findings, touch)
+		line.Enough = line.Enough || !slices.ContainsFunc(ruling.Reasons, func(f conclave.Problem) bool { return !touch(f) })
+	}
 	v.conn.send(line)
+	return nil
 }
 
 // resume brings the leg back to its place, if it is kept: there it is ruled on.
@@ -216,6 +233,14 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	}
 	if len(m.Facts) > 0 {
 		v.asker.claimed = m.Facts
+	}
+	problem, err := v.assertion(ctx, m)
+	if err != nil {
+		return err
+	}
+	if problem != nil {
+		v.conn.send(&signal.Refused{Reasons: []conclave.Problem{*problem}, Again: true})
+		return nil
 	}
 	j, err := v.judge(ctx, v.asker, v.meeting, false)
 	if err != nil {

@@ -233,48 +233,6 @@ func (a *admin) show(ctx context.Context, out io.Writer, path string) error {
 	return err
 }
 
-type meetingOptions struct{ data, server, title, level, chair, people, door string }
-
-var meetingOpen = command{
-	name: "meeting open", usage: "--title TITLE --chair ID --people ID,ID [--level LEVEL] [--door invited|chair] [--data DIR]",
-	about: "opens a meeting and prints its address",
-	flags: func(f *flag.FlagSet) any {
-		o := new(meetingOptions)
-		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
-		f.StringVar(&o.server, "server", defaultServer, "the `address` under which people reach the server")
-		f.StringVar(&o.title, "title", "", "the meeting's `title`, told to those who are let in")
-		f.StringVar(&o.level, "level", "OPEN", "the meeting's `level`, by the organisation's name for it")
-		f.StringVar(&o.chair, "chair", "", "`id` of the chair")
-		f.StringVar(&o.people, "people", "", "`ids` of the invited, with commas between")
-		f.StringVar(&o.door, "door", "invited", "who is let in: `invited`, or chair for those whom the chair admits one by one")
-		return o
-	},
-	run: func(ctx context.Context, k *call) error {
-		o := k.options.(*meetingOptions)
-		if o.title == "" || o.chair == "" {
-			return usageError{"a meeting needs --title and --chair"}
-		}
-		people := strings.FieldsFunc(o.people, func(r rune) bool { return r == ',' || r == ' ' })
-		pointer, err := newAdmin(o.data).openMeeting(ctx, o.title, o.level, o.chair, people, o.door)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(k.stdout, address(o.server, pointer))
-		return nil
-	},
-}
-
-func (a *admin) openMeeting(ctx context.Context, title, level, chair string, people []string, door string) (conclave.MeetingID, error) {
-	var m struct {
-		Pointer conclave.MeetingID `json:"pointer"`
-	}
-	if people == nil {
-		people = []string{}
-	}
-	err := a.ask(ctx, "/meetings", map[string]any{"title": title, "level": level, "chair": chair, "people": people, "door": door}, &m)
-	return m.Pointer, err
-}
-
 // address returns a meeting's address without anybody's token.
 func address(server string, pointer conclave.MeetingID) string {
 	return strings.TrimSuffix(server, "/") + "/m/" + pointer.Text()
@@ -328,46 +286,4 @@ var meetingEnd = command{
 		fmt.Fprintln(k.stdout, "ended")
 		return nil
 	},
-}
-
-type linkOptions struct{ data, server, person string }
-
-var linkCommand = command{
-	name: "link", usage: "MEETING --person ID [--server URL] [--data DIR]",
-	about: "prints a personal link, good for one device within a day",
-	flags: func(f *flag.FlagSet) any {
-		o := new(linkOptions)
-		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
-		f.StringVar(&o.server, "server", defaultServer, "the `address` under which people reach the server")
-		f.StringVar(&o.person, "person", "", "`id` of the person")
-		return o
-	},
-	run: func(ctx context.Context, k *call) error {
-		o := k.options.(*linkOptions)
-		if o.person == "" {
-			return usageError{"a link needs --person: it is personal"}
-		}
-		id, err := pointerOf(k.args[0])
-		if err != nil {
-			return err
-		}
-		link, err := newAdmin(o.data).link(ctx, o.server, id, o.person)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(k.stdout, link)
-		return nil
-	},
-}
-
-// link makes a personal link: the token and the root's pin stand in the fragment, which no browser sends to a server.
-func (a *admin) link(ctx context.Context, server string, meeting conclave.MeetingID, person string) (string, error) {
-	var m struct {
-		Token    string `json:"token"`
-		RootHash string `json:"root_hash"`
-	}
-	if err := a.ask(ctx, "/links", map[string]string{"person": person}, &m); err != nil {
-		return "", err
-	}
-	return address(server, meeting) + "#e=" + m.Token + "&r=" + m.RootHash, nil
 }

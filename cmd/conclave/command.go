@@ -42,7 +42,7 @@ type call struct {
 
 func commands() []command {
 	return []command{
-		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, enrolCommand, joinCommand, swarmCommand,
+		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, inviteCommand, enrolCommand, joinCommand, swarmCommand,
 		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault,
 	}
 }

@@ -256,7 +256,7 @@ func (o *demoOptions) meeting(ctx context.Context, a *admin) (conclave.MeetingID
 		ids = append(ids, p.id)
 	}
 	var err error
-	if kept.Meeting, err = a.openMeeting(ctx, demoTitle, demoLevel, ids[0], ids, "invited"); err != nil {
+	if kept.Meeting, err = a.openMeeting(ctx, newMeeting{Title: demoTitle, Level: demoLevel, Chair: ids[0], People: ids, Door: "invited"}); err != nil {
 		return kept.Meeting, err
 	}
 	b, err := json.Marshal(kept)
@@ -272,7 +272,7 @@ func (o *demoOptions) speaker(ctx context.Context, a *admin, server string, meet
 	key := filepath.Join(o.data, "demo-"+p.media+".json")
 	link := device.Link{Server: server, Meeting: meeting}
 	if _, err := os.Stat(key); errors.Is(err, fs.ErrNotExist) {
-		text, err := a.link(ctx, server, meeting, p.id)
+		text, err := a.link(ctx, server, meeting, p.id, "")
 		if err != nil {
 			return fail(err)
 		}
@@ -309,7 +309,7 @@ func (o *demoOptions) speaker(ctx context.Context, a *admin, server string, meet
 func (o *demoOptions) invite(ctx context.Context, a *admin, out io.Writer, server string, meeting conclave.MeetingID) error {
 	fmt.Fprintf(out, "\n%s · %s · %s and %s are talking\n\n", demoTitle, demoLevel, demoSpeakers[0].name, demoSpeakers[1].name)
 	for i, p := range demoPeople {
-		link, err := a.link(ctx, server, meeting, p.id)
+		link, err := a.link(ctx, server, meeting, p.id, "")
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func (o *swarmOptions) prepare(ctx context.Context) (conclave.MeetingID, []*swar
 		}
 		people = append(people, id)
 	}
-	meeting, err := a.openMeeting(ctx, "Swarm", o.level, people[0], people, "invited")
+	meeting, err := a.openMeeting(ctx, newMeeting{Title: "Swarm", Level: o.level, Chair: people[0], People: people, Door: "invited"})
 	if err != nil {
 		return none, nil, err
 	}
@@ -155,7 +155,7 @@ func (o *swarmOptions) enrol(ctx context.Context, a *admin, meeting conclave.Mee
 		link := device.Link{Server: o.server, Meeting: meeting}
 		return loadDevice(ctx, link, key, "Swarm")
 	}
-	text, err := a.link(ctx, o.server, meeting, person)
+	text, err := a.link(ctx, o.server, meeting, person, "room")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,105 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"conclave"
+	"conclave/admission"
+	"conclave/signal"
+)
+
+// A copied browser profile can sign with a key that "cannot be taken out". So where a level asks for it, a join brings a
+// fresh touch of the device's passkey, over the leaf key, the meeting, this connection, and the certificates of both ends of
+// the media path: the copy has no passkey, and what it might relay is good for no other path.
+
+// assertionWanted returns what a client needs for a fresh assertion, nil where it would change nothing: because none stands
+// in the way of joining, or because the device has no passkey.
+func (v *visitor) assertionWanted(ctx context.Context, j *judgement) (*signal.AssertionWanted, error) {
+	if v.asker.asserted || !v.policy().NeedsAssertion(j.request, v.now()) {
+		return nil, nil
+	}
+	device, err := v.directory.Device(ctx, v.asker.device)
+	known, err := found(err)
+	if err != nil || !known || device.Passkey == nil || j.request.Statement != admission.StatementValid {
+		return nil, err
+	}
+	fingerprint := v.cfg.Media.Fingerprint()
+	return &signal.AssertionWanted{Nonce: v.nonce[:], ServerFingerprint: fingerprint[:], Credentials: [][]byte{device.Passkey.ID}}, nil
+}
+
+// assertion verifies the assertion that a Join brings, if it brings one, and has the asker be bound to its fingerprint: of
+// no other certificate may its media be. It returns what to tell the person where it does not hold.
+func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Problem, error) {
+	if len(m.Assertion) == 0 {
+		return nil, nil
+	}
+	if len(m.Fingerprint) != 32 || !json.Valid(m.Assertion) {
+		return &problemRequest, nil
+	}
+	server := v.cfg.Media.Fingerprint()
+	var err error
+	v.anyHost(v.host, func(host string) bool {
+		content := signal.AssertionContent(v.nonce[:], v.asker.statement.LeafKey, v.meeting, m.Fingerprint, server[:], host)
+		challenge := signal.TouchOf(content)
+		err = v.directory.Assert(ctx, v.asker.device, m.Assertion, challenge[:], v.siteOf(host))
+		// A touch over another of our names has another challenge; everything else is the answer.
+		return err == nil || problemOf(err, problemTrouble).Code != "passkey_stale"
+	})
+	known, err2 := found(err)
+	if err2 != nil {
+		return nil, err2
+	}
+	if !known {
+		p := problemOf(err, problemTrouble)
+		return &p, nil
+	}
+	v.asker.asserted, v.asker.fingerprint = true, bytes.Clone(m.Fingerprint)
+	return nil, nil
+}
+
+// mayHave says whether media of this certificate may be the asker's: any, unless an assertion has named one.
+func (a *asker) mayHave(fingerprint []byte) bool {
+	return a.fingerprint == nil || bytes.Equal(a.fingerprint, fingerprint)
+}
+
+// touched notes what the assertion of a leg binds it to, for as long as its place is kept.
+func (r *room) touched(id conclave.LegID, a *asker) {
+	if !a.asserted {
+		return
+	}
+	if r.bound == nil {
+		r.bound = map[conclave.LegID][]byte{}
+	}
+	r.bound[id] = a.fingerprint
+}
+
+// inherit has one who comes back to its place be bound to what it was bound to there: media of another certificate are
+// refused still, so a copy that comes back in its stead hears nothing.
+func (r *room) inherit(id conclave.LegID, a *asker) {
+	if fingerprint := r.bound[id]; fingerprint != nil && !a.asserted {
+		a.asserted, a.fingerprint = true, fingerprint
+	}
+}
+
+// askAnew has a leg at the door or in quarantine show a fresh assertion, if its Join brings one, before it is ruled anew.
+func (v *visitor) askAnew(ctx context.Context, m *signal.Join) error {
+	problem, err := v.assertion(ctx, m)
+	if err != nil {
+		return err
+	}
+	if problem != nil {
+		v.conn.send(&signal.Failed{Of: m.Type(), Reason: *problem})
+		return nil
+	}
+	room, leg, asked := v.room, v.leg, *v.asker
+	room.post(func() {
+		if seat := room.seats[leg]; seat != nil && seat.conn == v.conn && asked.asserted {
+			seat.asker.asserted, seat.asker.fingerprint = true, asked.fingerprint
+			room.touched(leg, &seat.asker)
+		}
+		room.receive(leg, v.conn, m)
+	})
+	return nil
+}
