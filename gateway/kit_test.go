@@ -1,0 +1,655 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"math/big"
+	"math/bits"
+	"math/cmplx"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/endpoint"
+	"conclave/endpoint/device"
+	"conclave/endpoint/headless"
+	"conclave/gateway"
+	"conclave/identity"
+	"conclave/opus"
+	"conclave/phone/dsp"
+	"conclave/phone/prompt"
+	"conclave/phone/sip"
+	"conclave/server/servertest"
+	"conclave/sfu/slot"
+	"conclave/signal"
+)
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+// prompts are the built-in recordings.
+var prompts = sync.OnceValue(func() *prompt.Set {
+	s, err := prompt.BuiltIn()
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
+
+// sentence is the sound of a prompt at 48 kHz.
+func sentence(l prompt.Language, n prompt.Name) []int16 {
+	var out []int16
+	source := prompts().Source(l, n)
+	for f := (dsp.Frame{}); source.Next(&f); {
+		out = append(out, f[:]...)
+	}
+	return out
+}
+
+// Voices that are neither the gateway's nor each other's: in other languages than the caller hears.
+func callersVoice() []int16 { return sentence(prompt.German, prompt.Failed) }
+func chairsVoice() []int16  { return sentence(prompt.French, prompt.Removed) }
+
+// house is a real server with a meeting, its chair, and a gateway.
+type house struct {
+	*servertest.World
+	t       *testing.T
+	meeting conclave.MeetingID
+	chair   *member
+	gateway *gateway.Gateway
+	sip     map[sip.Network]string
+	log     *logBuffer
+	stop    func()
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// options change what build builds.
+type options struct {
+	level  conclave.Level
+	door   identity.Door
+	change func(*gateway.Config)
+	phone  string // Bert's number in the directory
+}
+
+// build makes a house with Anna, the chair, in its meeting, and Bert, who is invited and will call.
+func build(t *testing.T, o options) *house {
+	t.Helper()
+	h := &house{World: servertest.Start(t), t: t, log: new(logBuffer), sip: map[sip.Network]string{}}
+	h.AddPerson("anna", "Anna Weber")
+	if err := h.Server.Directory().AddPerson(context.Background(), identity.Person{ID: "bert", Name: "Bert Maier", Unit: "Field", Phone: o.phone}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if o.door == "" {
+		o.door = identity.DoorInvited
+	}
+	h.meeting = h.OpenMeetingWith(identity.Meeting{Title: "Budget", Level: o.level, Chair: "anna", People: []conclave.PersonID{"anna", "bert"}, Door: o.door})
+	h.chair = h.come("anna", chairsVoice())
+	h.startGateway(o.change)
+	return h
+}
+
+func (h *house) startGateway(change func(*gateway.Config)) {
+	h.t.Helper()
+	token, err := h.Server.Directory().IssueGatewayToken(context.Background(), "Gateway", rand.Reader, time.Now())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	key, err := gateway.Enrol(context.Background(), fmt.Sprintf("%s/gateway#e=%s&r=%s", h.URL, token.Text(), h.Organisation.RootHash()), nil, time.Now())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	certificate := newCertificate(h.t)
+	c := gateway.Config{
+		Server: h.URL, Key: key, Media: loopback, Prompts: prompts(), Language: prompt.English, EarlyMedia: true,
+		Listeners: []sip.Listener{
+			{Network: sip.UDP, Address: netip.AddrPortFrom(loopback, 0)},
+			{Network: sip.TCP, Address: netip.AddrPortFrom(loopback, 0)},
+			{Network: sip.TLS, Address: netip.AddrPortFrom(loopback, 0), Certificate: certificate},
+		},
+		Trunks: []sip.Trunk{{Name: "pbx", Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}},
+		Log:    slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if change != nil {
+		change(&c)
+	}
+	if h.gateway, err = gateway.New(c); err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.gateway.Run(ctx) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				h.t.Errorf("gateway: %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			h.t.Error("the gateway does not end")
+		}
+	})
+	h.t.Cleanup(func() {
+		h.stop()
+		if h.t.Failed() {
+			h.t.Logf("gateway's log:\n%s", h.log)
+		}
+	})
+	<-h.gateway.Ready()
+	for i, l := range c.Listeners {
+		h.sip[l.Network] = h.gateway.Stack().Addresses()[i].String()
+	}
+	h.until("the server to know the gateway", h.gateway.Connected)
+}
+
+func (h *house) until(what string, holds func() bool) {
+	h.t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("waited for %s in vain", what)
+		}
+	}
+}
+
+// code issues a phone code for Bert.
+func (h *house) code() string {
+	h.t.Helper()
+	code, _, err := h.Server.Directory().IssuePhoneCode(context.Background(), "bert", h.meeting, 0, rand.Reader, time.Now())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return code
+}
+
+// records counts records of a kind with an outcome ("" for any).
+func (h *house) records(kind audit.Kind, outcome string) (n int) {
+	for _, e := range h.Records() {
+		if e.Record.Kind == kind && (outcome == "" || e.Record.Outcome == outcome) {
+			n++
+		}
+	}
+	return n
+}
+
+// member is an ordinary headless endpoint that says one thing again and again, and keeps what it hears of each leaf.
+type member struct {
+	*headless.Client
+	voice [][]byte
+	next  int
+
+	mu      sync.Mutex // guards all below
+	state   endpoint.State
+	roster  *endpoint.RosterEvent
+	notices []string
+	alarms  []string
+	letIn   bool // the chair lets everybody in
+	decoder map[uint32]*opus.Decoder
+	heard   map[uint32][]int16
+}
+
+// come has a person join with an enrolled device.
+func (h *house) come(person conclave.PersonID, voice []int16) *member {
+	h.t.Helper()
+	link, err := device.ParseLink(fmt.Sprintf("%s/m/%s#e=%s&r=%s", h.URL, h.meeting.Text(), h.Link(person), h.Organisation.RootHash()))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	d, err := device.Enrol(context.Background(), http.DefaultClient, link, "Test", time.Now())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	dial, host, err := endpoint.Dial(h.URL, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	m := &member{letIn: true, decoder: map[uint32]*opus.Decoder{}, heard: map[uint32][]int16{}}
+	if voice != nil {
+		e, err := opus.NewEncoder(opus.Config{})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for len(voice) >= opus.FrameSamples {
+			b, err := e.Encode(nil, voice[:opus.FrameSamples])
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			m.voice, voice = append(m.voice, b), voice[opus.FrameSamples:]
+		}
+		e.Close()
+	}
+	m.Client, err = headless.New(headless.Config{Sound: m, Heard: m.hear, Endpoint: endpoint.Config{Dial: dial, Host: host, Identity: d.Identity(),
+		Organisation: d.Organisation, Root: d.Root, Meeting: h.meeting, Client: signal.Client{Kind: "headless", Name: "test", Version: "0"}, Emit: m.event}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	h.t.Cleanup(func() { cancel(); <-done })
+	h.until(string(person)+" to be in", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.state == endpoint.StateIn })
+	return m
+}
+
+// Next implements headless.Sound.
+func (m *member) Next() []byte {
+	if len(m.voice) == 0 {
+		return nil
+	}
+	m.next++
+	return m.voice[m.next%len(m.voice)]
+}
+
+func (m *member) event(e endpoint.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case e.State != nil:
+		m.state = e.State.State
+		if m.state == endpoint.StateChecked {
+			m.Join(nil)
+		}
+	case e.Roster != nil:
+		m.roster = e.Roster
+		for _, g := range e.Roster.Waiting {
+			if m.letIn {
+				m.Decide(g.Leg, true)
+			}
+		}
+	case e.Notice != nil:
+		m.notices = append(m.notices, e.Notice.Notice.Code)
+	case e.Alarm != nil:
+		m.alarms = append(m.alarms, e.Alarm.Problem.Code)
+	}
+}
+
+func (m *member) hear(f headless.Frame) {
+	if f.Kind != slot.Microphone {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.decoder[f.Leaf]
+	if d == nil {
+		d, _ = opus.NewDecoder()
+		m.decoder[f.Leaf] = d
+	}
+	if pcm, err := d.Decode(f.Data); err == nil {
+		m.heard[f.Leaf] = append(m.heard[f.Leaf], pcm...)
+	}
+}
+
+// phone returns the phone leg of the roster, nil if there is none.
+func (m *member) phone() *endpoint.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.roster == nil {
+		return nil
+	}
+	for i := range m.roster.Members {
+		if one := m.roster.Members[i]; one.Kind == "phone" {
+			return &one
+		}
+	}
+	return nil
+}
+
+// all returns what was heard of everybody else, one after the other.
+func (m *member) all() (out []int16) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, pcm := range m.heard {
+		out = append(out, pcm...)
+	}
+	return out
+}
+
+func (m *member) told(notice string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.notices {
+		if n == notice {
+			return true
+		}
+	}
+	return false
+}
+
+// baresip is a telephone that nobody here made. Its keys are pressed on its standard input; what it hears lies in a file.
+type baresip struct {
+	t   *testing.T
+	dir string
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *logBuffer
+}
+
+// line says how a telephone calls.
+type line struct {
+	network sip.Network
+	codec   string // "PCMA/8000/1", "G722/16000/1", "opus/48000/2"
+	rate    int
+	stereo  bool
+	media   string // "", "srtp-mand", "dtls_srtpf"
+	from    *tls.Certificate
+	port    int // to be rung on; 0: any
+}
+
+var pcma = line{network: sip.UDP, codec: "PCMA/8000/1", rate: 8000}
+
+// newPhone starts a telephone whose owner says voice again and again.
+func newPhone(t *testing.T, l line, voice []int16) *baresip {
+	t.Helper()
+	if _, err := exec.LookPath("baresip"); err != nil {
+		t.Skip("needs baresip: scripts/need-test installs it")
+	}
+	dir := t.TempDir()
+	var loop []int16
+	for len(loop) < 60*48000 {
+		loop = append(loop, voice...)
+		if len(voice) == 0 {
+			loop = make([]int16, 60*48000)
+		}
+	}
+	write(t, filepath.Join(dir, "in.wav"), wav(downsample(loop, l.rate), l.rate, l.stereo))
+	modules := "/usr/lib/baresip/modules"
+	found, _ := filepath.Glob("/usr/lib/*/baresip/modules")
+	if len(found) > 0 {
+		modules = found[0]
+	}
+	config := fmt.Sprintf("poll_method epoll\nsip_listen 127.0.0.1:%d\ncall_local_timeout 60\naudio_player aufile,%s\naudio_source aufile,%s\naudio_alert aufile,%s\n"+
+		"audio_buffer 20-160\nrtp_tos 184\njitter_buffer_delay 2-10\nmodule_path %s\nsnd_path %s\nopus_bitrate 32000\nopus_stereo no\n",
+		l.port, filepath.Join(dir, "out.wav"), filepath.Join(dir, "in.wav"), filepath.Join(dir, "alert.wav"), modules, dir)
+	if l.from != nil {
+		key, err := x509.MarshalPKCS8PrivateKey(l.from.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: l.from.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+		write(t, filepath.Join(dir, "certificate.pem"), both)
+		config += "sip_certificate " + filepath.Join(dir, "certificate.pem") + "\n"
+	}
+	for _, m := range []string{"stdio.so", "g711.so", "g722.so", "opus.so", "aufile.so", "sndfile.so", "srtp.so", "dtls_srtp.so"} {
+		config += "module " + m + "\n"
+	}
+	config += "module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\n"
+	write(t, filepath.Join(dir, "config"), []byte(config))
+	account := fmt.Sprintf("<sip:493011122@127.0.0.1;transport=%s>;regint=0;audio_codecs=%s;answermode=auto", l.network, l.codec)
+	if l.media != "" {
+		account += ";mediaenc=" + l.media
+	}
+	write(t, filepath.Join(dir, "accounts"), []byte(account+"\n"))
+	write(t, filepath.Join(dir, "contacts"), nil)
+	b := &baresip{t: t, dir: dir, out: new(logBuffer)}
+	b.cmd = exec.Command("baresip", "-4", "-n", "127.0.0.1", "-f", dir)
+	b.cmd.Dir = dir
+	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
+	var err error
+	if b.in, err = b.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.close()
+		if t.Failed() {
+			t.Logf("baresip:\n%.6000s", b.out)
+		}
+	})
+	b.until("ready")
+	return b
+}
+
+func (b *baresip) close() {
+	b.in.Close()
+	done := make(chan struct{})
+	go func() { b.cmd.Wait(); close(done) }()
+	b.cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-done:
+	case <-time.After(3 * time.Second):
+		b.cmd.Process.Kill()
+		<-done
+	}
+}
+
+// until waits until baresip has written a text.
+func (b *baresip) until(text string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(b.out.String(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the telephone never said %q", text)
+		}
+	}
+}
+
+func (b *baresip) dial(h *house, l line, number string) {
+	fmt.Fprintf(b.in, "/dial sip:%s@%s;transport=%s\n", number, h.sip[l.network], l.network)
+}
+
+// press presses keys, as fast as a quick finger.
+func (b *baresip) press(keys string) {
+	for i := range len(keys) {
+		io.WriteString(b.in, keys[i:i+1])
+		time.Sleep(120 * time.Millisecond)
+		io.WriteString(b.in, "\x04") // the key goes up
+		time.Sleep(80 * time.Millisecond)
+	}
+}
+
+func (b *baresip) hangUp() { io.WriteString(b.in, "/hangup\n") }
+
+// heard returns what was heard so far, at 8 kHz. baresip writes the lengths into the file's head at its end, so they are not
+// believed.
+func (b *baresip) heard() []int16 {
+	b.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(b.dir, "*-dec.wav"))
+	if len(files) == 0 {
+		return nil
+	}
+	raw, err := os.ReadFile(files[0])
+	if err != nil || len(raw) < 44 {
+		return nil
+	}
+	channels, rate := int(binary.LittleEndian.Uint16(raw[22:])), int(binary.LittleEndian.Uint32(raw[24:]))
+	at := bytes.Index(raw, []byte("data"))
+	var pcm []int16
+	for i := at + 8; i+2*channels <= len(raw); i += 2 * channels {
+		pcm = append(pcm, int16(binary.LittleEndian.Uint16(raw[i:])))
+	}
+	var out []int16
+	for step, i := rate/8000, 0; i < len(pcm); i += step { // good enough to compare by
+		sum := 0
+		for j := i; j < min(i+step, len(pcm)); j++ {
+			sum += int(pcm[j])
+		}
+		out = append(out, int16(sum/step))
+	}
+	return out
+}
+
+// hears waits until a sentence was heard.
+func (b *baresip) hears(l prompt.Language, n prompt.Name) {
+	b.t.Helper()
+	said, best := downsample(sentence(l, n), 8000), 0.0
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(400 * time.Millisecond) {
+		if best = max(best, like(said, b.heard())); best > 0.8 {
+			b.t.Logf("heard %s/%s: correlation %.3f", l, n, best)
+			return
+		}
+	}
+	b.t.Fatalf("%s/%s was not heard: correlation %.3f", l, n, best)
+}
+
+func write(t *testing.T, name string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func downsample(pcm []int16, rate int) []int16 {
+	if rate == 48000 {
+		return pcm
+	}
+	d := dsp.NewDownsampler(rate)
+	var out []int16
+	for ; len(pcm) >= dsp.FrameSamples; pcm = pcm[dsp.FrameSamples:] {
+		out = d.Append(out, (*dsp.Frame)(pcm[:dsp.FrameSamples]))
+	}
+	return out
+}
+
+func wav(pcm []int16, rate int, stereo bool) []byte {
+	channels := 1
+	if stereo {
+		channels = 2
+	}
+	var data bytes.Buffer
+	for _, v := range pcm {
+		for range channels {
+			binary.Write(&data, binary.LittleEndian, v)
+		}
+	}
+	var b bytes.Buffer
+	b.WriteString("RIFF")
+	binary.Write(&b, binary.LittleEndian, uint32(36+data.Len()))
+	b.WriteString("WAVEfmt ")
+	binary.Write(&b, binary.LittleEndian, uint32(16))
+	binary.Write(&b, binary.LittleEndian, []uint16{1, uint16(channels)})
+	binary.Write(&b, binary.LittleEndian, []uint32{uint32(rate), uint32(rate * channels * 2)})
+	binary.Write(&b, binary.LittleEndian, []uint16{uint16(channels * 2), 16})
+	b.WriteString("data")
+	binary.Write(&b, binary.LittleEndian, uint32(data.Len()))
+	b.Write(data.Bytes())
+	return b.Bytes()
+}
+
+// like says how much of what was said was heard, anywhere: the greatest normalised cross-correlation of a second from its
+// loudest part with all that was heard. Both are at 8 kHz. 1 is the same sound; unlike sounds stay below 0.35.
+func like(said, heard []int16) float64 {
+	const second = 8000
+	if len(said) < second || len(heard) < second {
+		return 0
+	}
+	best, at := 0.0, 0
+	for i := 0; i+second <= len(said); i += second / 8 {
+		if e := energy(said[i : i+second]); e > best {
+			best, at = e, i
+		}
+	}
+	piece := said[at : at+second]
+	n := 1 << bits.Len(uint(len(heard)+second))
+	a, b := make([]complex128, n), make([]complex128, n)
+	for i, v := range heard {
+		a[i] = complex(float64(v), 0)
+	}
+	for i, v := range piece {
+		b[i] = complex(float64(v), 0)
+	}
+	fft(a, false)
+	fft(b, false)
+	for i := range a {
+		a[i] *= cmplx.Conj(b[i])
+	}
+	fft(a, true)
+	top, window := 0.0, 0.0
+	for i := range second {
+		window += float64(heard[i]) * float64(heard[i])
+	}
+	for i := 0; i+second < len(heard); i++ {
+		if window > best/100 { // not against silence
+			top = max(top, math.Abs(real(a[i]))/float64(n)/math.Sqrt(window*best))
+		}
+		window += float64(heard[i+second])*float64(heard[i+second]) - float64(heard[i])*float64(heard[i])
+	}
+	return top
+}
+
+func energy(pcm []int16) (sum float64) {
+	for _, v := range pcm {
+		sum += float64(v) * float64(v)
+	}
+	return sum
+}
+
+// fft is the transform of Cooley and Tukey, in place; the length is a power of two.
+func fft(a []complex128, inverse bool) {
+	n := len(a)
+	for i, j := 1, 0; i < n; i++ {
+		bit := n >> 1
+		for ; j&bit != 0; bit >>= 1 {
+			j ^= bit
+		}
+		j |= bit
+		if i < j {
+			a[i], a[j] = a[j], a[i]
+		}
+	}
+	for length := 2; length <= n; length <<= 1 {
+		angle := -2 * math.Pi / float64(length)
+		if inverse {
+			angle = -angle
+		}
+		w := cmplx.Rect(1, angle)
+		for i := 0; i < n; i += length {
+			turn := complex(1, 0)
+			for j := range length / 2 {
+				u, v := a[i+j], a[i+j+length/2]*turn
+				a[i+j], a[i+j+length/2] = u+v, u-v
+				turn *= w
+			}
+		}
+	}
+}
+
+func newCertificate(t *testing.T) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
