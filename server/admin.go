@@ -36,6 +36,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("POST /records/erase", s.eraseRecords)
 	mux.HandleFunc("GET /meetings/{pointer}/ledgers", s.serveLedgers)
 	mux.HandleFunc("GET /marks", s.serveMarks)
+	mux.HandleFunc("POST /traces", s.recordTrace)
 	mux.HandleFunc("GET /meetings/{pointer}/marks", s.serveMarks)
 	mux.HandleFunc("POST /investigations", s.recordInvestigation)
 	mux.HandleFunc("POST /names", s.serveNames)

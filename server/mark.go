@@ -289,3 +289,26 @@ func (t *TracedMark) follow(r *audit.Record, commitment string) {
 		t.Facts = r.Facts
 	}
 }
+
+// recordTrace writes into the log what a search for marks came to: its digest. The log's checkpoint signs it.
+func (s *Server) recordTrace(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		Outcome string `json:"outcome"`
+		Digest  []byte `json:"digest"`
+	}
+	err := readJSON(w, r, &m)
+	if err == nil && (len(m.Digest) != 32 || !slices.Contains([]string{"named", "inconclusive", "no_mark"}, m.Outcome)) {
+		err = problemRequest
+	}
+	var index audit.Index
+	if err == nil {
+		index, err = s.audit.Record(r.Context(), audit.Record{Kind: audit.KindInvestigation, Time: s.now(), Outcome: m.Outcome, Commitment: m.Digest})
+	}
+	if err != nil {
+		s.fail(w, "record a trace", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Record audit.Index `json:"record"`
+	}{index})
+}
