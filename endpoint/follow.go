@@ -205,6 +205,9 @@ func (s *session) apply(m *signal.Commit) error {
 	}
 	s.member.dropStaged()
 	s.member.remember(m.Message)
+	if err := s.trust.follow(group.Context(), now); err != nil {
+		return err
+	}
 	went := s.member.known
 	s.member.known = nil
 	s.newEpoch(went)
@@ -290,6 +293,9 @@ func (s *session) showCode(before map[mls.LeafIndex]*pass.Leaf, removals map[str
 // whyWent tells going from being removed: by the own proposal, or by the server's for one whose line was lost, one went.
 func (s *session) whyWent(removals map[string]removal) string {
 	for _, r := range removals {
+		if r.change != nil {
+			continue
+		}
 		if r.own {
 			return "went"
 		}
@@ -315,9 +321,9 @@ func (s *session) proposal(m *signal.Proposal) {
 		return
 	}
 	public, err := gate.ReadPublic(m.Message, mls.ContentProposal)
-	var removed mls.LeafIndex
+	var asks removal
 	if err == nil {
-		removed, err = gate.CheckProposal(public)
+		asks, err = s.readProposal(public)
 	}
 	ref := ""
 	if err == nil {
@@ -336,8 +342,25 @@ func (s *session) proposal(m *signal.Proposal) {
 	if s.member.known == nil {
 		s.member.known = make(map[string]removal)
 	}
-	s.member.known[ref] = removal{leaf: removed, own: public.Content.Sender.Type == mls.SenderMember, at: s.cfg.Now()}
+	s.member.known[ref] = asks
 	s.planCommit()
+}
+
+// readProposal applies the room's rules: somebody goes, or the group becomes one for a higher level or another policy. For the
+// latter the own pass must be good; the others' are looked at when it is committed.
+func (s *session) readProposal(public *mls.PublicMessage) (removal, error) {
+	asks := removal{own: public.Content.Sender.Type == mls.SenderMember, at: s.cfg.Now()}
+	var err error
+	if _, ok := public.Content.Proposal.(*mls.GroupContextExtensions); !ok {
+		asks.leaf, err = gate.CheckProposal(public)
+		return asks, err
+	}
+	next, err := gate.CheckChange(public, s.trust.Trust, s.trust.want, s.cfg.Now())
+	if err != nil {
+		return asks, err
+	}
+	asks.change = &next
+	return asks, nil
 }
 
 // planCommit sets the moment at which it is this member's turn to commit what is pending: the first in rank at once, each
@@ -348,7 +371,9 @@ func (s *session) planCommit() {
 	}
 	going := make([]mls.LeafIndex, 0, len(s.member.known))
 	for _, r := range s.member.known {
-		going = append(going, r.leaf)
+		if r.change == nil {
+			going = append(going, r.leaf)
+		}
 	}
 	away := slices.Clone(going)
 	if s.roster != nil {

@@ -106,7 +106,7 @@ func (s *session) listen() {
 // nothing.
 func (s *session) missRemovals(now time.Time) {
 	for _, r := range s.member.known {
-		if l := s.member.leaves[r.leaf]; l != nil && now.Sub(r.at) > removalLimit {
+		if l := s.member.leaves[r.leaf]; r.change == nil && l != nil && now.Sub(r.at) > removalLimit {
 			s.alarm(conclave.Problem{Code: "alarm_removal_overdue", Fix: "leave_and_report",
 				Args: map[string]string{"name": l.Statement.Name}})
 		}

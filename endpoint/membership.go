@@ -37,9 +37,10 @@ type membership struct {
 }
 
 type removal struct {
-	leaf mls.LeafIndex
-	own  bool // proposed by the one who goes
-	at   time.Time
+	leaf   mls.LeafIndex
+	change *pass.MeetingContext // what the group shall be for, instead of a removal; nil: none
+	own    bool                 // proposed by the one who goes
+	at     time.Time
 }
 
 type liveEpoch struct {

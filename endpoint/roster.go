@@ -133,10 +133,12 @@ func (s *session) passes(m *signal.Passes) {
 			continue
 		}
 		// It will stand in the own leaf, so it must be good.
-		if _, err := s.trust.Pass(p.Pass, now); err != nil {
+		good, err := s.trust.Pass(p.Pass, now)
+		if err != nil {
 			s.alarm(problemOf(err, "pass_signature", "join_again"))
 			continue
 		}
+		s.trust.own = good
 		s.admitted.Pass = p.Pass
 		s.passTimes(p.Pass, now)
 	}

@@ -112,6 +112,19 @@ func (t *trust) adopt(c *mls.GroupContext, now time.Time) error {
 	return nil
 }
 
+// follow goes along with a commit that has changed what the group is for; that it may was found when it was proposed.
+func (t *trust) follow(c *mls.GroupContext, now time.Time) error {
+	of, err := gate.MeetingOf(c, t.Trust, now)
+	if err != nil || of == t.want {
+		return err
+	}
+	if !t.want.Follows(of) {
+		return errMeeting
+	}
+	t.want = of
+	return nil
+}
+
 // checks applies all rules on a leaf but the signatures, which are returned. renewed tells that they are those of a
 // renewed pass.
 func (t *trust) checks(l *mls.LeafNode, now time.Time) (found *pass.Leaf, checks []pass.Check, renewed bool, err error) {

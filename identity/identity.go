@@ -255,6 +255,19 @@ func (d *Directory) EndMeeting(ctx context.Context, id conclave.MeetingID, now t
 	return d.put(ctx, meetingKey(id), m)
 }
 
+// RaiseMeeting raises a meeting's level. There is no way down: a lower one is refused.
+func (d *Directory) RaiseMeeting(ctx context.Context, id conclave.MeetingID, level conclave.Level) error {
+	m, err := d.Meeting(ctx, id)
+	if err != nil {
+		return err
+	}
+	if level < m.Level {
+		return conclave.Problem{Code: "level_not_higher", Fix: "open_new_meeting"}
+	}
+	m.Level = level
+	return d.put(ctx, meetingKey(id), m)
+}
+
 func (d *Directory) get(ctx context.Context, key store.Key, v any) (store.Revision, error) {
 	e, err := d.store.Get(ctx, key)
 	if err != nil {

@@ -234,6 +234,16 @@ func (r *Room) Going() int {
 	return n
 }
 
+// Started says whether anybody is a member.
+func (r *Room) Started() bool {
+	for _, l := range r.legs {
+		if l.Standing == Member {
+			return true
+		}
+	}
+	return false
+}
+
 // Chaired says whether somebody who may decide is a member.
 func (r *Room) Chaired() bool {
 	for _, l := range r.legs {

@@ -1,18 +1,96 @@
 package server
 
 import (
+	"time"
+
+	"conclave"
 	"conclave/audit"
 	"conclave/roster"
+	"conclave/signal"
 )
 
-// mayAsk says whether one whom policy refuses may stand at the door all the same, for two persons to decide on.
-func (s *Server) mayAsk(j *judgement) bool { return false }
+// Nobody outranks policy. Where a rule itself allows an exception, two persons make one together, with a reason and an end;
+// it stands in every roster for as long as it lasts.
 
-// mayExcept says whether two persons may waive what stands in the way of a request, and nothing else does.
-func (r *room) mayExcept(j *judgement) bool { return false }
+// mayAsk says whether one whom policy refuses might be excepted by those who are in the meeting now.
+func (s *Server) mayAsk(j *judgement) bool {
+	if j.meeting.ID == (conclave.MeetingID{}) || s.find(j.meeting.ID) == nil {
+		return false
+	}
+	_, possible := s.policy().Excepts(j.request, s.now())
+	return possible
+}
+
+// mayExcept says whether one whom policy refuses may stand at the door: the chair is in, and may ask for an exception.
+func (r *room) mayExcept(j *judgement) bool {
+	_, possible := r.policy().Excepts(j.request, r.now())
+	return possible && r.roster.Chaired()
+}
+
+// except is the chair's wish for an exception.
+func (r *room) except(by roster.Leg, m *signal.Except) error {
+	if by.Role != conclave.RoleChair || by.Standing != roster.Member {
+		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
+	}
+	leg, ok := r.roster.Leg(m.Leg)
+	if !ok || leg.Standing != roster.Quarantined {
+		return conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
+	}
+	a, known, err := r.askerOf(leg)
+	if err != nil || !known {
+		return conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
+	}
+	j, err := r.judge(r.ctx, a, r.meeting.ID, true)
+	if err != nil {
+		return err
+	}
+	waives, possible := r.policy().Excepts(j.request, r.now())
+	if !possible {
+		return conclave.Problem{Code: "exception_not_possible", Fix: "fix_line"}
+	}
+	life := time.Duration(m.Minutes) * time.Minute
+	if err := r.record(audit.Record{Kind: audit.KindException, Leg: leg.ID, Device: leg.Device, By: by.ID, Outcome: "wait",
+		Codes: audit.Codes(waives), Reason: m.Reason, Until: r.now().Add(life)}); err != nil {
+		return err
+	}
+	if _, err := r.roster.Except(by.ID, leg.ID, waives, m.Reason, life, r.now()); err != nil {
+		return err
+	}
+	r.rosterChanged(true)
+	return r.keepAside()
+}
+
+// confirm is a second person's word on an exception.
+func (r *room) confirm(by roster.Leg, m *signal.Confirm) error {
+	e, err := r.roster.MayConfirm(by.ID, m.Exception)
+	if err != nil {
+		return err
+	}
+	rec := audit.Record{Kind: audit.KindException, Leg: e.Leg, By: by.ID, Outcome: "refuse", Codes: audit.Codes(e.Waives)}
+	if m.Yes {
+		rec.Outcome, rec.Until = "admit", r.now().Add(e.Life)
+		if err := r.record(rec); err != nil {
+			return err
+		}
+	}
+	r.act(r.roster.Confirm(by.ID, m.Exception, m.Yes, r.now()))
+	r.rosterChanged(true)
+	return r.keepAside()
+}
+
+// keepAside makes pauses and exceptions durable.
+func (r *room) keepAside() error {
+	if err := r.keep(); err != nil {
+		r.fail("keep an exception", err)
+		return err
+	}
+	return nil
+}
 
 // exceptionOver records that an exception has ended, and rules anew on the leg that it was for.
 func (r *room) exceptionOver(e roster.ExceptionOver) {
 	r.note(audit.Record{Kind: audit.KindException, Leg: e.Exception.Leg, By: e.Exception.By, Outcome: e.Outcome, Codes: audit.Codes(e.Exception.Waives)})
-	r.ruleAnew(e.Exception.Leg)
+	if e.Exception.Confirmed() {
+		r.ruleAnew(e.Exception.Leg)
+	}
 }

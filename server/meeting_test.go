@@ -23,9 +23,10 @@ import (
 // guest is a real endpoint in a test, without media.
 type guest struct {
 	*endpoint.Endpoint
-	t    testing.TB
-	name string
-	keys keyRing
+	t     testing.TB
+	name  string
+	keys  keyRing
+	facts []conclave.Fact // claimed at the door
 
 	mu     sync.Mutex
 	events []endpoint.Event
@@ -37,6 +38,7 @@ type guest struct {
 // keyRing is the media owner that only keeps keys.
 type keyRing struct {
 	mu    sync.Mutex
+	held  bool
 	epoch uint64
 	key   []byte
 }
@@ -52,7 +54,16 @@ func (k *keyRing) Keys(keys endpoint.EpochKeys) {
 }
 func (*keyRing) Retire(uint64)      {}
 func (*keyRing) Slots(signal.Slots) {}
-func (*keyRing) Hold(bool)          {}
+func (k *keyRing) Hold(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = on
+}
+func (k *keyRing) isHeld() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.held
+}
 func (k *keyRing) Suspend() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -105,7 +116,18 @@ func (l *wire) cut() {
 	l.conn.Close()
 }
 
+// comeWith is come with claims of the line.
+func comeWith(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, facts []conclave.Fact) *guest {
+	t.Helper()
+	return comeAs(t, w, d, name, meeting, new(wire), facts)
+}
+
 func comeOver(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, line *wire) *guest {
+	t.Helper()
+	return comeAs(t, w, d, name, meeting, line, nil)
+}
+
+func comeAs(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, line *wire, facts []conclave.Fact) *guest {
 	t.Helper()
 	dial, host, err := endpoint.Dial(w.URL, nil)
 	if err != nil {
@@ -120,7 +142,7 @@ func comeOver(t testing.TB, w *servertest.World, d *servertest.Device, name stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{t: t, name: name, more: make(chan struct{}, 1), done: make(chan error, 1)}
+	g := &guest{t: t, name: name, facts: facts, more: make(chan struct{}, 1), done: make(chan error, 1)}
 	g.Endpoint, err = endpoint.New(endpoint.Config{
 		Dial: dial, Host: host, Identity: endpoint.Identity{Statement: d.Statement, Signer: signer},
 		Organisation: w.Organisation.ID, Root: w.Organisation.Root, Meeting: meeting,
@@ -145,7 +167,7 @@ func comeOver(t testing.TB, w *servertest.World, d *servertest.Device, name stri
 
 func (g *guest) emit(e endpoint.Event) {
 	if e.State != nil && e.State.State == endpoint.StateChecked {
-		g.Join(nil)
+		g.Join(g.facts)
 	}
 	g.mu.Lock()
 	g.events = append(g.events, e)

@@ -36,9 +36,8 @@ const (
 // room is one meeting that runs. All fields below inbox are owned by run.
 type room struct {
 	*Server
-	meeting identity.Meeting    // as it was when the room was opened; immutable
-	context pass.MeetingContext // immutable
-	ctx     context.Context     // of what the room does; it outlives connections
+	meeting identity.Meeting // as it was when the room was opened; its level is owned by run, the rest immutable
+	ctx     context.Context  // of what the room does; it outlives connections
 	inbox   chan func()
 	done    chan struct{} // closed when run has returned
 	users   int           // guarded by Server.mu: visitors, and whoever is about to become one
@@ -56,6 +55,8 @@ type room struct {
 	looked  time.Time                 // when legs in quarantine were looked at last
 	queue   queue
 	remover conclave.LegID // the chair's whose removal is carried out now; zero: none
+	change  *change        // of level or policy, that is under way; nil: none
+	ended   bool           // everybody was put out: the meeting is over
 	broken  bool           // the store failed: everybody comes back to a room that is opened anew
 
 	closed    []string  // what the policy holds closed while somebody's line is as weak as it is
@@ -84,17 +85,21 @@ func (s *Server) openRoom(ctx context.Context, id conclave.MeetingID) (*room, er
 	}
 	r := &room{
 		Server: s, meeting: meeting,
-		context: pass.MeetingContext{Meeting: id, Level: meeting.Level, PolicyHash: s.policy().Hash()},
-		ctx:     context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), done: make(chan struct{}),
+		ctx: context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), done: make(chan struct{}),
 		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, roster: roster.New(),
 	}
 	if r.group, err = delivery.Open(ctx, delivery.Config{
-		Store: s.cfg.Store, Meeting: r.context, Trust: s.cfg.Organisation.Trust, Removal: s.cfg.Organisation.RemovalKey(), Renewed: r.newestPass,
+		Store: s.cfg.Store, Meeting: r.target(), Trust: s.cfg.Organisation.Trust, Removal: s.cfg.Organisation.RemovalKey(), Renewed: r.newestPass,
 	}, s.now(), s.cfg.Log); err != nil {
 		return nil, fmt.Errorf("server: open room: %w", err)
 	}
 	if err := r.restoreRoster(ctx); err != nil {
 		return nil, err
+	}
+	if !r.group.Exists() {
+		if err := s.witnessed(&meeting); err != nil {
+			return nil, fmt.Errorf("server: open room: %w", err)
+		}
 	}
 	if r.media, err = s.cfg.Media.OpenRoom(id, s.cfg.Slots, r.mediaEvent); err != nil {
 		return nil, fmt.Errorf("server: open room: %w", err)
@@ -175,7 +180,7 @@ func (r *room) run() {
 		if r.over() {
 			return
 		}
-		timer.Reset(r.pause())
+		timer.Reset(r.idle())
 		select {
 		case f := <-r.inbox:
 			f()
@@ -196,6 +201,12 @@ func (r *room) tick() {
 	if due := r.healDue(); !due.IsZero() && !now.Before(due) {
 		r.heal()
 	}
+	if until := r.meeting.Until; !until.IsZero() && !now.Before(until) && !r.ended {
+		if err := r.directory.EndMeeting(r.ctx, r.meeting.ID, now); err != nil {
+			r.cfg.Log.Error("meeting's end not kept", "meeting", r.meeting.ID, "cause", err)
+		}
+		r.end() // its time is over whatever the disk says
+	}
 }
 
 // over says whether the room's goroutine may end.
@@ -209,7 +220,8 @@ func (r *room) over() bool {
 	return r.roster.Len() == 0 && len(r.seats) == 0 && !r.group.Exists() && len(r.inbox) == 0 && r.retire(r, false)
 }
 
-func (r *room) pause() time.Duration {
+// idle returns how long nothing is due.
+func (r *room) idle() time.Duration {
 	now := r.now()
 	next := now.Add(time.Hour)
 	if t, ok := r.roster.Next(); ok && t.Before(next) {
@@ -222,6 +234,12 @@ func (r *room) pause() time.Duration {
 		next = t
 	}
 	if t := r.healDue(); !t.IsZero() && t.Before(next) {
+		next = t
+	}
+	if r.change != nil && now.Add(changeAgain).Before(next) {
+		next = now.Add(changeAgain)
+	}
+	if t := r.meeting.Until; !t.IsZero() && t.Before(next) && !r.ended {
 		next = t
 	}
 	return max(next.Sub(now), 0)
@@ -291,6 +309,7 @@ func (r *room) tellFrame(frame []byte) {
 
 // flush sends what has changed: the group to whose turn it is, slots and roster.
 func (r *room) flush() {
+	r.advance()
 	r.admitNext()
 	if r.slotsDue {
 		r.slotsDue = false
@@ -300,6 +319,7 @@ func (r *room) flush() {
 		return
 	}
 	r.rosterDue, r.rosterAt = time.Time{}, r.now()
+	r.closing()
 	var plain, chair []byte
 	for id, s := range r.seats {
 		switch leg, ok := r.roster.Leg(id); {
@@ -404,7 +424,7 @@ func (r *room) extendPass(leg roster.Leg) {
 	if p, err := pass.ParsePass(leg.Pass); err == nil && p.NotAfter.Sub(r.now()) >= lostPassLife {
 		return
 	}
-	b, until, err := r.signPass(r.ctx, r.context, leg.ID, leg.Device, leg.Grade, lostPassLife)
+	b, until, err := r.signPass(r.ctx, r.passes(), leg.ID, leg.Device, leg.Grade, lostPassLife)
 	if err != nil {
 		r.cfg.Log.Error("pass of a lost leg not renewed", "meeting", r.meeting.ID, "cause", err)
 		return

@@ -46,7 +46,18 @@ func (s *Server) ruleAll(why string) {
 	})
 }
 
+// ruleEverybody rules anew on every leg. Where the policy is another, the room becomes one for it.
 func (r *room) ruleEverybody() {
+	if now := r.group.Meeting(); now.PolicyHash != r.policy().Hash() && !r.changing() {
+		hash := r.policy().Hash()
+		r.note(audit.Record{Kind: audit.KindPolicyChanged, Outcome: "wait", Policy: hash[:]})
+		r.begin(change{from: now})
+		return
+	}
+	r.ruleLegs()
+}
+
+func (r *room) ruleLegs() {
 	for _, leg := range r.roster.Legs() {
 		r.ruleAnew(leg.ID)
 	}
@@ -110,6 +121,7 @@ func (r *room) consider(id conclave.LegID, letIn bool, a *asker) (judgement, con
 	if err != nil {
 		return j, conclave.Ruling{}, err
 	}
+	j.request.Excepted = r.roster.Excepted(id, r.now())
 	ruling, err := r.rule(r.ctx, &j, r.meeting.ID, id, a.device)
 	return j, ruling, err
 }
@@ -167,7 +179,7 @@ func (r *room) letBack(leg roster.Leg, grade conclave.Grade) {
 			return
 		}
 	}
-	b, until, err := r.signPass(r.ctx, r.context, leg.ID, leg.Device, grade, passLife)
+	b, until, err := r.signPass(r.ctx, r.passes(), leg.ID, leg.Device, grade, passLife)
 	if err != nil {
 		r.cfg.Log.Error("leg not let in", "meeting", r.meeting.ID, "cause", err)
 		r.act(r.roster.Quarantine(leg.ID, []conclave.Problem{problemTrouble}, r.now()))
@@ -198,6 +210,7 @@ func (r *room) heal() {
 			continue
 		}
 		j, err := r.judge(r.ctx, &r.seats[leg.ID].asker, r.meeting.ID, leg.LetIn)
+		j.request.Excepted = r.roster.Excepted(leg.ID, r.now())
 		if err == nil && r.policy().Rule(j.request, r.now()).Outcome != conclave.Refuse {
 			r.ruleAnew(leg.ID)
 		}
@@ -262,7 +275,7 @@ func (r *room) renew(leg roster.Leg) error {
 // renewPass signs a fresh pass and tells it to all members. If it cannot, it says so to the leg.
 func (r *room) renewPass(id conclave.LegID, grade conclave.Grade) bool {
 	leg, _ := r.roster.Leg(id)
-	b, until, err := r.signPass(r.ctx, r.context, id, leg.Device, grade, passLife)
+	b, until, err := r.signPass(r.ctx, r.passes(), id, leg.Device, grade, passLife)
 	if err != nil {
 		r.cfg.Log.Error("pass not renewed", "meeting", r.meeting.ID, "cause", err)
 		r.send(id, &signal.Failed{Of: "renew", Reason: problemTrouble})

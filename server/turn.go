@@ -65,7 +65,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		return true
 	}
 	leg.Standing = roster.Admitted
-	if leg.Pass, leg.PassUntil, err = r.signPass(r.ctx, r.context, id, leg.Device, leg.Grade, passLife); err != nil {
+	if leg.Pass, leg.PassUntil, err = r.signPass(r.ctx, r.passes(), id, leg.Device, leg.Grade, passLife); err != nil {
 		r.cfg.Log.Error("pass not signed", "meeting", r.meeting.ID, "cause", err)
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
 		return false
@@ -95,12 +95,9 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 	m := &signal.Admitted{
 		LogProof: proof,
 		Leg:      id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
-		Meeting: signal.Meeting{
-			Title: r.meeting.Title, Level: r.meeting.Level, LevelName: r.policy().Levels().Name(r.meeting.Level),
-			PolicyHash: r.context.PolicyHash[:], Since: r.meeting.Opened, Role: leg.Role,
-		},
-		Slots:  signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},
-		Server: signal.Server{Ufrag: credentials.Ufrag, Password: credentials.Password, Fingerprint: fingerprint[:]},
+		Meeting: r.meetingMessage(leg.Role),
+		Slots:   signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},
+		Server:  signal.Server{Ufrag: credentials.Ufrag, Password: credentials.Password, Fingerprint: fingerprint[:]},
 	}
 	for _, c := range r.cfg.Media.Candidates() {
 		m.Server.Candidates = append(m.Server.Candidates, c.String())
@@ -233,7 +230,7 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 	case *signal.Media:
 		err = r.connectMedia(leg, m)
 	case *signal.State:
-		r.show(leg, m)
+		err = r.setState(leg, m)
 	case *signal.Ledger:
 		err = r.ledger(leg, m)
 	case *signal.Mark:
@@ -331,7 +328,7 @@ func (r *room) enter(leg roster.Leg, m *signal.Enter) error {
 	r.openMedia(leg.ID)
 	r.send(leg.ID, r.slotsMessage())
 	r.slotsDue = true
-	r.settled(leg.Role == conclave.RoleChair)
+	r.started()
 	return nil
 }
 
@@ -357,6 +354,7 @@ func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
 		Epoch: uint64(staged.Epoch), TreeHash: staged.TreeHash}); err != nil {
 		return err
 	}
+	before := r.group.Meeting()
 	if err := r.apply(staged); err != nil {
 		return err
 	}
@@ -371,7 +369,9 @@ func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
 		r.rosterChanged(true)
 	}
 	r.act(effects)
-	r.settled(false)
+	if r.group.Meeting() != before {
+		r.contextChanged()
+	}
 	return nil
 }
 

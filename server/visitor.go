@@ -260,7 +260,7 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	}
 	room, err := v.attach(ctx, v.meeting)
 	if err != nil {
-		return err
+		return v.unopened(ctx, &j, leg, err)
 	}
 	s := &seat{conn: v.conn, asker: *v.asker}
 	var joined bool

@@ -133,6 +133,13 @@ func (r *Room) arrangeKind(kind slot.Kind, now time.Duration) (changed bool) {
 		return false
 	}
 	seated, claimants := 0, 0
+	if r.shut[kind] {
+		for _, s := range seats {
+			changed = changed || s.owner != nil
+			s.vacate()
+		}
+		return changed
+	}
 	for _, s := range seats {
 		if s.owner == nil {
 			continue

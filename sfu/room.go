@@ -112,6 +112,7 @@ type Room struct {
 	slots    []*seat // audio, then camera, then screen
 	admitted uint64
 	crowded  bool
+	shut     [slot.Kinds + 1]bool // kinds of which nothing is forwarded
 }
 
 func newRoom(s *SFU, id conclave.MeetingID, plan slot.Plan, notify func(Event)) *Room {
@@ -238,6 +239,16 @@ func (r *Room) Cut(id conclave.LegID) error {
 		r.update()
 	}
 	return nil
+}
+
+// Shut has nothing of a kind forwarded, whoever sends it, until it is told otherwise.
+func (r *Room) Shut(kind slot.Kind, shut bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed && r.shut[kind] != shut {
+		r.shut[kind] = shut
+		r.arrange(r.sfu.now())
+	}
 }
 
 // Remove cuts a leg and forgets it. Removing an unknown leg is no error.

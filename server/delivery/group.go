@@ -78,6 +78,7 @@ type State struct {
 // writes to them.
 type Group struct {
 	cfg    Config
+	verify *verifier
 	rules  *mls.Rules
 	signer mls.Signer
 
@@ -90,8 +91,10 @@ type Group struct {
 	revision store.Revision // of the group's entry; 0: there is none
 }
 
+// pending is a proposal of the epoch: to remove a leaf, or to change what the group is for.
 type pending struct {
 	leaf    mls.LeafIndex
+	change  *pass.MeetingContext // nil: a removal
 	message []byte
 }
 
@@ -113,7 +116,7 @@ func newGroup(cfg Config) (*Group, error) {
 	}
 	clear(scalar)
 	v := &verifier{trust: cfg.Trust, context: cfg.Meeting, renewed: cfg.Renewed}
-	return &Group{cfg: cfg, rules: mls.NewRules(mls.Config{Verifier: v}), signer: signer}, nil
+	return &Group{cfg: cfg, verify: v, rules: mls.NewRules(mls.Config{Verifier: v}), signer: signer}, nil
 }
 
 // Exists says whether there is a group.
@@ -158,7 +161,10 @@ func (g *Group) State() *State {
 	return &State{g.follower.Epoch(), g.info, g.tree}
 }
 
-// Pending returns the removals that were proposed in this epoch, encoded, in their order.
+// Meeting returns what the group is for; where there is none, what the next one will be for.
+func (g *Group) Meeting() pass.MeetingContext { return g.cfg.Meeting }
+
+// Pending returns the removals and changes that were proposed in this epoch, encoded, in their order.
 func (g *Group) Pending() [][]byte {
 	var out [][]byte
 	for _, p := range g.pending {
@@ -186,6 +192,7 @@ type Staged struct {
 	Epoch    mls.Epoch       // that it begins
 	TreeHash []byte          // of that epoch
 
+	meeting  pass.MeetingContext // what the group is for in that epoch; zero for a new group
 	follower *mls.Follower
 	info     []byte
 	tree     []byte // of a new group
@@ -258,9 +265,15 @@ func (g *Group) stage(epoch uint64, commit, info []byte, now time.Time, check fu
 	if err := next.CheckGroupInfo(gi); err != nil {
 		return nil, err
 	}
+	meeting, err := gate.MeetingOf(next.Context(), g.cfg.Trust, now)
+	if err != nil {
+		return nil, err
+	}
 	return &Staged{Leaf: change.Committer, Removed: change.Removed, Epoch: change.Epoch, TreeHash: next.Context().TreeHash,
-		follower: next, info: info, commit: commit, before: g.follower}, nil
+		follower: next, info: info, commit: commit, before: g.follower, meeting: meeting}, nil
 }
+
+func (g *Group) setMeeting(m pass.MeetingContext) { g.cfg.Meeting, g.verify.context = m, m }
 
 // Apply orders a staged change: when it returns nil, the change is on the disk and may be told. A change that was staged
 // before another one was applied gets ErrStale. After ErrStore the Group must not be used any more.
@@ -277,6 +290,9 @@ func (g *Group) Apply(ctx context.Context, s *Staged) error {
 		return err
 	}
 	g.follower, g.info, g.tree, g.pending = s.follower, s.info, s.tree, nil
+	if s.meeting != (pass.MeetingContext{}) {
+		g.setMeeting(s.meeting)
+	}
 	if s.commit == nil {
 		g.recent, g.bytes = nil, 0
 		return nil
@@ -324,9 +340,40 @@ func (g *Group) Remove(ctx context.Context, leaf mls.LeafIndex, now time.Time) (
 	return message, g.take(ctx, message, leaf, now)
 }
 
+// Change returns the server's proposal that the group be for something else from the next epoch on, which is made once in an
+// epoch, and whether it was made just now. Where there is no group, the next one will be for it.
+func (g *Group) Change(ctx context.Context, to pass.MeetingContext, now time.Time) (message []byte, fresh bool, err error) {
+	if g.follower == nil {
+		g.setMeeting(to)
+		return nil, false, nil
+	}
+	for _, p := range g.pending {
+		if p.change == nil {
+			continue
+		}
+		if *p.change != to {
+			return nil, false, errChanges
+		}
+		return p.message, false, nil
+	}
+	from := g.cfg.Meeting
+	if !from.Follows(to) {
+		return nil, false, errChanges
+	}
+	extensions, err := changedExtensions(g.follower.Context(), from, to)
+	if err != nil {
+		return nil, false, err
+	}
+	message, err = g.follower.ExternalProposal(g.signer, 0, &mls.GroupContextExtensions{Extensions: extensions})
+	if err != nil {
+		return nil, false, err
+	}
+	return message, true, g.takePending(ctx, pending{change: &to, message: message}, now)
+}
+
 func (g *Group) findPending(leaf mls.LeafIndex) []byte {
 	for _, p := range g.pending {
-		if p.leaf == leaf {
+		if p.change == nil && p.leaf == leaf {
 			return p.message
 		}
 	}
@@ -335,11 +382,15 @@ func (g *Group) findPending(leaf mls.LeafIndex) []byte {
 
 // take makes a proposal durable and then part of the epoch.
 func (g *Group) take(ctx context.Context, message []byte, leaf mls.LeafIndex, now time.Time) error {
+	return g.takePending(ctx, pending{leaf: leaf, message: message}, now)
+}
+
+func (g *Group) takePending(ctx context.Context, p pending, now time.Time) error {
 	next := g.follower.Clone()
-	if _, err := next.Process(message, now); err != nil {
+	if _, err := next.Process(p.message, now); err != nil {
 		return err
 	}
-	list := append(g.pending[:len(g.pending):len(g.pending)], pending{leaf, message})
+	list := append(g.pending[:len(g.pending):len(g.pending)], p)
 	if err := g.writePending(ctx, list); err != nil {
 		return err
 	}
@@ -355,7 +406,7 @@ func (g *Group) Drop(ctx context.Context) error {
 	if err := g.erase(ctx); err != nil {
 		return err
 	}
-	*g = Group{cfg: g.cfg, rules: g.rules, signer: g.signer}
+	*g = Group{cfg: g.cfg, verify: g.verify, rules: g.rules, signer: g.signer}
 	return nil
 }
 

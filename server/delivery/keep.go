@@ -139,11 +139,22 @@ func (g *Group) openPending(ctx context.Context, now time.Time) error {
 		if err != nil || change.Proposal == nil {
 			return fmt.Errorf("delivery: open: a pending proposal does not hold: %w", err)
 		}
-		remove, ok := change.Proposal.Proposal.(*mls.Remove)
-		if !ok {
+		switch p := change.Proposal.Proposal.(type) {
+		case *mls.Remove:
+			g.pending = append(g.pending, pending{leaf: p.Removed, message: m})
+		case *mls.GroupContextExtensions:
+			public, err := gate.ReadPublic(m, mls.ContentProposal)
+			if err != nil {
+				return fmt.Errorf("delivery: open: %w", err)
+			}
+			to, err := gate.CheckChange(public, g.cfg.Trust, g.cfg.Meeting, now)
+			if err != nil {
+				return fmt.Errorf("delivery: open: %w", err)
+			}
+			g.pending = append(g.pending, pending{change: &to, message: m})
+		default:
 			return errProposal
 		}
-		g.pending = append(g.pending, pending{remove.Removed, m})
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ var (
 	errSender   = errors.New("delivery: message was made by another than who sent it")
 	errProposal = errors.New("delivery: a pending proposal is no removal")
 	errFounder  = errors.New("delivery: a new group has its maker alone, in epoch 0")
+	errChanges  = errors.New("delivery: the group may not become one for that")
 	errInfo     = errors.New("delivery: group information is not a message of that kind")
 )
 
@@ -59,6 +60,15 @@ func checkProposal(m *mls.PublicMessage, leaf mls.LeafIndex) error {
 	return err
 }
 
+// changedExtensions returns the context's extensions with another meeting in them; the external sender stays the same.
+func changedExtensions(c *mls.GroupContext, from, to pass.MeetingContext) (mls.Extensions, error) {
+	senders, err := c.Extensions.ExternalSenders()
+	if err != nil || len(senders) != 1 || !c.Extensions.Equal(gate.ContextExtensions(from, senders[0].SignatureKey)) {
+		return nil, errChanges
+	}
+	return gate.ContextExtensions(to, senders[0].SignatureKey), nil
+}
+
 func sentBy(m *mls.PublicMessage, leaf mls.LeafIndex) bool {
 	s := m.Content.Sender
 	return s.Type == mls.SenderMember && s.Leaf == leaf
@@ -87,7 +97,14 @@ func (v *verifier) VerifyLeaf(c mls.LeafCheck) error {
 	if err := v.logged(c, statement); err != nil {
 		return err
 	}
-	want := gate.Want(c.Leaf.SignatureKey, v.context)
+	meeting := v.context
+	if c.Group != nil {
+		// A commit that changes what the group is for brings a leaf that must be good for the next.
+		if meeting, err = gate.MeetingOf(c.Group, v.trust, c.Now); err != nil {
+			return err
+		}
+	}
+	want := gate.Want(c.Leaf.SignatureKey, meeting)
 	if _, err = v.trust.Leaf(statement, inLeaf, want, c.Now); err == nil {
 		return nil
 	}

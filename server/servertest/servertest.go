@@ -36,7 +36,8 @@ import (
 type Options struct {
 	Enrolment identity.Rules // how devices are enrolled
 	Limits    server.Limits
-	Policy    *admission.Policy // nil: the default
+	Policy    *admission.Policy             // nil: the default
+	Reload    func() (server.Ground, error) // what World.Server.Reload reads; nil: nothing
 	Networks  line.Networks
 	Slots     slot.Plan
 	Log       io.Writer // JSON lines; nil: t.Log on failure only
@@ -128,7 +129,7 @@ func (w *World) start() {
 		Enrolment: w.options.Enrolment,
 		Client:    fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
 		Records:   server.RecordsConfig{Folder: filepath.Join(w.dir, "audit")},
-		Networks:  w.options.Networks, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
+		Networks:  w.options.Networks, Reload: w.options.Reload, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {
 		w.t.Fatal(err)

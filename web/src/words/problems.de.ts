@@ -255,7 +255,6 @@ export const fixes = {
   ask_another_member: "Bitten Sie eine andere Person im Raum zu bestätigen.",
   fix_line: "Die Person muss ihre Leitung ändern.",
   open_new_meeting: "Eröffnen Sie eine neue Sitzung.",
-  wait_for_line: "Warten Sie, bis die Leitung besser ist oder die Person gegangen ist.",
   use_usual_network: "Schalten Sie Tor oder den fremden Tunnel aus und treten Sie noch einmal bei.",
   use_other_network: "Nehmen Sie ein anderes Netz, zum Beispiel das Ihres Telefons, und treten Sie noch einmal bei.",
   announce_trip: "Lassen Sie Ihre Reise beim Administrator eintragen und treten Sie noch einmal bei.",

@@ -256,7 +256,6 @@ export const fixes = {
   ask_another_member: "Ask another member to confirm.",
   fix_line: "The person has to change their line.",
   open_new_meeting: "Open a new meeting.",
-  wait_for_line: "Wait until the line is better or the person has left.",
   use_usual_network: "Switch Tor or the foreign tunnel off and join again.",
   use_other_network: "Use another network, for instance your phone’s, and join again.",
   announce_trip: "Have your trip announced by your administrator, and join again.",

@@ -255,7 +255,6 @@ export const fixes = {
   ask_another_member: "Demandez à un autre membre de confirmer.",
   fix_line: "La personne doit changer de ligne.",
   open_new_meeting: "Ouvrez une nouvelle réunion.",
-  wait_for_line: "Attendez que la ligne soit meilleure ou que la personne soit partie.",
   use_usual_network: "Désactivez Tor ou le tunnel étranger et rejoignez à nouveau.",
   use_other_network: "Prenez un autre réseau, par exemple celui de votre téléphone, et rejoignez à nouveau.",
   announce_trip: "Faites annoncer votre voyage par votre administrateur et rejoignez à nouveau.",
