@@ -260,6 +260,14 @@ func (t *Timeline) ofLeg(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 	}
 }
 
+// ofLine leaves of a ruling's facts those of the line: what else it rested on is no matter of the line.
+func ofLine(facts []conclave.Fact) []conclave.Fact {
+	if i := slices.IndexFunc(facts, func(f conclave.Fact) bool { return f.Name == "request" }); i >= 0 {
+		return slices.Delete(slices.Clone(facts), i, i+1)
+	}
+	return facts
+}
+
 // passed adds the time of a pass. Passes overlap: only where there was none it matters.
 func (m *Membership) passed(p Interval) {
 	if n := len(m.Passes); n > 0 && !p.From.After(m.Passes[n-1].To) {
@@ -273,7 +281,7 @@ func (m *Membership) passed(p Interval) {
 
 // ruled takes a ruling. One that says what the last one said only shows that the line was still so.
 func (t *Timeline) ruled(l *Leg, r *audit.Record, at time.Time, index audit.Index) {
-	line := Line{At: at, Facts: r.Facts, Outcome: r.Outcome, Codes: r.Codes, Good: at, Record: index}
+	line := Line{At: at, Facts: ofLine(r.Facts), Outcome: r.Outcome, Codes: r.Codes, Good: at, Record: index}
 	if r.Grade != nil {
 		line.Grade = *r.Grade
 	}

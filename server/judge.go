@@ -163,12 +163,14 @@ const transportPlain = "plain"
 // rule decides and records the ruling, before anybody learns of it.
 func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, error) {
 	policy := s.policy()
-	ruling := policy.Rule(j.request, s.now())
+	now := s.now()
+	ruling := policy.Rule(j.request, now)
 	hash := policy.Hash()
 	_, err := s.audit.Record(ctx, audit.Record{
-		Kind: audit.KindRuling, Time: s.now(), Meeting: id, Leg: leg, Device: device, Outcome: outcomeWord(ruling.Outcome),
-		Grade: &ruling.Grade, Level: &j.request.Meeting.Level, Codes: audit.Codes(ruling.Reasons), Facts: provenOnly(j.request.Facts),
-		Policy: hash[:],
+		Kind: audit.KindRuling, Time: now, Meeting: id, Leg: leg, Device: device, Outcome: outcomeWord(ruling.Outcome),
+		Grade: &ruling.Grade, Level: &j.request.Meeting.Level, Codes: audit.Codes(ruling.Reasons),
+		// With what the ruling rested on: another policy can be held against it later (conclave policy replay).
+		Facts: append(provenOnly(j.request.Facts), j.request.Fact(now)), Policy: hash[:],
 	})
 	if err == nil && ruling.Outcome == conclave.Admit && j.network != "" {
 		s.remember(ctx, device, j.network)
