@@ -185,7 +185,8 @@ type (
 		Ready     bool               `json:"ready"`
 		Reasons   []conclave.Problem `json:"reasons"`
 		Document  []byte             `json:"document"`
-		Until     time.Time          `json:"until"` // from the verified document
+		Grants    [][]byte           `json:"grants"` // by which others verify the document
+		Until     time.Time          `json:"until"`  // from the verified document
 	}
 	// HeardEvent is sent by owners of native media: the first opened frame of a member.
 	HeardEvent struct {

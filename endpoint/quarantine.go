@@ -183,7 +183,7 @@ func (s *session) obeyPause() {
 
 // ready takes the answer to Mission, whose document must hold under the pinned root.
 func (s *session) ready(m *signal.Readiness) {
-	e := &ReadyEvent{Level: m.Level, LevelName: m.LevelName, Ready: m.Ready, Reasons: m.Reasons, Document: m.Document}
+	e := &ReadyEvent{Level: m.Level, LevelName: m.LevelName, Ready: m.Ready, Reasons: m.Reasons, Document: m.Document, Grants: m.Grants}
 	until, err := s.checkReadiness(m)
 	if err != nil {
 		s.cfg.Log.Warn("readiness not believed", "cause", err)

@@ -43,7 +43,9 @@ type call struct {
 func commands() []command {
 	return []command{
 		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, inviteCommand, enrolCommand, joinCommand, swarmCommand,
-		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, traceCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault,
+		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, damageCommand, traceCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault, policyReload,
+		tripAdd, tripList, tripRemove, missionVerify, missionCommand, policyReload,
+		tripAdd, tripList, tripRemove, missionVerify, missionCommand,
 	}
 }
 
