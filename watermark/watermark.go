@@ -123,6 +123,17 @@ func NewSync(key []byte) (*Sync, error) {
 	return s, nil
 }
 
+// Signs returns the signs as bytes, slot by slot: 0 is +1, 1 is -1. The browser's worklet takes them so.
+func (s *Sync) Signs() []byte {
+	out := make([]byte, 0, Period*Bands)
+	for slot := range s {
+		for _, sign := range s[slot] {
+			out = append(out, byte(1-sign)/2)
+		}
+	}
+	return out
+}
+
 // Code is a leg's code: a byte for each tile since the leg began to mark.
 type Code struct{ block cipher.Block }
 
