@@ -234,3 +234,11 @@ func (x *Index) Legs(suspicions []Suspicion) (out []*Leg) {
 	}
 	return out
 }
+
+// AllLegs returns every leg of every meeting.
+func (x *Index) AllLegs() (out []*Leg) {
+	for _, t := range x.Meetings {
+		out = append(out, t.Legs...)
+	}
+	return out
+}

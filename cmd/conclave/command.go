@@ -43,8 +43,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, inviteCommand, enrolCommand, joinCommand, swarmCommand,
-		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, damageCommand, traceCommand, policyCheck, policyTest, policyExplain, policyWhy, policyDefault, policyReload,
-		tripAdd, tripList, tripRemove, missionVerify, missionCommand, policyReload,
+		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, damageCommand, traceCommand, policyCheck, policyTest, policyExplain, policyWhy, policyReplay, policyDefault, policyReload,
 		tripAdd, tripList, tripRemove, missionVerify, missionCommand,
 	}
 }

@@ -124,11 +124,11 @@ func latest(a, b time.Time) time.Time {
 
 // parseSuspicions reads --suspect with its times.
 func parseSuspicions(texts []string, from, until string, zone *time.Location) (out []exposure.Suspicion, err error) {
-	begin, err := moment(from, zone)
+	begin, err := parseMoment(from, zone)
 	if err != nil {
 		return nil, err
 	}
-	end, err := moment(until, zone)
+	end, err := parseMoment(until, zone)
 	if err != nil {
 		return nil, err
 	}

@@ -279,8 +279,8 @@ func (b *bar) done() {
 	}
 }
 
-// moment reads a time as people write it: 2026-04-17, 2026-04-17 11:05, or RFC 3339; without a zone it is this machine's.
-func moment(text string, zone *time.Location) (time.Time, error) {
+// parseMoment reads a time as people write it: 2026-04-17, 2026-04-17 11:05, or RFC 3339; without a zone it is this machine's.
+func parseMoment(text string, zone *time.Location) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}

@@ -209,6 +209,7 @@ var german = map[string]string{
 	"damage_limit_speech":  "Wer sprach: Hier zählt, wer im Raum war. Die Sprechverzeichnisse jeder Besprechung sagen es, sobald sie geöffnet sind.",
 	"damage_limit_erased":  "Besprechungen, deren personenbezogene Teile gelöscht wurden: {n} Teilnehmer waren nicht zuzuordnen.",
 	"damage_limit_room":    "Was am Ort selbst zu hören war, neben der Leitung.",
+	"damage_check_text":    "Das Protokoll aller Besprechungen ist unterschrieben: Wäre ein Eintrag geändert, entfernt oder nachgetragen, würde dieser Befehl es sagen. Er braucht weder Server noch Netz.",
 	"damage_check":         "Dieselbe Suche, an einer Kopie des Protokolls:",
 
 	"export_title":        "Alles, was über {name} aufbewahrt wird",

@@ -209,6 +209,7 @@ var french = map[string]string{
 	"damage_limit_speech":  "Qui a parlé : ici compte la présence dans la salle. Les registres de chaque réunion le disent une fois ouverts.",
 	"damage_limit_erased":  "Les réunions dont les parties personnelles ont été effacées : {n} connexions n’ont pu être attribuées.",
 	"damage_limit_room":    "Ce que l’on entendait sur place, à côté de la ligne.",
+	"damage_check_text":    "Le journal de toutes les réunions est signé : si une entrée était modifiée, retirée ou ajoutée après coup, cette commande le dirait. Elle n’a besoin ni de serveur ni de réseau.",
 	"damage_check":         "La même recherche, sur une copie du journal :",
 
 	"export_title":        "Tout ce qui est conservé sur {name}",
