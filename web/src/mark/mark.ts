@@ -23,7 +23,7 @@ export async function canMark(context: AudioContext): Promise<boolean> {
 
 /** Plays streams, marked. */
 export class MarkedSound {
-  /** Called once when marking has failed: nothing is played any longer. */
+  /** Called once when marking has failed: this graph plays nothing any longer. */
   onfailed: () => void = () => {};
 
   readonly #context: AudioContext;

@@ -29,7 +29,7 @@ registerProcessor(
       this.#quantum = Array.from({ length: channels }, () => new Float32Array(this.#embedder.block));
     }
 
-    /** Throws where the browser's quantum does not fit; then the page hears of it, and nothing is played unmarked. */
+    /** Throws where the browser’s quantum does not fit; then the page hears of it, and the leg says that it does not mark. */
     process(inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
       const input = inputs[0] ?? [];
       const output = outputs[0]!;
