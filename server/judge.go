@@ -46,19 +46,23 @@ type asker struct {
 	statement *pass.Statement // what it says; believed only where found is StatementValid
 	device    conclave.DeviceID
 	claimed   []conclave.Fact
-	browser   bool     // claimed: it says to be one
-	way       way      // how its signalling came
-	media     mediaWay // how its sound comes
-	asserted  bool     // it has shown a fresh assertion on this connection
+	browser   bool         // claimed: it says to be one
+	way       way          // how its signalling came
+	media     mediaWay     // how its sound comes
+	steady    *line.Steady // shared by copies: of one goroutine at a time; nil: each look counts by itself
+	asserted  bool         // it has shown a fresh assertion on this connection
 	// fingerprint is what that assertion binds its media to; nil: to nothing.
 	fingerprint []byte
 }
+
+func newSteady() *line.Steady { return new(line.Steady) }
 
 // judgement is what was found out about an asker and a meeting.
 type judgement struct {
 	request    admission.Request
 	assessment line.Assessment
 	meeting    identity.Meeting // zero if there is none
+	settles    time.Time        // when the line will have been as it is for long enough to count as mended; zero: it has
 	passkey    bool             // the device has one, for a fresh assertion
 	network    string           // where it comes from, to be remembered once it is let in; "" if that is known, or cannot be
 }
@@ -132,6 +136,10 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		Proven:   append(proven, more...),
 		Claimed:  a.claimed,
 	}, s.networks())
+	if a.steady != nil {
+		j.assessment.Grade, _ = a.steady.Sample(j.assessment, now)
+		_, j.settles = a.steady.Settled(now)
+	}
 	j.request.Grade, j.request.Facts = j.assessment.Grade, j.assessment.Facts
 	return j, nil
 }

@@ -146,6 +146,8 @@ func (r *room) follow(leg roster.Leg, j *judgement, ruling conclave.Ruling) {
 			s.grade = ruling.Grade
 		}
 		r.renewPass(leg.ID, ruling.Grade)
+	case leg.Standing == roster.Quarantined && !j.settles.IsZero():
+		r.looked = j.settles.Add(-healEvery) // a loose contact brings nobody back; heal looks once the line has stayed so
 	default:
 		r.letBack(leg, ruling.Grade)
 	}
