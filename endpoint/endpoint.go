@@ -223,5 +223,6 @@ func (noMedia) Keys(keys EpochKeys) { clear(keys.BaseKey) }
 func (noMedia) Retire(uint64)       {}
 func (noMedia) Slots(signal.Slots)  {}
 func (noMedia) Hold(bool)           {}
+func (noMedia) Bar(uint32)          {}
 func (noMedia) Suspend()            {}
 func (noMedia) Close()              {}

@@ -125,6 +125,8 @@ func (s *session) resume(m *signal.Admitted) {
 		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, errOutOfTurn)
 		return
 	}
+	s.resuming = true // the passes that belong to what was missed come behind it
+	defer func() { s.resuming = false }()
 	for i := range m.Commits {
 		c := &m.Commits[i]
 		for _, p := range c.Proposals {
@@ -142,6 +144,7 @@ func (s *session) resume(m *signal.Admitted) {
 		}
 	}
 	s.backIn()
+	s.after(dueLapse, settle)
 	s.showRoster()
 	if s.member.staged != nil {
 		s.sendStaged() // it was not ordered: the line broke before
@@ -224,7 +227,7 @@ func (s *session) newEpoch(removals map[string]removal) {
 		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "leave_and_report"}, errAppeared)
 		return
 	}
-	keys, err := m.keys()
+	keys, err := m.keys(s.lapsed)
 	if err != nil {
 		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, err)
 		return
@@ -247,6 +250,7 @@ func (s *session) newEpoch(removals map[string]removal) {
 	s.showCode(before, removals)
 	s.showRoster()
 	s.linkLog()
+	s.enforce()
 	if s.crowded && len(m.order) <= s.admitted.Slots.Audio {
 		s.showSlots() // it is crowded no longer, whatever the server says
 	}
@@ -333,6 +337,11 @@ func (s *session) proposal(m *signal.Proposal) {
 		}
 		_, err = group.Process(m.Message, s.cfg.Now())
 	}
+	if errors.Is(err, gate.ErrOther) {
+		// By the proposer's clock that member's pass has run out. It changes nothing.
+		s.cfg.Log.Info("proposal not followed", "cause", err)
+		return
+	}
 	if err != nil {
 		// It changes nothing unless somebody commits it, which would not be followed.
 		s.cfg.Log.Warn("proposal refused", "cause", err)
@@ -349,10 +358,12 @@ func (s *session) proposal(m *signal.Proposal) {
 // readProposal applies the room's rules: somebody goes, or the group becomes one for a higher level or another policy. For the
 // latter the own pass must be good; the others' are looked at when it is committed.
 func (s *session) readProposal(public *mls.PublicMessage) (removal, error) {
-	asks := removal{own: public.Content.Sender.Type == mls.SenderMember, at: s.cfg.Now()}
+	asks := removal{at: s.cfg.Now()}
 	var err error
 	if _, ok := public.Content.Proposal.(*mls.GroupContextExtensions); !ok {
-		asks.leaf, err = gate.CheckProposal(public)
+		asks.leaf, err = gate.CheckProposal(public, s.lapsed)
+		from := public.Content.Sender
+		asks.own = from.Type == mls.SenderMember && from.Leaf == asks.leaf
 		return asks, err
 	}
 	next, err := gate.CheckChange(public, s.trust.Trust, s.trust.want, s.cfg.Now())

@@ -41,6 +41,7 @@ type house struct {
 	enterHook func(*signal.Enter) bool
 	deaf      *device // whose renewals are not answered
 	quiet     bool    // who is removed is not told
+	asked     int     // proposals of members that others go
 	ledgers   []signal.Ledger
 }
 
@@ -253,6 +254,9 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 		}
 	case *signal.Ledger:
 		h.ledgers = append(h.ledgers, *m)
+	case *signal.Proposal:
+		h.asked++
+		h.propose(m.Message)
 	case *signal.Ping:
 		p.say(&signal.Pong{N: m.N})
 	}
@@ -405,6 +409,29 @@ func (h *house) remove(l *leg) {
 	}
 }
 
+// change proposes what the group shall be for, as the server does.
+func (h *house) change(to pass.MeetingContext) {
+	p, err := h.follower.ExternalProposal(h.removal, 0, &mls.GroupContextExtensions{
+		Extensions: gate.ContextExtensions(to, passtest.Point(h.org.Removal))})
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	h.propose(p)
+}
+
+// renew gives all members but some a pass for what the house is for now.
+func (h *house) renew(but ...*device) {
+	m := &signal.Passes{}
+	for _, l := range h.legs {
+		if l.member && !slices.Contains(but, l.device) {
+			h.passes[l.leaf] = h.org.Pass(l.device.signer.Public(), h.meeting, time.Now())
+			m.Passes = append(m.Passes, signal.LeafPass{Leaf: l.leaf, Pass: h.passes[l.leaf]})
+		}
+	}
+	h.tell(m)
+}
+
 func (h *house) propose(p []byte) bool {
 	epoch := uint64(h.follower.Epoch())
 	if _, err := h.follower.Process(p, time.Now()); err != nil {
@@ -472,6 +499,7 @@ type client struct {
 	slots     signal.Slots
 	held      bool
 	suspended int
+	barred    []uint32
 }
 
 func (h *house) client(d *device, change ...func(*Config)) *client {
@@ -623,6 +651,11 @@ func (c *client) Slots(s signal.Slots) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.slots = s
+}
+func (c *client) Bar(leaf uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.barred = append(c.barred, leaf)
 }
 func (c *client) Hold(on bool) {
 	c.mu.Lock()

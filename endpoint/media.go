@@ -20,6 +20,9 @@ type Media interface {
 	Keys(keys EpochKeys)
 	// Retire says that frames of an old epoch must not be opened any longer: its keys are wiped.
 	Retire(epoch uint64)
+	// Bar says that frames of a leaf must not be opened any longer, in no epoch: its pass has run out. It is no member of
+	// later epochs until its pass is good.
+	Bar(leaf uint32)
 	// Slots says who is in which receiving slot.
 	Slots(slots signal.Slots)
 	// Hold says that the room is paused, and later that it goes on: meanwhile nothing is sent.

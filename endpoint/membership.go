@@ -31,6 +31,11 @@ type membership struct {
 	// recent are the last commits that were applied: after a reconnect the server may send one again.
 	recent [][32]byte
 
+	barred  map[conclave.DeviceID]time.Time // whose pass has lapsed, and since when that is known
+	asked   mls.LeafIndex                   // whose removal this member proposed last, in which epoch and when
+	askedIn mls.Epoch
+	askedAt time.Time
+
 	leaves map[mls.LeafIndex]*pass.Leaf // all leaves, verified
 	order  []mls.LeafIndex              // their indices, rising
 	live   []liveEpoch                  // whose keys the media owner has, the current one last
@@ -176,14 +181,16 @@ func (m *membership) readLeaves(now time.Time) {
 }
 
 // keys exports what frames of this epoch are sealed under.
-func (m *membership) keys() (EpochKeys, error) {
+func (m *membership) keys(lapsed func(mls.LeafIndex) bool) (EpochKeys, error) {
 	key, err := m.group.Export(keyLabel, nil, keySize)
 	if err != nil {
 		return EpochKeys{}, err
 	}
 	k := EpochKeys{Epoch: uint64(m.group.Epoch()), Leaf: uint32(m.group.OwnLeaf()), BaseKey: key, First: len(m.live) == 0}
 	for _, at := range m.order {
-		k.Members = append(k.Members, uint32(at))
+		if at == m.group.OwnLeaf() || !lapsed(at) {
+			k.Members = append(k.Members, uint32(at))
+		}
 	}
 	return k, nil
 }

@@ -48,6 +48,8 @@ func (s *session) suspend() {
 	s.forget(dueRetire)
 	s.forget(dueLook)
 	s.forget(dueListen)
+	s.forget(dueLapse)
+	s.exposed = false
 	s.heartbeat.reset()
 	if s.offer != nil {
 		s.offer()
@@ -172,7 +174,7 @@ func (s *session) pausedNow() bool { return s.roster != nil && s.roster.Paused !
 
 // obeyPause has the owner of media stop or go on sending, as the room does.
 func (s *session) obeyPause() {
-	if on := s.pausedNow(); on != s.held {
+	if on := s.pausedNow() || s.exposed; on != s.held {
 		s.held = on
 		s.cfg.Media.Hold(on)
 		if !on {

@@ -108,13 +108,7 @@ func (s *session) look() {
 			}
 		}
 	}
-	for _, at := range s.member.order {
-		l := s.member.leaves[at]
-		if now.Sub(l.Pass.NotAfter) > lapse {
-			s.alarm(conclave.Problem{Code: "alarm_pass_lapsed", Fix: "remove_member",
-				Args: map[string]string{"name": l.Statement.Name}})
-		}
-	}
+	s.enforce()
 }
 
 // passes takes renewed passes. One that is not good is an alarm, and changes nothing.
@@ -146,6 +140,7 @@ func (s *session) passes(m *signal.Passes) {
 		return
 	}
 	s.member.readLeaves(now)
+	s.enforce()
 	if s.trust.forged != nil {
 		s.alarm(problemOf(s.trust.forged, "pass_signature", "join_again"))
 		s.trust.forged = nil

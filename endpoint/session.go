@@ -19,14 +19,16 @@ type session struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup // all goroutines of the session
 
-	state   State
-	leaving bool
-	over    bool
-	reason  error              // why it is over; nil by own wish
-	reasons []conclave.Problem // of the quarantine
-	early   bool               // of waiting: for the meeting to start
-	held    bool               // the owner of media was told to send nothing
-	out     *conclave.Problem  // what dueEnd tells; nil by own wish
+	state    State
+	leaving  bool
+	over     bool
+	reason   error              // why it is over; nil by own wish
+	reasons  []conclave.Problem // of the quarantine
+	early    bool               // of waiting: for the meeting to start
+	exposed  bool               // a leaf that lapsed long ago is still in the group: nothing is sent
+	resuming bool               // commits that were missed are applied
+	held     bool               // the owner of media was told to send nothing
+	out      *conclave.Problem  // what dueEnd tells; nil by own wish
 
 	// The connection.
 	wire     *wire // nil while there is none
@@ -80,6 +82,7 @@ const (
 	dueRetire                  // wipe an old epoch
 	dueLook                    // hold roster, tree and passes against each other
 	dueListen                  // miss members who are not heard
+	dueLapse                   // put out members whose pass has lapsed
 	dueLedger                  // hand in a minute of the speech ledger
 	deadlines
 )
@@ -195,6 +198,7 @@ func (s *session) tick() {
 		dueRetire:  s.retire,
 		dueLook:    s.look,
 		dueListen:  s.listen,
+		dueLapse:   s.enforce,
 		dueLedger:  s.writeLedger,
 	}
 	now := s.cfg.Now()

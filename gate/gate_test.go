@@ -71,7 +71,7 @@ func TestOnlyGoingIsProposedByOneselfOrTheRemovalKey(t *testing.T) {
 		{"new rules from outside", proposal(mls.Sender{Type: mls.SenderExternal}, &mls.GroupContextExtensions{}), false},
 		{"a new member", proposal(mls.Sender{Type: mls.SenderExternal}, &mls.Add{KeyPackage: new(mls.KeyPackage)}), false},
 	} {
-		removed, err := CheckProposal(c.m)
+		removed, err := CheckProposal(c.m, nil)
 		if (err == nil) != c.good || c.good && removed != 3 {
 			t.Errorf("%s: leaf %d, %v", c.name, removed, err)
 		}

@@ -10,12 +10,13 @@ import (
 )
 
 var (
-	errNotPublic   = errors.New("gate: handshake message is not a public message of its kind")
-	errKind        = errors.New("gate: proposal of a kind that has no place in a room")
-	errByValue     = errors.New("gate: member's commit has a proposal of its own")
-	errUnknownRef  = errors.New("gate: commit refers to a proposal that nobody made")
-	errNoPath      = errors.New("gate: commit brings no new keys")
-	errOther       = errors.New("gate: member proposes that another goes")
+	errNotPublic  = errors.New("gate: handshake message is not a public message of its kind")
+	errKind       = errors.New("gate: proposal of a kind that has no place in a room")
+	errByValue    = errors.New("gate: member's commit has a proposal of its own")
+	errUnknownRef = errors.New("gate: commit refers to a proposal that nobody made")
+	errNoPath     = errors.New("gate: commit brings no new keys")
+	// ErrOther says that a member proposes that another goes whose papers are good.
+	ErrOther       = errors.New("gate: member proposes that another goes")
 	errPushedOut   = errors.New("gate: joiner removes another device")
 	errWrongSender = errors.New("gate: message of a sender that has no say")
 )
@@ -33,8 +34,9 @@ func ReadPublic(encoded []byte, want mls.ContentType) (*mls.PublicMessage, error
 }
 
 // CheckProposal applies the rules to a proposal that stands by itself, and returns whom it removes: by the external sender
-// (the group has one, and its key was verified with the group's context), or a member's own going.
-func CheckProposal(m *mls.PublicMessage) (removed mls.LeafIndex, err error) {
+// (the group has one, and its key was verified with the group's context), a member's own going, or by any member one whose
+// papers have run out, which lapsed tells by the caller's own clock; nil: nobody's have.
+func CheckProposal(m *mls.PublicMessage, lapsed func(mls.LeafIndex) bool) (removed mls.LeafIndex, err error) {
 	remove, ok := m.Content.Proposal.(*mls.Remove)
 	if !ok {
 		return 0, errKind
@@ -42,8 +44,8 @@ func CheckProposal(m *mls.PublicMessage) (removed mls.LeafIndex, err error) {
 	switch s := m.Content.Sender; s.Type {
 	case mls.SenderExternal:
 	case mls.SenderMember:
-		if s.Leaf != remove.Removed {
-			return 0, errOther
+		if s.Leaf != remove.Removed && (lapsed == nil || !lapsed(remove.Removed)) {
+			return 0, ErrOther
 		}
 	default:
 		return 0, errWrongSender

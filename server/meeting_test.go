@@ -54,6 +54,7 @@ func (k *keyRing) Keys(keys endpoint.EpochKeys) {
 }
 func (*keyRing) Retire(uint64)      {}
 func (*keyRing) Slots(signal.Slots) {}
+func (*keyRing) Bar(uint32)         {}
 func (k *keyRing) Hold(on bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

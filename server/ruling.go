@@ -6,6 +6,8 @@ import (
 
 	"conclave"
 	"conclave/audit"
+	"conclave/gate"
+	"conclave/mls"
 	"conclave/pass"
 	"conclave/roster"
 	"conclave/signal"
@@ -260,6 +262,25 @@ func (r *room) again(leg roster.Leg, m *signal.Join) error {
 		return problemTooMany
 	}
 	r.ruleAnew(leg.ID)
+	return nil
+}
+
+// named takes a member's word that another's pass has run out. It is looked at here: what is true of it follows by itself.
+func (r *room) named(by roster.Leg, m *signal.Proposal) error {
+	if by.Standing != roster.Member {
+		return problemTurn
+	}
+	public, err := gate.ReadPublic(m.Message, mls.ContentProposal)
+	if err != nil {
+		return problemCommit
+	}
+	remove, ok := public.Content.Proposal.(*mls.Remove)
+	if !ok {
+		return problemCommit
+	}
+	if leg, ok := r.roster.OfLeaf(roster.Leaf(remove.Removed)); ok && !r.now().Before(leg.PassUntil) {
+		r.tick()
+	}
 	return nil
 }
 

@@ -247,6 +247,8 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		err = r.confirm(leg, m)
 	case *signal.Raise:
 		err = r.raise(leg, m)
+	case *signal.Proposal:
+		err = r.named(leg, m)
 	case *signal.Facts:
 		err = r.facts(leg, m)
 	case *signal.Join:

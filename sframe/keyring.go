@@ -103,6 +103,13 @@ func (k *Keyring) Retire(epoch uint64) {
 	}
 }
 
+// Bar has no frame of a leaf opened any more in any epoch that the Keyring has, the newest included.
+func (k *Keyring) Bar(leaf Leaf) {
+	for _, e := range k.epochs {
+		delete(e.members, leaf)
+	}
+}
+
 // Expire wipes the epochs whose grace is over at now. Open refuses them even if Expire is never called.
 func (k *Keyring) Expire(now time.Time) {
 	for low, e := range k.epochs {

@@ -208,6 +208,7 @@ func (g *guest) Keys(k endpoint.EpochKeys) {
 func (g *guest) Retire(uint64)      {}
 func (g *guest) Slots(signal.Slots) {}
 func (g *guest) Hold(bool)          {}
+func (g *guest) Bar(uint32)         {}
 func (g *guest) Suspend()           {}
 func (g *guest) Close()             {}
 

@@ -77,6 +77,8 @@ func (p *page) Slots(s signal.Slots) {
 	p.core.host.Call("slots", ints(s.Audio), ints(s.Camera), ints(s.Screen), s.Crowded)
 }
 
+func (p *page) Bar(leaf uint32) { p.core.host.Call("bar", leaf) }
+
 func (p *page) Hold(on bool) { p.core.host.Call("hold", on) }
 
 func (p *page) Suspend() { p.core.host.Call("suspended") }

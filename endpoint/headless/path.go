@@ -214,6 +214,13 @@ func (p *path) Slots(s signal.Slots) {
 	p.slots, p.slotsAt = s, time.Now()
 }
 
+// Bar implements endpoint.Media.
+func (p *path) Bar(leaf uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ring.Bar(sframe.Leaf(leaf))
+}
+
 // Hold implements endpoint.Media.
 func (p *path) Hold(on bool) {
 	p.mu.Lock()

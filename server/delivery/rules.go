@@ -56,7 +56,7 @@ func checkProposal(m *mls.PublicMessage, leaf mls.LeafIndex) error {
 	if !sentBy(m, leaf) {
 		return errSender
 	}
-	_, err := gate.CheckProposal(m)
+	_, err := gate.CheckProposal(m, nil)
 	return err
 }
 

@@ -138,6 +138,9 @@ func (e *ear) Retire(uint64) {}
 // Hold implements endpoint.Media: the tap only listens.
 func (e *ear) Hold(bool) {}
 
+// Bar implements endpoint.Media.
+func (e *ear) Bar(uint32) {}
+
 // Suspend implements endpoint.Media.
 func (e *ear) Suspend() { e.Close() }
 

@@ -11,6 +11,8 @@ export type ToFrames =
   | { epoch: { epoch: number; leaf: number; key: Uint8Array<ArrayBuffer>; members: number[]; first: boolean } }
   /** Frames of this epoch must not be opened any longer. */
   | { retire: { epoch: number } }
+  /** Frames of this leaf must not be opened any longer: its pass has run out. */
+  | { bar: { leaf: number } }
   /** Which leaf is in which receiving slot, -1 for none. */
   | { slots: { audio: number[]; camera: number[]; screen: number[]; crowded: boolean } }
   /** The answer to an ask for a context id, 0x800 to 0xFFF, never given twice under one epoch's keys. */

@@ -130,6 +130,7 @@ export class Frames {
         else sender.start();
       }
     } else if ("retire" in message) this.#keyring.retire(message.retire.epoch);
+    else if ("bar" in message) this.#keyring.bar(message.bar.leaf);
     else if ("slots" in message) this.#slots = message.slots;
     else if ("context" in message) this.#give(message.context.stream, message.context.id);
     else if ("closed" in message) {

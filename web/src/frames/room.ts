@@ -172,6 +172,11 @@ export class Keyring {
     if (this.#epochs.get(number % 256)?.number === number) this.#epochs.delete(number % 256);
   }
 
+  /** Opens no frame of this leaf any more, in any epoch that is known. */
+  bar(leaf: number): void {
+    for (const epoch of this.#epochs.values()) epoch.members.delete(leaf);
+  }
+
   /** Forgets the epochs whose grace is over; open refuses them in any case. */
   expire(now: number): void {
     for (const [low, epoch] of this.#epochs) if (now >= epoch.until) this.#epochs.delete(low);

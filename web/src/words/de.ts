@@ -1,5 +1,6 @@
 // Der deutsche Katalog.
 
+import { aside } from "./aside.de";
 import type { Messages } from "./en";
 import { fixes, problems } from "./problems.de";
 
@@ -180,6 +181,17 @@ export const de = {
 
   facts: {
     names: {
+      risk: "Gefahr dort",
+      travel: "Reise",
+      tls_client: "Programm auf der Leitung",
+      tls_pq: "Schlüssel sicher vor Quantenrechnern",
+      media: "Weg des Tons",
+      media_network: "Ton kommt aus",
+      device_age: "Dieses Gerät",
+      network_seen: "Aus diesem Netz",
+      phone_line: "Telefonleitung",
+      assertion: "Berührung des Passkeys",
+      place: "Ort",
       network: "Netz",
       kind: "Zugang",
       enrolled: "Gerät eingerichtet",
@@ -200,6 +212,27 @@ export const de = {
       system: "System",
     },
     values: {
+      normal: "normal",
+      raised: "erhöht",
+      announced: "angekündigt",
+      unannounced: "nicht angekündigt",
+      matches: "wie angegeben",
+      differs: "ein anderes als angegeben",
+      same: "demselben Netz",
+      known: "bekannt",
+      new: "zum ersten Mal hier",
+      fresh: "eben",
+      hosting: "ein Rechenzentrum",
+      tor: "Tor",
+      vpn: "jemandes Tunnel",
+      satellite: "Satellit",
+      mobile: "Mobilfunk",
+      isp: "gewöhnlicher Anbieter",
+      tls: "verschlüsselt",
+      plain: "nicht verschlüsselt",
+      udp: "direkt",
+      tcp: "über TCP",
+      relay: "über eine Zwischenstelle",
       bluetooth: "drahtlos (Bluetooth)",
       wired: "mit Kabel",
       builtin: "eingebaut",
@@ -346,6 +379,7 @@ export const de = {
     s: "Bildschirm teilen oder nicht",
     h: "Hand heben oder senken",
     p: "Personen zeigen oder verbergen",
+    x: "Den Raum anhalten",
     c: "Sicherheitscode vorlesen",
     question: "Diese Tasten zeigen",
     on: "Diese Tasten sind eingeschaltet",
@@ -422,6 +456,8 @@ export const de = {
   failed: {
     title: "Das ging nicht",
   },
+
+  aside,
 
   problems,
   fixes,

@@ -1,6 +1,7 @@
 // The English catalogue, and by its shape the type of all others. {name} stands for an argument; a pair of one and other
 // is chosen by number. The server sends codes, never sentences: they are worded in `problems` and `fixes`.
 
+import { aside } from "./aside.en";
 import { problems, fixes } from "./problems.en";
 
 export const en = {
@@ -180,6 +181,17 @@ export const en = {
 
   facts: {
     names: {
+      risk: "Risk there",
+      travel: "Journey",
+      tls_client: "Program on the line",
+      tls_pq: "Keys safe from quantum computers",
+      media: "Way of the sound",
+      media_network: "Sound comes from",
+      device_age: "This device",
+      network_seen: "From this network",
+      phone_line: "Phone line",
+      assertion: "Touch of the passkey",
+      place: "Place",
       network: "Network",
       kind: "Way in",
       enrolled: "Device enrolled",
@@ -200,6 +212,27 @@ export const en = {
       system: "System",
     },
     values: {
+      normal: "normal",
+      raised: "raised",
+      announced: "announced",
+      unannounced: "not announced",
+      matches: "as it says",
+      differs: "another than it says",
+      same: "the same network",
+      known: "known",
+      new: "here for the first time",
+      fresh: "just now",
+      hosting: "a data centre",
+      tor: "Tor",
+      vpn: "somebody’s tunnel",
+      satellite: "satellite",
+      mobile: "mobile network",
+      isp: "ordinary provider",
+      tls: "encrypted",
+      plain: "not encrypted",
+      udp: "direct",
+      tcp: "through TCP",
+      relay: "through a relay",
       bluetooth: "wireless (Bluetooth)",
       wired: "by cable",
       builtin: "built in",
@@ -346,6 +379,7 @@ export const en = {
     s: "Share or stop sharing a screen",
     h: "Raise or lower your hand",
     p: "Show or hide people",
+    x: "Pause the room",
     c: "Read out the security code",
     question: "Show these keys",
     on: "These keys are switched on",
@@ -423,6 +457,8 @@ export const en = {
     title: "That did not work",
   },
 
+  aside,
+
   problems,
   fixes,
 };
@@ -433,7 +469,8 @@ export interface Plural {
   other: string;
 }
 
-type Shape<T> = T extends string
+/** The shape of a catalogue: the same texts, in other words. */
+export type Shape<T> = T extends string
   ? string
   : T extends readonly string[]
     ? { readonly [K in keyof T]: string }

@@ -1,5 +1,6 @@
 // Le catalogue français.
 
+import { aside } from "./aside.fr";
 import type { Messages } from "./en";
 import { fixes, problems } from "./problems.fr";
 
@@ -180,6 +181,17 @@ export const fr = {
 
   facts: {
     names: {
+      risk: "Risque sur place",
+      travel: "Voyage",
+      tls_client: "Programme sur la ligne",
+      tls_pq: "Clés à l’abri des ordinateurs quantiques",
+      media: "Chemin du son",
+      media_network: "Le son vient",
+      device_age: "Cet appareil",
+      network_seen: "Depuis ce réseau",
+      phone_line: "Ligne téléphonique",
+      assertion: "Confirmation par clé d’accès",
+      place: "Lieu",
       network: "Réseau",
       kind: "Accès",
       enrolled: "Appareil enregistré",
@@ -200,6 +212,27 @@ export const fr = {
       system: "Système",
     },
     values: {
+      normal: "normal",
+      raised: "élevé",
+      announced: "annoncé",
+      unannounced: "non annoncé",
+      matches: "comme indiqué",
+      differs: "un autre qu’indiqué",
+      same: "du même réseau",
+      known: "connu",
+      new: "ici pour la première fois",
+      fresh: "à l’instant",
+      hosting: "un centre de données",
+      tor: "Tor",
+      vpn: "le tunnel d’un tiers",
+      satellite: "satellite",
+      mobile: "réseau mobile",
+      isp: "fournisseur ordinaire",
+      tls: "chiffrée",
+      plain: "non chiffrée",
+      udp: "direct",
+      tcp: "par TCP",
+      relay: "par un relais",
       bluetooth: "sans fil (Bluetooth)",
       wired: "à fil",
       builtin: "intégré",
@@ -346,6 +379,7 @@ export const fr = {
     s: "Partager un écran ou non",
     h: "Lever ou baisser la main",
     p: "Montrer ou cacher les personnes",
+    x: "Suspendre la salle",
     c: "Lire le code de sécurité",
     question: "Montrer ces touches",
     on: "Ces touches sont actives",
@@ -422,6 +456,8 @@ export const fr = {
   failed: {
     title: "Cela n’a pas marché",
   },
+
+  aside,
 
   problems,
   fixes,

@@ -157,7 +157,7 @@ export const problems = {
   withdrawal_malformed: "Die Liste zurückgezogener Schlüssel der Organisation ist nicht lesbar.",
   withdrawal_old: "Der Server zeigt eine ältere Liste zurückgezogener Schlüssel, als dieses Gerät sie kennt. Jemand könnte zwischen Ihnen und dem Server stehen.",
   withdrawal_signature: "Für die Liste zurückgezogener Schlüssel bürgt der Wurzelschlüssel der Organisation nicht. Jemand könnte zwischen Ihnen und dem Server stehen.",
-  alarm_lapsed_heard: "{name} hat keinen gültigen Ausweis mehr, und der Server tut nichts. Dieses Gerät gibt die Person nicht mehr wieder.",
+  alarm_lapsed_heard: "{name} hat seit längerem keinen gültigen Ausweis, und der Server tut nichts. Dieses Gerät gibt die Person nicht wieder und sendet nichts.",
   alarm_level: "Der Server nennt eine andere Einstufung oder Regel, als der Raum hat.",
   exception_not_possible: "Die Regeln erlauben hier keine Ausnahme.",
   exception_second: "Diese Ausnahme muss eine andere Person bestätigen.",

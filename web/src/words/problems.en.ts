@@ -158,7 +158,7 @@ export const problems = {
   withdrawal_malformed: "The organisation’s list of withdrawn keys cannot be read.",
   withdrawal_old: "The server shows an older list of withdrawn keys than this device knows. Somebody may stand between you and the server.",
   withdrawal_signature: "The organisation’s list of withdrawn keys is not vouched for by its root key. Somebody may stand between you and the server.",
-  alarm_lapsed_heard: "{name} has no valid pass any more and the server does nothing. This device no longer plays them and has proposed their removal.",
+  alarm_lapsed_heard: "{name} has had no valid pass for long, and the server does nothing. This device neither plays them nor sends anything.",
   alarm_level: "The server announces another level or policy than the room has.",
   exception_not_possible: "Policy allows no exception from what stands in the way.",
   exception_second: "Another person has to confirm this exception.",

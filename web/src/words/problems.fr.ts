@@ -157,7 +157,7 @@ export const problems = {
   withdrawal_malformed: "La liste des clés retirées de l’organisation est illisible.",
   withdrawal_old: "Le serveur montre une liste des clés retirées plus ancienne que celle que cet appareil connaît. Quelqu’un se trouve peut-être entre vous et le serveur.",
   withdrawal_signature: "La clé racine de l’organisation ne répond pas de la liste des clés retirées. Quelqu’un se trouve peut-être entre vous et le serveur.",
-  alarm_lapsed_heard: "{name} n'a plus de laissez-passer valable et le serveur ne fait rien. Cet appareil ne restitue plus cette personne.",
+  alarm_lapsed_heard: "{name} n'a plus de laissez-passer valable depuis un moment et le serveur ne fait rien. Cet appareil ne restitue plus cette personne et n'envoie rien.",
   alarm_level: "Le serveur annonce un autre niveau ou une autre règle que ceux de la salle.",
   exception_not_possible: "Les règles n'admettent pas d'exception ici.",
   exception_second: "Une autre personne doit confirmer cette exception.",
