@@ -35,6 +35,8 @@ var (
 	problemRequest   = conclave.Problem{Code: "request_malformed", Fix: "update_client"}
 )
 
+var problemRevoked = conclave.Problem{Code: "device_revoked", Fix: "ask_administrator"}
+
 // passLife is how long a pass lives: what the members accept at most.
 const passLife = pass.MaxPassLife
 
@@ -64,6 +66,7 @@ type judgement struct {
 	meeting    identity.Meeting // zero if there is none
 	settles    time.Time        // when the line will have been as it is for long enough to count as mended; zero: it has
 	passkey    bool             // the device has one, for a fresh assertion
+	revoked    bool             // whoever asks holds a device of ours that was taken out of use
 	network    string           // where it comes from, to be remembered once it is let in; "" if that is known, or cannot be
 }
 
@@ -80,6 +83,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	if j.request.Statement == admission.StatementExpired && err == nil && now.Before(device.Until) {
 		j.request.Statement = admission.StatementValid // renewed since the hello: the leaf brings the new one
 	}
+	j.revoked = j.request.Statement != admission.StatementInvalid && problemOf(err, conclave.Problem{}).Code == problemRevoked.Code
 	kind := line.KindEndpoint
 	var proven []conclave.Fact
 	call, calls := s.phones.leg(a.device)

@@ -192,8 +192,11 @@ func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 	// A touch at the join is no shortcoming of the line.
 	if line.Assertion != nil {
 		touch := func(f conclave.Problem) bool { return f.Code == "assertion_missing" }
-		line.Findings = slices.DeleteFunc(line.Findings, touch)
 		line.Enough = line.Enough || !slices.ContainsFunc(ruling.Reasons, func(f conclave.Problem) bool { return !touch(f) })
+		line.Findings = slices.DeleteFunc(line.Findings, touch)
+	}
+	if j.revoked {
+		line.Findings = []conclave.Problem{problemRevoked} // all else follows from it
 	}
 	v.conn.send(line)
 	return nil
@@ -254,6 +257,9 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	if ruling := v.policy().Rule(j.request, v.now()); ruling.Outcome == conclave.Refuse && !v.mayAsk(&j) {
 		if ruling, err = v.rule(ctx, &j, v.meeting, leg, v.asker.device); err != nil {
 			return err
+		}
+		if j.revoked {
+			ruling.Reasons = []conclave.Problem{problemRevoked}
 		}
 		v.refuse(ruling.Reasons)
 		return nil

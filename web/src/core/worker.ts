@@ -22,7 +22,6 @@ interface Core extends Examiner {
   remove(json: string): void;
   leave(): void;
   restart(): void;
-  joinWith(json: string): void;
   /** The device has a fresh statement; no meeting need be open. */
   renewed(json: string): void;
   stranger(json: string): void;
@@ -216,7 +215,7 @@ async function joinMeeting(core: Core, command: Extract<Command, { do: "join" }>
     core.join(JSON.stringify(facts)); // the server says so if that will not do
     return;
   }
-  core.joinWith(JSON.stringify({ facts, fingerprint, assertion: await assert(core, touch, device, meeting, assertion, fingerprint) }));
+  core.join(JSON.stringify({ facts, fingerprint, assertion: await assert(core, touch, device, meeting, assertion, fingerprint) }));
 }
 
 function failed(command: Command, error: unknown): void {
