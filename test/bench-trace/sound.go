@@ -141,7 +141,12 @@ func amr(sound []float32, rate string) ([]float32, error) {
 	if b, err := exec.Command("sox", in, "-C", "7", out).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("sox: %w: %s", err, b)
 	}
-	pcm, err := ffmpeg(nil, "-f", "amr", "-i", out, "-f", "f32le", "-ar", rate, "-ac", "1", "-")
+	// ffmpeg leaves out the frames in which nothing was sent; sox fills them, as a phone does.
+	back := filepath.Join(dir, "back.wav")
+	if b, err := exec.Command("sox", out, back).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("sox: %w: %s", err, b)
+	}
+	pcm, err := ffmpeg(nil, "-i", back, "-f", "f32le", "-ar", rate, "-ac", "1", "-")
 	return floats(pcm), err
 }
 
