@@ -1,13 +1,24 @@
 package gateway_test
 
 import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"conclave"
 	"conclave/audit"
-	"conclave/endpoint"
+	"conclave/gateway"
 	"conclave/phone/prompt"
+	"conclave/phone/sip"
+	"conclave/signal"
 )
 
 // enter takes a telephone through language, code and consent.
@@ -22,6 +33,7 @@ func enter(b *baresip, code string, warning prompt.Name) {
 }
 
 func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
+	t.Parallel()
 	h := build(t, options{})
 	b := newPhone(t, pcma, callersVoice())
 	code := h.code()
@@ -61,5 +73,436 @@ func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 	if h.records(audit.KindCall, "done") != 1 {
 		t.Error("no record of the call's end")
 	}
-	_ = endpoint.StateIn
+}
+
+// quick takes a telephone in without waiting for the sentences' ends.
+func quick(b *baresip, code string) {
+	b.t.Helper()
+	b.hears(prompt.German, prompt.Choose)
+	b.press("2" + code)
+	time.Sleep(1500 * time.Millisecond) // the code is looked at
+	b.press("1")
+}
+
+// leaves are the devices that ever had a leaf in the group, by the records.
+func (h *house) leaves() int { return h.records(audit.KindEnter, "") }
+
+// silentRoom fails if a recording holds anything of the room.
+func silentRoom(t *testing.T, heard []int16) {
+	t.Helper()
+	if len(heard) < 16000 {
+		t.Fatalf("only %d samples were recorded: nothing is shown", len(heard))
+	}
+	if c := like(downsample(chairsVoice(), 8000), heard); c > 0.4 {
+		t.Errorf("the room was heard: correlation %.3f", c)
+	} else {
+		t.Logf("the room was not heard: correlation %.3f in %d s", c, len(heard)/8000)
+	}
+}
+
+func TestTheLineOfACallIsWhatItsSignallingAndMediaAre(t *testing.T) {
+	for name, c := range map[string]struct {
+		line
+		grade   conclave.Grade
+		warning prompt.Name
+	}{
+		"UDP, PCMU, in the clear":          {line{network: sip.UDP, codec: "PCMU/8000/1", rate: 8000}, conclave.GradeOpen, prompt.Warning},
+		"TCP, G.722, in the clear":         {line{network: sip.TCP, codec: "G722/16000/1", rate: 16000}, conclave.GradeOpen, prompt.Warning},
+		"UDP with keys in the clear":       {line{network: sip.UDP, codec: "PCMA/8000/1", rate: 8000, media: "srtp-mand"}, conclave.GradeOpen, prompt.Warning},
+		"TLS, SDES, Opus":                  {line{network: sip.TLS, codec: "opus/48000/1", rate: 48000, media: "srtp-mand"}, conclave.GradeHop, prompt.Hop},
+		"TLS, DTLS-SRTP, G.722":            {line{network: sip.TLS, codec: "G722/16000/1", rate: 16000, media: "dtls_srtp"}, conclave.GradeHop, prompt.Hop},
+		"TLS with media in the clear":      {line{network: sip.TLS, codec: "PCMA/8000/1", rate: 8000}, conclave.GradeOpen, prompt.Warning},
+		"TLS, SDES, but anybody's address": {line{network: sip.TLS, codec: "PCMA/8000/1", rate: 8000, media: "srtp-mand"}, conclave.GradeOpen, prompt.Warning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := c.line
+			l.from = newCertificate(t)
+			h := build(t, options{change: func(g *gateway.Config) {
+				if l.network == sip.TLS && !strings.Contains(name, "anybody") {
+					g.Trunks[0].Certificates = [][sha256.Size]byte{sha256.Sum256(l.from.Certificate[0])}
+				}
+			}})
+			b := newPhone(t, l, callersVoice())
+			code := h.code()
+			b.dial(h, l, "door")
+			b.hears(prompt.German, prompt.Choose)
+			b.press("2" + code)
+			b.hears(prompt.English, c.warning)
+			b.press("1")
+			h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
+			if p := h.chair.phone(); p.Grade != c.grade {
+				t.Errorf("the grade is %v", p.Grade)
+			}
+			best := 0.0
+			for deadline := time.Now().Add(30 * time.Second); best < 0.6 && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+				best = like(downsample(callersVoice(), 8000), downsample(h.chair.all(), 8000))
+			}
+			t.Logf("the room heard the caller: correlation %.3f", best)
+			if best < 0.6 {
+				t.Error("the room did not hear the caller")
+			}
+		})
+	}
+}
+
+func TestARefusedCallerHearsWhyAndNothingOfTheRoom(t *testing.T) {
+	for i, l := range prompt.Languages {
+		t.Run(string(l), func(t *testing.T) {
+			t.Parallel()
+			// A hop is let into INTERNAL, so the code is asked for; Bert's number is known, so a call-back is offered. His line is open.
+			h := build(t, options{level: 1, phone: "+493055555"})
+			b := newPhone(t, pcma, callersVoice())
+			code := h.code()
+			b.dial(h, pcma, "door")
+			b.hears(prompt.German, prompt.Choose)
+			b.press(fmt.Sprint(i+1) + code)
+			b.hears(l, prompt.Refused)
+			b.hears(l, prompt.RingBack)
+			h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+			silentRoom(t, b.heard())
+			// No key: the group never had a leaf but the chair's.
+			if n := h.leaves(); n != 1 || h.gateway.Stats().Entered != 0 {
+				t.Errorf("%d leaves, %+v", n, h.gateway.Stats())
+			}
+			h.until("the chair to be told", func() bool { return h.chair.told("call_refused_room") })
+			bert := h.come("bert", nil)
+			h.until("Bert to be told", func() bool { return bert.told("call_refused") })
+			if h.records(audit.KindCall, "refuse") != 1 {
+				t.Error("no record of the refusal")
+			}
+		})
+	}
+}
+
+func TestARefusalIsSpokenBeforeTheCallIsAnswered(t *testing.T) {
+	for number, l := range map[string]prompt.Language{"4930901": prompt.German, "4930902": prompt.English, "4930903": prompt.French} {
+		t.Run(string(l), func(t *testing.T) {
+			t.Parallel()
+			// RESTRICTED admits no phone at all: whoever calls is told at once.
+			h := build(t, options{level: 2, change: func(g *gateway.Config) {
+				g.Called = map[string]prompt.Language{"4930901": prompt.German, "4930902": prompt.English, "4930903": prompt.French}
+			}})
+			_ = h.code()
+			b := newPhone(t, pcma, callersVoice())
+			b.dial(h, pcma, number)
+			b.hears(l, prompt.Unknown)
+			b.until("403 Forbidden")
+			silentRoom(t, b.heard())
+			if out := b.out.String(); strings.Contains(out, "Call established") {
+				t.Error("the call was answered")
+			}
+			if h.leaves() != 1 {
+				t.Error("a leaf")
+			}
+		})
+	}
+}
+
+func TestThreeWrongCodesEndTheCallAndGuessersAreBraked(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{})
+	right := h.code()
+	wrong := []byte(right)
+	wrong[11] = '0' + (wrong[11]-'0'+1)%10
+	b := newPhone(t, pcma, callersVoice())
+	for range 3 { // nine wrong codes: what one caller may in an hour
+		b.dial(h, pcma, "door")
+		h.until("the call to come", func() bool { return h.gateway.Stats().Legs == 1 })
+		b.hears(prompt.German, prompt.Choose)
+		time.Sleep(time.Second)
+		b.press("2")
+		for range 3 {
+			b.press(string(wrong))
+			time.Sleep(1500 * time.Millisecond)
+		}
+		b.hears(prompt.English, prompt.Locked)
+		h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+		time.Sleep(500 * time.Millisecond)
+	}
+	// Now not even the right one is looked at.
+	refused := h.gateway.Stats().Refused
+	b.dial(h, pcma, "door")
+	h.until("the call to be refused", func() bool { return h.gateway.Stats().Refused > refused })
+	if !strings.Contains(h.Log(), "phone codes are being guessed") {
+		t.Error("nobody was alerted")
+	}
+	if n := h.gateway.Stats().WrongCodes; n != 9 {
+		t.Errorf("%d wrong codes were counted", n)
+	}
+	if h.leaves() != 1 {
+		t.Error("a leaf")
+	}
+	for _, log := range []string{h.Log(), h.log.String()} {
+		if strings.Contains(log, right) || strings.Contains(log, string(wrong)) || strings.Contains(log, "493011122") {
+			t.Error("a code or a number stands in a log")
+		}
+	}
+}
+
+func TestTheChairDecidesAndNothingPassesBefore(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{})
+	h.chair.mu.Lock()
+	h.chair.letIn = false
+	h.chair.mu.Unlock()
+	b := newPhone(t, pcma, callersVoice())
+	code := h.code()
+	b.dial(h, pcma, "door")
+	quick(b, code)
+	b.hears(prompt.English, prompt.Waiting)
+	time.Sleep(2 * time.Second)
+	if n := len(h.chair.all()); n != 0 {
+		t.Errorf("the room heard %d samples of who waits", n)
+	}
+	silentRoom(t, b.heard())
+	if h.leaves() != 1 {
+		t.Error("who waits has a leaf")
+	}
+	h.chair.mu.Lock()
+	waiting := h.chair.roster.Waiting
+	h.chair.mu.Unlock()
+	if len(waiting) != 1 || waiting[0].Kind != "phone" || waiting[0].Grade != conclave.GradeOpen {
+		t.Fatalf("at the door: %+v", waiting)
+	}
+	h.chair.Decide(waiting[0].Leg, false)
+	b.hears(prompt.English, prompt.Declined)
+	h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+	silentRoom(t, b.heard())
+}
+
+func TestWhoDoesNotConsentIsNotIn(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{})
+	b := newPhone(t, pcma, callersVoice())
+	code := h.code()
+	b.dial(h, pcma, "door")
+	b.hears(prompt.German, prompt.Choose)
+	b.press("2" + code)
+	b.hears(prompt.English, prompt.Warning)
+	b.press("2079")
+	b.hangUp()
+	h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+	if h.leaves() != 1 || len(h.chair.all()) != 0 {
+		t.Error("somebody came in")
+	}
+	silentRoom(t, b.heard())
+	if !strings.Contains(h.log.String(), `"outcome":"no_consent"`) {
+		t.Error("the log does not say so")
+	}
+}
+
+func TestALegIsPutOutWithASentence(t *testing.T) {
+	for name, c := range map[string]struct {
+		act  func(*house)
+		want prompt.Name
+	}{
+		"removed by the chair": {func(h *house) { h.chair.Remove(h.chair.phone().Leg, "not_cleared") }, prompt.Removed},
+		"the level is raised":  {func(h *house) { h.chair.Raise(2) }, prompt.Raised},
+		"the meeting is over": {func(h *house) {
+			h.admin("/meetings/" + h.meeting.Text() + "/end")
+		}, prompt.Over},
+		"the gateway stops": {func(h *house) { go h.stop() }, prompt.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := build(t, options{})
+			b := newPhone(t, pcma, callersVoice())
+			code := h.code()
+			b.dial(h, pcma, "door")
+			quick(b, code)
+			h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
+			b.hears(prompt.English, prompt.Admitted)
+			began := time.Now()
+			c.act(h)
+			if c.want != prompt.Over && c.want != prompt.Failed {
+				h.until("the leaf to be gone", func() bool { return h.chair.phone() == nil })
+				t.Logf("gone after %v", time.Since(began).Round(time.Millisecond))
+			}
+			b.hears(prompt.English, c.want)
+			h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+			if c.want == prompt.Raised {
+				h.before(audit.KindRemoved, audit.KindLevelRaised, "done")
+			}
+		})
+	}
+}
+
+// before fails unless the last record of one kind stands before one of another.
+func (h *house) before(first, second audit.Kind, outcome string) {
+	h.t.Helper()
+	at := func(kind audit.Kind, outcome string) (n int) {
+		for i, e := range h.Records() {
+			if e.Record.Kind == kind && (outcome == "" || e.Record.Outcome == outcome) {
+				n = i + 1
+			}
+		}
+		return n
+	}
+	h.until("the level to be in force", func() bool { return at(second, outcome) > 0 })
+	if a, b := at(first, ""), at(second, outcome); a == 0 || a > b {
+		h.t.Errorf("%s is record %d, %s is record %d", first, a, second, b)
+	}
+}
+
+func TestHoldStopsBothWaysAndLetsThemGoOn(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{})
+	b := newPhone(t, pcma, callersVoice())
+	code := h.code()
+	b.dial(h, pcma, "door")
+	quick(b, code)
+	h.until("the phone to be in", func() bool { return h.gateway.Stats().In == 1 })
+	b.hears(prompt.English, prompt.Admitted)
+	fmt.Fprint(b.in, "/hold\n")
+	h.until("the call to be held", func() bool { return h.gateway.Stats().In == 0 })
+	if h.chair.phone() == nil {
+		t.Error("a leg that is held lost its place")
+	}
+	fmt.Fprint(b.in, "/resume\n")
+	h.until("the call to go on", func() bool { return h.gateway.Stats().In == 1 })
+}
+
+func TestAPersonIsRungAtTheNumberInTheDirectoryAlone(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	l := pcma
+	l.port = port
+	h := build(t, options{phone: fmt.Sprintf("sip:493011122@127.0.0.1:%d", port), change: func(g *gateway.Config) {
+		g.Trunks[0].Target, g.Trunks[0].TargetNetwork = fmt.Sprintf("127.0.0.1:%d", port), sip.UDP
+		g.Trunks[0].Prefixes = []string{"@127.0.0.1"}
+	}})
+	b := newPhone(t, l, callersVoice())
+	h.chair.Ring("bert")
+	b.hears(prompt.English, prompt.CallBack)
+	if h.leaves() != 1 {
+		t.Error("who has not consented has a leaf")
+	}
+	b.hears(prompt.English, prompt.Warning)
+	b.press("1")
+	h.until("Bert to be in", func() bool { return h.chair.phone() != nil })
+	b.hears(prompt.English, prompt.Admitted)
+	// Once a minute is enough.
+	h.chair.Ring("bert")
+	time.Sleep(time.Second)
+	if n := h.gateway.Stats().Rings; n != 1 {
+		t.Errorf("%d rings", n)
+	}
+	h.chair.Remove(h.chair.phone().Leg, "other")
+	b.hears(prompt.English, prompt.Removed)
+	h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+	if h.records(audit.KindRing, "") != 1 {
+		t.Error("no record of the ring")
+	}
+}
+
+func TestACallBackOverTLSIsAHop(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	l := line{network: sip.TLS, codec: "PCMA/8000/1", rate: 8000, media: "srtp-mand", port: port, user: "+493011122", from: newCertificate(t)}
+	roots := x509.NewCertPool()
+	certificate, err := x509.ParseCertificate(l.from.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(certificate)
+	h := build(t, options{level: 1, phone: "+493011122", change: func(g *gateway.Config) {
+		g.TrunkRoots = roots
+		g.Trunks[0].Target, g.Trunks[0].TargetNetwork = fmt.Sprintf("127.0.0.1:%d", port+1), sip.TLS // baresip's TLS port
+		g.Trunks[0].Prefixes, g.Trunks[0].Domain = []string{"+4930"}, "127.0.0.1"
+	}})
+	b := newPhone(t, l, callersVoice())
+	h.chair.Ring("bert")
+	b.hears(prompt.English, prompt.Hop)
+	b.press("1")
+	h.until("Bert to be in", func() bool { return h.chair.phone() != nil })
+	if p := h.chair.phone(); p.Grade != conclave.GradeHop {
+		t.Errorf("the grade is %v", p.Grade)
+	}
+}
+
+func TestNobodyIsRungWhereNoTrunkMay(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{phone: "+18765551234", change: func(g *gateway.Config) {
+		g.Trunks[0].Target, g.Trunks[0].TargetNetwork, g.Trunks[0].Prefixes = "127.0.0.1:9", sip.UDP, []string{"+4930"}
+	}})
+	h.chair.Ring("bert")
+	h.until("the chair to be told", func() bool { return h.chair.told("ring_unanswered") })
+	if s := h.gateway.Stats(); s.Rings != 1 || s.SIP.Calls != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestACallEndsWithItsGateway(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{})
+	b := newPhone(t, pcma, callersVoice())
+	code := h.code()
+	b.dial(h, pcma, "door")
+	quick(b, code)
+	h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
+	// The organisation takes the gateway out of use: nothing of its word counts any more.
+	var id conclave.DeviceID
+	for _, e := range h.Records() {
+		if e.Record.Kind == audit.KindGateway {
+			id = e.Record.Device
+		}
+	}
+	h.admin("/phone/gateways/" + id.Text() + "/revoke")
+	h.until("the leaf to be gone", func() bool { return h.chair.phone() == nil })
+	h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 20 { // with a free one above
+		a, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := a.LocalAddr().(*net.UDPAddr).Port
+		b, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
+		a.Close()
+		if err == nil {
+			b.Close()
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+// A statement of a call is good for nothing once its gateway does not vouch for the call, nor is a gateway's own.
+func TestAGatewaysStatementIsGoodForNoMeeting(t *testing.T) {
+	t.Parallel()
+	h := build(t, options{})
+	ctx := context.Background()
+	d := h.NewDevice()
+	token, err := h.Server.Directory().IssueGatewayToken(ctx, "Second", rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement, known, err := h.Server.Directory().EnrolGateway(ctx, token, d.Point, d.Sign(signal.GatewayEnrolContent(token.Text())), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := h.NewDevice()
+	forged, err := h.Server.Directory().SignCall(ctx, "bert", call.Point, known.ID, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, one := range map[string]struct {
+		sign      func([]byte) []byte
+		statement []byte
+	}{"the gateway's": {d.Sign, statement}, "a call's that nobody vouches for": {call.Sign, forged}} {
+		reasons := h.ask(one.statement, one.sign)
+		if !slices.ContainsFunc(reasons, func(p conclave.Problem) bool {
+			return strings.HasPrefix(p.Code, "statement") || p.Code == "not_invited" || p.Code == "device_not_enrolled"
+		}) {
+			t.Errorf("%s: %+v", name, reasons)
+		}
+	}
+	if _, _, err := h.Server.Directory().EnrolGateway(ctx, token, d.Point, d.Sign(signal.GatewayEnrolContent(token.Text())), time.Now()); err == nil {
+		t.Error("a link served twice")
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"math/cmplx"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -183,6 +184,58 @@ func (h *house) until(what string, holds func() bool) {
 	for deadline := time.Now().Add(40 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.t.Fatalf("waited for %s in vain", what)
+		}
+	}
+}
+
+// admin asks the administrator's side for something that needs no words.
+func (h *house) admin(path string) {
+	h.t.Helper()
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}"))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.Server.AdminHandler().ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		h.t.Fatalf("%s: %s", path, w.Body)
+	}
+}
+
+// ask asks for the meeting with a statement and a key, and returns what stands in the way.
+func (h *house) ask(statement []byte, sign func([]byte) []byte) []conclave.Problem {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	dial, host, err := endpoint.Dial(h.URL, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	conn, err := dial(ctx)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer conn.Close()
+	for {
+		frame, err := conn.Read(ctx)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		m, err := signal.Decode(frame, signal.FromServer)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		switch m := m.(type) {
+		case *signal.Challenge:
+			hello := &signal.Hello{Meeting: h.meeting, Statement: statement, Signature: sign(signal.HelloContent(m.Nonce, h.meeting, host)), Client: signal.Client{Kind: "phone"}}
+			if err := conn.Write(ctx, signal.Encode(hello)); err != nil {
+				h.t.Fatal(err)
+			}
+		case *signal.Line:
+			if m.Enough {
+				h.t.Error("it would be let in")
+			}
+			return m.Findings
+		case *signal.Refused:
+			return m.Reasons
 		}
 	}
 }
@@ -367,7 +420,8 @@ type line struct {
 	stereo  bool
 	media   string // "", "srtp-mand", "dtls_srtpf"
 	from    *tls.Certificate
-	port    int // to be rung on; 0: any
+	port    int    // to be rung on; 0: any
+	user    string // under which it is rung; "": 493011122
 }
 
 var pcma = line{network: sip.UDP, codec: "PCMA/8000/1", rate: 8000}
@@ -409,7 +463,11 @@ func newPhone(t *testing.T, l line, voice []int16) *baresip {
 	}
 	config += "module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\n"
 	write(t, filepath.Join(dir, "config"), []byte(config))
-	account := fmt.Sprintf("<sip:493011122@127.0.0.1;transport=%s>;regint=0;audio_codecs=%s;answermode=auto", l.network, l.codec)
+	user := "493011122"
+	if l.user != "" {
+		user = l.user
+	}
+	account := fmt.Sprintf("<sip:%s@127.0.0.1;transport=%s>;regint=0;audio_codecs=%s;answermode=auto", user, l.network, l.codec)
 	if l.media != "" {
 		account += ";mediaenc=" + l.media
 	}
