@@ -33,6 +33,8 @@ type JetStream struct {
 	lock   *os.File
 
 	keys shredKeys
+	// short says that streams may end before their marks.
+	short bool
 
 	mu    sync.Mutex
 	marks marks // guarded by mu
@@ -44,6 +46,15 @@ var _ Store = (*JetStream)(nil)
 // the key does not open what is there, where data is missing, and where another process holds the folder: the error says
 // what to do. The caller closes the store.
 func Open(ctx context.Context, dir string, log *slog.Logger) (*JetStream, error) {
+	return open(ctx, dir, false, log)
+}
+
+// OpenShort is Open for who brings lost records back: it opens a store whose streams have lost their end, too.
+func OpenShort(ctx context.Context, dir string, log *slog.Logger) (*JetStream, error) {
+	return open(ctx, dir, true, log)
+}
+
+func open(ctx context.Context, dir string, short bool, log *slog.Logger) (*JetStream, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: make folder: %w", err)
 	}
@@ -51,7 +62,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger) (*JetStream, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &JetStream{dir: dir, lock: lock}
+	s := &JetStream{dir: dir, lock: lock, short: short}
 	if err := s.start(ctx, log); err != nil {
 		s.shutDown()
 		return nil, err

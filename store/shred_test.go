@@ -11,7 +11,7 @@ import (
 
 func TestAKeyIsGivenOutOnceAndReadUntilItIsErased(t *testing.T) {
 	dir, ctx := t.TempDir(), t.Context()
-	s := open(t, dir)
+	s := opened(t, dir)
 	keys := map[[32]byte]Slot{}
 	var slots []Slot
 	for range slotsAhead + 10 {
@@ -34,7 +34,7 @@ func TestAKeyIsGivenOutOnceAndReadUntilItIsErased(t *testing.T) {
 	if err != nil || bytes.Contains(b, secret.Key[:]) {
 		t.Errorf("the erased key stands in the file, %v", err)
 	}
-	s = open(t, dir)
+	s = opened(t, dir)
 	for key, slot := range keys {
 		got, err := s.ReadKey(ctx, slot)
 		if erased := slot == slots[3] || slot == slots[200]; erased != errors.Is(err, ErrNotFound) || !erased && got.Key != key {
@@ -54,7 +54,7 @@ func TestAKeyIsGivenOutOnceAndReadUntilItIsErased(t *testing.T) {
 }
 
 func TestManyDrawKeysAtOnce(t *testing.T) {
-	s := open(t, t.TempDir())
+	s := opened(t, t.TempDir())
 	var mu sync.Mutex
 	seen := map[Slot]bool{}
 	var wg sync.WaitGroup

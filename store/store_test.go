@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-func open(t *testing.T, dir string) *JetStream {
+func opened(t *testing.T, dir string) *JetStream {
 	t.Helper()
 	s, err := Open(t.Context(), dir, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -36,7 +36,7 @@ func reopenFails(t *testing.T, dir, with string) {
 }
 
 func TestAValueIsCreatedOnceAndChangedOnlyAtTheRevisionSeen(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
+	s, ctx := opened(t, t.TempDir()), t.Context()
 	if _, err := s.Get(ctx, "person.anna"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("get of nothing: %v", err)
 	}
@@ -69,7 +69,7 @@ func TestAValueIsCreatedOnceAndChangedOnlyAtTheRevisionSeen(t *testing.T) {
 }
 
 func TestOfManyWritersOneWinsEachRevision(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
+	s, ctx := opened(t, t.TempDir()), t.Context()
 	if _, err := s.Create(ctx, "counter", []byte("0")); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestOfManyWritersOneWinsEachRevision(t *testing.T) {
 }
 
 func TestAListHasWhatStandsUnderThePrefixAndNothingElse(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
+	s, ctx := opened(t, t.TempDir()), t.Context()
 	for _, k := range []Key{"person.anna", "person.ben.old", "personal.x", "meeting.y", "person.gone"} {
 		if _, err := s.Put(ctx, k, []byte(k)); err != nil {
 			t.Fatal(err)
@@ -127,7 +127,7 @@ func TestAListHasWhatStandsUnderThePrefixAndNothingElse(t *testing.T) {
 }
 
 func TestKeysThatTheEngineWouldMisreadAreRefused(t *testing.T) {
-	s := open(t, t.TempDir())
+	s := opened(t, t.TempDir())
 	for _, k := range []Key{"", ".", "a.", ".a", "a..b", "a.*", "a.>", "a b", "ä", Key(strings.Repeat("x", 201))} {
 		if _, err := s.Put(t.Context(), k, nil); err == nil {
 			t.Errorf("key %q was taken", k)
@@ -159,7 +159,7 @@ func TestAllIsThereAfterARestart(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, dir)
+	s = opened(t, dir)
 	if e, err := s.Get(ctx, "meeting.m"); err != nil || string(e.Value) != "secret-title" {
 		t.Errorf("got %q, %v", e.Value, err)
 	}
@@ -220,7 +220,7 @@ func TestAWrongKeyIsRefusedAndHarmsNothing(t *testing.T) {
 	os.WriteFile(path, []byte(strings.Repeat("00", 32)), 0o600)
 	reopenFails(t, dir, "does not open with its key")
 	os.WriteFile(path, right, 0o600)
-	s := open(t, dir)
+	s := opened(t, dir)
 	if _, err := s.Get(t.Context(), "a"); err != nil {
 		t.Errorf("with the right key again: %v", err)
 	}
@@ -265,7 +265,7 @@ func TestAFolderThatIsNotWholeIsRefused(t *testing.T) {
 
 func TestTwoProcessesDoNotShareAFolder(t *testing.T) {
 	dir := t.TempDir()
-	open(t, dir)
+	opened(t, dir)
 	reopenFails(t, dir, "another process")
 }
 

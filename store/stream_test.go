@@ -11,7 +11,7 @@ import (
 )
 
 func TestManyRecordsAreReadInOrderInPartsOfAnySize(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
+	s, ctx := opened(t, t.TempDir()), t.Context()
 	const n = 3000
 	for i := range n {
 		if _, err := s.Append(ctx, Audit, fmt.Append(nil, "record-", i+1)); err != nil {
@@ -40,7 +40,7 @@ func TestManyRecordsAreReadInOrderInPartsOfAnySize(t *testing.T) {
 }
 
 func TestALargeRecordIsRead(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
+	s, ctx := opened(t, t.TempDir()), t.Context()
 	for range 3 {
 		if _, err := s.Append(ctx, Audit, make([]byte, MaxValue)); err != nil {
 			t.Fatal(err)

@@ -16,14 +16,14 @@ import (
 type Leaf struct {
 	Index audit.Index
 	Leaf  []byte
-	part  []byte // nil: none
+	Part  []byte // the personal part, not verified yet; nil: none, or erased
 }
 
 // Record makes the record, whose personal part is verified against the leaf's commitment.
 func (l *Leaf) Record() (audit.Entry, error) {
 	e := audit.Entry{Index: l.Index}
 	var err error
-	if e.Record, e.Erased, err = audit.Join(l.Leaf, l.part); err != nil {
+	if e.Record, e.Erased, err = audit.Join(l.Leaf, l.Part); err != nil {
 		return e, fmt.Errorf("record %d: %w", l.Index, err)
 	}
 	return e, nil

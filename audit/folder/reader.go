@@ -174,3 +174,6 @@ func (r *Reader) Entries(from audit.Index) iter.Seq2[audit.Entry, error] {
 		}
 	}
 }
+
+// Keys returns the keys that sign for the log: for a witness.
+func (r *Reader) Keys() []merkle.Key { return r.keys }

@@ -1,0 +1,383 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/audit/folder"
+	"conclave/audit/merkle"
+	"conclave/store"
+)
+
+// storeDir holds the server's store in the data folder.
+const storeDir = "store"
+
+type auditOptions struct {
+	root        string
+	witnesses   paths
+	checkpoints paths
+	json        bool
+}
+
+var auditVerify = command{
+	name: "audit verify", usage: "FOLDER [--root HASH|FILE] [--witness KEY]… [--checkpoint FILE]… [--json]",
+	about: "says whether a copy of the audit log holds, and if not, what is wrong",
+	flags: func(f *flag.FlagSet) any {
+		o := new(auditOptions)
+		f.StringVar(&o.root, "root", "", "the organisation's root key `hash` as it stands in links, or a file with the root key")
+		f.Var(&o.witnesses, "witness", "verifier `key` of a witness whose signature must be there; may be repeated")
+		f.Var(&o.checkpoints, "checkpoint", "a checkpoint `file` seen elsewhere, or a folder with one, that the log must go on from; may be repeated")
+		f.BoolVar(&o.json, "json", false, "write JSON")
+		return o
+	},
+	run: func(_ context.Context, k *call) error {
+		o := k.options.(*auditOptions)
+		options, err := o.read()
+		if err != nil {
+			return err
+		}
+		b := newBar(k.stderr, "verifying")
+		options.Progress = func(done, all merkle.Size) { b.at(uint64(done), uint64(all)) }
+		result, err := folder.Verify(os.DirFS(copyOf(k.args[0])), options)
+		b.done()
+		var wrong *folder.Wrong
+		if err != nil && !errors.As(err, &wrong) {
+			return err
+		}
+		if o.json {
+			if err := writeVerdict(k.stdout, result, wrong); err != nil {
+				return err
+			}
+		}
+		if wrong != nil {
+			return codedError{exitRefused, errors.New(wrong.Text)}
+		}
+		if !o.json {
+			tellVerified(k.stdout, result)
+		}
+		return nil
+	},
+}
+
+// copyOf takes a server's data folder for the copy in it.
+func copyOf(path string) string {
+	if inner := filepath.Join(path, auditDir); isFile(filepath.Join(inner, "checkpoint")) {
+		return inner
+	}
+	return path
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func writeVerdict(w io.Writer, result *folder.Result, wrong *folder.Wrong) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		Holds  bool           `json:"holds"`
+		Wrong  *folder.Wrong  `json:"wrong,omitempty"`
+		Result *folder.Result `json:"result,omitempty"`
+	}{wrong == nil, wrong, result})
+}
+
+// read turns the flags into what verification needs.
+func (o *auditOptions) read() (folder.Options, error) {
+	root, err := readRoot(o.root)
+	if err != nil {
+		return folder.Options{}, err
+	}
+	out := folder.Options{Root: root, Others: map[string][]byte{}}
+	for _, w := range o.witnesses {
+		key, err := merkle.ParseKey(w)
+		if err != nil || !key.Witness() {
+			return out, usageError{fmt.Sprintf("%q is no witness's key: it prints it when it starts", w)}
+		}
+		out.Witnesses = append(out.Witnesses, key)
+	}
+	for _, path := range o.checkpoints {
+		name := path
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			path = filepath.Join(path, "checkpoint")
+		}
+		if out.Others[name], err = os.ReadFile(path); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// readRoot takes a root key's hash, or a file with the key: that of the organisation, or another copy's.
+func readRoot(s string) (string, error) {
+	if s == "" || len(s) == 22 && !strings.ContainsAny(s, "/.") {
+		return s, nil
+	}
+	b, err := os.ReadFile(s)
+	if err != nil {
+		return "", usageError{fmt.Sprintf("--root %q is neither a hash of 22 characters nor a file", s)}
+	}
+	var file struct {
+		Root []byte `json:"root"`
+	}
+	if err := json.Unmarshal(b, &file); err != nil || len(file.Root) != 32 {
+		return "", fmt.Errorf("%s holds no root key", s)
+	}
+	return base64.StdEncoding.EncodeToString(file.Root), nil
+}
+
+// tellVerified says in a sentence what holds, and below what else should be known.
+func tellVerified(w io.Writer, r *folder.Result) {
+	if r.Records == 0 {
+		fmt.Fprintf(w, "The log of %s holds: it has no records yet.\n", r.Organisation)
+	} else {
+		fmt.Fprintf(w, "The log of %s holds: %d records from %s to %s are those that were signed.\n", r.Organisation, r.Records, moment(r.First), moment(r.Last))
+	}
+	if !r.Pinned {
+		fmt.Fprintf(w, "Nothing was compared with what you know of the organisation: its root key's hash is %s; give it with --root.\n", r.RootHash)
+	}
+	if r.Checkpoints > 0 {
+		fmt.Fprintf(w, "It goes on from %d earlier checkpoints. %d personal parts are those committed to.\n", r.Checkpoints, r.Parts)
+	}
+	for _, e := range r.Erased {
+		fmt.Fprintf(w, "Erased on %s: the personal parts of %d records.\n", e.At.Format(time.DateOnly), e.Records)
+	}
+	for _, c := range r.Cosigned {
+		fmt.Fprintf(w, "%s has signed %d records, on %s by its clock.\n", c.Witness, c.Records, moment(c.At))
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, n)
+	}
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+type showOptions struct {
+	from    uint64
+	count   uint64
+	kind    string
+	meeting string
+	root    string
+	json    bool
+	key     bool
+}
+
+var auditShow = command{
+	name: "audit show", usage: "FOLDER [--from N] [--count N] [--kind KIND] [--meeting ID] [--json] [--key] [--root HASH|FILE]",
+	about: "reads records from a copy of the audit log",
+	flags: func(f *flag.FlagSet) any {
+		o := new(showOptions)
+		f.Uint64Var(&o.from, "from", 1, "the first record's `number`")
+		f.Uint64Var(&o.count, "count", 0, "at most so many `records`; 0: all")
+		f.StringVar(&o.kind, "kind", "", "only records of a `kind`, for instance ruling")
+		f.StringVar(&o.meeting, "meeting", "", "only records of a `meeting`")
+		f.BoolVar(&o.json, "json", false, "write JSON, a line for each record")
+		f.BoolVar(&o.key, "key", false, "write the log's verifier key, for a witness, and nothing else")
+		f.StringVar(&o.root, "root", "", "the organisation's root key `hash`, or a file with the root key")
+		return o
+	},
+	run: func(_ context.Context, k *call) error {
+		o := k.options.(*showOptions)
+		root, err := readRoot(o.root)
+		if err != nil {
+			return err
+		}
+		var meeting conclave.MeetingID
+		if o.meeting != "" {
+			if meeting, err = conclave.ParseMeetingID(o.meeting[strings.LastIndexByte(o.meeting, '/')+1:]); err != nil {
+				return usageError{fmt.Sprintf("%q is no meeting", o.meeting)}
+			}
+		}
+		r, err := folder.Open(os.DirFS(copyOf(k.args[0])), root)
+		if err != nil {
+			return refused(err)
+		}
+		if o.key {
+			for _, key := range r.Keys() {
+				fmt.Fprintln(k.stdout, key)
+			}
+			return nil
+		}
+		shown := uint64(0)
+		for e, err := range r.Entries(audit.Index(o.from)) {
+			if err != nil {
+				return refused(err)
+			}
+			if o.kind != "" && e.Record.Kind != audit.Kind(o.kind) || o.meeting != "" && e.Record.Meeting != meeting {
+				continue
+			}
+			if err := showEntry(k.stdout, e, o.json); err != nil {
+				return err
+			}
+			if shown++; shown == o.count {
+				break
+			}
+		}
+		return nil
+	},
+}
+
+// refused gives what does not hold its exit code.
+func refused(err error) error {
+	var wrong *folder.Wrong
+	if errors.As(err, &wrong) {
+		return codedError{exitRefused, err}
+	}
+	return err
+}
+
+func showEntry(w io.Writer, e audit.Entry, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(e)
+	}
+	r := &e.Record
+	line := fmt.Sprintf("%d\t%s\t%s", e.Index, r.Time.UTC().Format("2006-01-02 15:04:05.000"), r.Kind)
+	add := func(name, value string) {
+		if value != "" {
+			line += "\t" + name + "=" + value
+		}
+	}
+	add("outcome", r.Outcome)
+	add("codes", strings.Join(r.Codes, ","))
+	if r.Grade != nil {
+		add("grade", r.Grade.String())
+	}
+	if r.Meeting != (conclave.MeetingID{}) {
+		add("meeting", r.Meeting.Text())
+	}
+	if r.Leg != (conclave.LegID{}) {
+		add("leg", r.Leg.Text())
+	}
+	if r.Device != (conclave.DeviceID{}) {
+		add("device", r.Device.Text())
+	}
+	add("person", plain(string(r.Person)))
+	add("reason", plain(r.Reason))
+	for _, f := range r.Facts {
+		add(plain(f.Name), plain(f.Value))
+	}
+	if e.Erased {
+		line += "\tpersonal part erased"
+	}
+	_, err := fmt.Fprintln(w, line)
+	return err
+}
+
+type eraseOptions struct {
+	data, person, before string
+	devices              paths
+}
+
+var auditErase = command{
+	name: "audit erase", usage: "[--person ID] [--device ID]… [--before DATE] [--data DIR]",
+	about: "erases the personal parts of records; the log goes on verifying",
+	flags: func(f *flag.FlagSet) any {
+		o := new(eraseOptions)
+		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
+		f.StringVar(&o.person, "person", "", "records of a person's `id`, and of their devices")
+		f.Var(&o.devices, "device", "records of a device's `id`; may be repeated")
+		f.StringVar(&o.before, "before", "", "records before a `date`, such as 2026-04-17; with a person or device, theirs alone")
+		return o
+	},
+	run: func(ctx context.Context, k *call) error {
+		o := k.options.(*eraseOptions)
+		before, err := parseMoment(o.before, time.Local)
+		if err != nil {
+			return err
+		}
+		request := struct {
+			Person  conclave.PersonID   `json:"person"`
+			Devices []conclave.DeviceID `json:"devices"`
+			Before  time.Time           `json:"before"`
+		}{Person: conclave.PersonID(o.person), Before: before}
+		for _, d := range o.devices {
+			var id conclave.DeviceID
+			if err := id.UnmarshalText([]byte(d)); err != nil {
+				return usageError{fmt.Sprintf("%q is no device: an id has 32 hexadecimal digits", d)}
+			}
+			request.Devices = append(request.Devices, id)
+		}
+		if o.person == "" && len(o.devices) == 0 && before.IsZero() {
+			return usageError{"say whose records: --person, --device or --before"}
+		}
+		var done struct {
+			Records uint64 `json:"records"`
+		}
+		if err := newAdmin(o.data).ask(ctx, "/records/erase", request, &done); err != nil {
+			return err
+		}
+		fmt.Fprintf(k.stdout, "erased the personal parts of %d records; copies of the folder %s made earlier still hold them\n", done.Records, auditDir)
+		return nil
+	},
+}
+
+type restoreOptions struct{ data, log, root string }
+
+var auditRestore = command{
+	name: "audit restore", usage: "[--data DIR] [--log FOLDER] [--root HASH|FILE]",
+	about: "brings back records that the server's store has lost, from the log's copy; stop the server first",
+	flags: func(f *flag.FlagSet) any {
+		o := new(restoreOptions)
+		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
+		f.StringVar(&o.log, "log", "", "a copy of the log: a `folder`; by default the one in the data folder")
+		f.StringVar(&o.root, "root", "", "the organisation's root key `hash`, or a file with the root key; by default the server's")
+		return o
+	},
+	run: func(ctx context.Context, k *call) error {
+		o := k.options.(*restoreOptions)
+		if o.log == "" {
+			o.log = filepath.Join(o.data, auditDir)
+		}
+		if o.root == "" {
+			o.root = filepath.Join(o.data, organisationDir, "organisation.json")
+		}
+		root, err := readRoot(o.root)
+		if err != nil {
+			return err
+		}
+		// A copy that does not hold brings nothing back.
+		if _, err := folder.Verify(os.DirFS(o.log), folder.Options{Root: root}); err != nil {
+			return refused(err)
+		}
+		r, err := folder.Open(os.DirFS(o.log), root)
+		if err != nil {
+			return refused(err)
+		}
+		st, err := store.OpenShort(ctx, filepath.Join(o.data, storeDir), slog.New(slog.NewTextHandler(k.stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+		if err != nil {
+			return err
+		}
+		added, err := audit.Restore(ctx, st, copyLeaves(r))
+		if closed := st.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(k.stdout, "brought back %d records; start the server\n", added)
+		return nil
+	},
+}
+
+func copyLeaves(r *folder.Reader) iter.Seq2[audit.CopyLeaf, error] {
+	return func(yield func(audit.CopyLeaf, error) bool) {
+		for l, err := range r.Leaves(1) {
+			if !yield(audit.CopyLeaf{Leaf: l.Leaf, Part: l.Part}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
