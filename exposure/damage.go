@@ -235,6 +235,16 @@ func (x *Index) Legs(suspicions []Suspicion) (out []*Leg) {
 	return out
 }
 
+// Last returns the time of the last record of a meeting.
+func (x *Index) Last() (last time.Time) {
+	for _, t := range x.Meetings {
+		if t.last.After(last) {
+			last = t.last
+		}
+	}
+	return last
+}
+
 // AllLegs returns every leg of every meeting.
 func (x *Index) AllLegs() (out []*Leg) {
 	for _, t := range x.Meetings {

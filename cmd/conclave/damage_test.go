@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
@@ -44,12 +46,24 @@ func newLogFolder(t testing.TB, dir string) *logFolder {
 	if _, f.key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	grant, err := pass.SignGrant(root, &pass.Grant{Organisation: "ministry.example", Role: pass.RoleLog, Key: f.key.Public().(ed25519.PublicKey),
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)})
+	removal, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.writer, err = folder.OpenWriter(dir, folder.Organisation{ID: "ministry.example", Root: root.Public().(ed25519.PublicKey), Grants: [][]byte{grant}})
+	point, err := removal.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grants [][]byte
+	for role, key := range map[pass.Role][]byte{pass.RoleLog: f.key.Public().(ed25519.PublicKey), pass.RoleEnrolment: f.key.Public().(ed25519.PublicKey),
+		pass.RoleAdmission: f.key.Public().(ed25519.PublicKey), pass.RoleRemoval: point} {
+		g, err := pass.SignGrant(root, &pass.Grant{Organisation: "ministry.example", Role: role, Key: key, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		grants = append(grants, g)
+	}
+	f.writer, err = folder.OpenWriter(dir, folder.Organisation{ID: "ministry.example", Root: root.Public().(ed25519.PublicKey), Grants: grants})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,10 +159,10 @@ func conclaveCommand(t testing.TB, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// CONCLAVE_MEETINGS=10000 measures what the issue asks for.
+// CONCLAVE_MEETINGS=10000 measures what the issue asks for; with CONCLAVE_FULL each leg has 90 records, as in an hour.
 func TestDamageIsFoundOverManyMeetings(t *testing.T) {
 	meetings, _ := strconv.Atoi(os.Getenv("CONCLAVE_MEETINGS"))
-	full := meetings > 0
+	full := os.Getenv("CONCLAVE_FULL") != ""
 	meetings = max(meetings, 60)
 	data := t.TempDir()
 	f := newLogFolder(t, filepath.Join(data, auditDir))
@@ -216,7 +230,7 @@ func TestALogThatDoesNotHoldIsSaidToBeSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := conclaveCommand(t, "damage", "--network", "hotel", "--out", filepath.Join(data, "d.html"), "--data", data)
-	if err == nil || !strings.Contains(err.Error(), "does not hold") {
+	if err == nil || !strings.Contains(err.Error(), "the log does not hold") && !strings.Contains(err.Error(), "was changed") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -91,7 +91,7 @@ func (e *evidence) index(path string, progress func(done, all uint64)) (*exposur
 			x, kept = exposure.NewIndex(), false // something was erased, or it is another log's: anew
 			continue
 		}
-		e.part.Verified = whole
+		e.part.Verified, e.part.Sealed = whole, x.Last()
 		if !whole {
 			e.part.Problem = "the records are not those that the checkpoint signs; conclave audit verify says which"
 			return x, nil
@@ -124,7 +124,6 @@ func (e *evidence) follow(x *exposure.Index, progress func(done, all uint64)) er
 			return err
 		}
 		x.Add(entry, leaf.Leaf)
-		e.part.Sealed = entry.Record.Time
 	}
 	return nil
 }
