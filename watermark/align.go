@@ -20,8 +20,9 @@ type reading struct {
 // readings prepares a piece for a pitch.
 func (p *power) readings(pitch float64) []*reading {
 	levels := p.levels(pitch)
-	wide := clipped(match(whiten(levels, Bands)))
-	return []*reading{{wide, pitch}, {clipped(match(whiten(levels, NarrowBands))), pitch}, {weighted(wide, levels), pitch}}
+	wide := clipped(evened(match(whiten(levels, Bands))))
+	narrow := clipped(evened(match(whiten(levels, NarrowBands))))
+	return []*reading{{wide, pitch}, {narrow, pitch}, {weighted(wide, levels), pitch}}
 }
 
 // alignment is a guess where the pattern lies: frame number first + i·10/speed is the middle of slot phase + i, modulo Period.
