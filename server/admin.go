@@ -40,6 +40,10 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /meetings/{pointer}/marks", s.serveMarks)
 	mux.HandleFunc("POST /investigations", s.recordInvestigation)
 	mux.HandleFunc("POST /names", s.serveNames)
+	mux.HandleFunc("GET /retention", s.showRetention)
+	mux.HandleFunc("POST /retention", s.changeRetention)
+	mux.HandleFunc("POST /retention/now", s.retainNow)
+	mux.HandleFunc("POST /exports", s.recordExport)
 	mux.HandleFunc("/", s.notFound)
 	return mux
 }

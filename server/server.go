@@ -133,6 +133,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.startRecords()
+	s.startRetention()
 	if err := s.restore(ctx); err != nil {
 		s.stop()
 		return nil, err
