@@ -81,7 +81,7 @@ func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			name = page
 		}
 	}
-	if name == "/" || name == "/devices" {
+	if name == "/" || name == "/devices" || name == "/ready" {
 		name = page
 	}
 	f, ok := c.files[name]

@@ -114,6 +114,12 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return nil
 }
 
+// levelWords is a level's name and its words by language.
+type levelWords struct {
+	Name  string            `json:"name"`
+	Words map[string]string `json:"words"`
+}
+
 // organisation is what everybody may know of it, and a client pins.
 type organisation struct {
 	ID       conclave.OrganisationID `json:"id"`
@@ -127,8 +133,17 @@ func (s *Server) organisation() organisation {
 	return organisation{o.ID, o.Name, o.Root, o.RootHash()}
 }
 
+// serveOrganisation tells everybody which levels there are, too, the lowest first: whoever tests a line before a journey
+// chooses one. It tells of no meeting.
 func (s *Server) serveOrganisation(w http.ResponseWriter, _ *http.Request) {
-	s.answer(w, http.StatusOK, s.organisation())
+	answer := struct {
+		organisation
+		Levels []levelWords `json:"levels"`
+	}{organisation: s.organisation()}
+	for _, l := range s.policy().Levels() {
+		answer.Levels = append(answer.Levels, levelWords{l.Name, l.Words})
+	}
+	s.answer(w, http.StatusOK, answer)
 }
 
 // enrolled answers an enrolment or a renewal.

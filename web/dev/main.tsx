@@ -17,7 +17,10 @@ import "../src/styles/tokens.css";
 import "../src/styles/base.css";
 import "../src/styles/parts.css";
 import "../src/styles/check.css";
+import "../src/styles/entry.css";
 import "../src/styles/room.css";
+import "../src/styles/people.css";
+import "../src/styles/aside.css";
 
 const parameters = new URLSearchParams(location.search);
 const name = parameters.get("scene") ?? "check";
@@ -74,6 +77,12 @@ startTime();
 const app = new App(session, media);
 app.organisation.value = "Example Ministry";
 app.delay.value = 20;
+app.levels.value = [
+  { name: "OPEN", words: { de: "OFFEN", en: "OPEN", fr: "OUVERT" } },
+  { name: "INTERNAL", words: { de: "INTERN", en: "INTERNAL", fr: "INTERNE" } },
+  { name: "RESTRICTED", words: { de: "VS-NUR FÜR DEN DIENSTGEBRAUCH", en: "RESTRICTED", fr: "DIFFUSION RESTREINTE" } },
+  { name: "CONFIDENTIAL", words: { de: "VS-VERTRAULICH", en: "CONFIDENTIAL", fr: "CONFIDENTIEL" } },
+];
 app.startDevices = async () => {
   const { devices } = media;
   if (scene.devices === "refused") {

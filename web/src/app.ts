@@ -1,10 +1,11 @@
 // What all screens share: the session, the media, and what this page found out about its browser and its server.
 
-import { signal, type ReadonlySignal } from "@preact/signals";
+import { effect, signal, type ReadonlySignal } from "@preact/signals";
 import type { BrowserMedia } from "./media/media";
-import type { Abilities, Known } from "./room/check";
+import { claimsOf, type Abilities, type Known } from "./room/check";
 import type { Session } from "./room/session";
 import { knownOf } from "./screens/check";
+import { levelsOf, type LevelWords } from "./room/levels";
 
 export class App {
   /** The organisation's name as the server says it, before anybody is known. */
@@ -12,6 +13,10 @@ export class App {
   readonly abilities = signal<Abilities | undefined>(undefined);
   /** Ms that the server takes to answer, the best of three. */
   readonly delay = signal<number | undefined>(undefined);
+  /** The organisation's levels, the lowest first. */
+  readonly levels = signal<readonly LevelWords[]>([]);
+  /** What the person said of where they are; nothing before they say it. */
+  readonly alone = signal<"" | "yes" | "no">("");
   readonly known: ReadonlySignal<Known>;
 
   constructor(
@@ -26,6 +31,8 @@ export class App {
     void this.#askServer();
     this.session.start();
     setInterval(() => this.session.tick(), 1000);
+    // A headset that is changed in the room, or somebody who comes in, is told as it happens.
+    effect(() => this.session.claim(this.claims()));
     addEventListener("online", () => {
       if (this.session.state.value.state === "connecting" && this.session.identity.value) this.test();
     });
@@ -47,6 +54,11 @@ export class App {
     this.session.camera.value = devices.camera.value === "on";
   }
 
+  /** What this browser says of its own line now. */
+  claims(): { name: string; value: string }[] {
+    return claimsOf(this.known.value.sound, this.alone.value);
+  }
+
   stopAsking(): void {
     this.session.withdraw();
   }
@@ -54,8 +66,9 @@ export class App {
   async #askServer(): Promise<void> {
     try {
       const reply = await fetch("/v1/organisation", { cache: "no-store" });
-      const { name } = (await reply.json()) as { name?: unknown };
+      const { name, levels } = (await reply.json()) as { name?: unknown; levels?: unknown };
       if (typeof name === "string") this.organisation.value = name.slice(0, 200);
+      this.levels.value = levelsOf(levels);
       let best = Number.POSITIVE_INFINITY;
       for (let i = 0; i < 3; i++) {
         const start = performance.now();

@@ -20,6 +20,8 @@ import "./styles/parts.css";
 import "./styles/check.css";
 import "./styles/entry.css";
 import "./styles/room.css";
+import "./styles/people.css";
+import "./styles/aside.css";
 
 const link = readLink(location.pathname, location.hash);
 // The token must not stay where it can be read, copied with the address, or come back with the browser's history.

@@ -1,9 +1,9 @@
 // The scenes: what the core would have told by then. Each is a list of events, and what the frames worker opened.
 
-import type { CoreEvent, Guest, Identity, LineEvent, Member, Problem, StateEvent } from "../../src/core/events";
+import type { Away, CoreEvent, Exception, Guest, Identity, LineEvent, Member, Problem, RosterEvent, StateEvent } from "../../src/core/events";
 
 export interface Scene {
-  link: { meeting?: string; token?: string; root?: string };
+  link: { meeting?: string; token?: string; root?: string; ready?: boolean };
   events: CoreEvent[];
   /** Leaves by audio and camera slot; a screen by its leaf. */
   audio?: number[];
@@ -77,7 +77,7 @@ const media: CoreEvent[] = [
   { event: "media_ready" },
 ];
 const code: CoreEvent = { event: "code", code: { groups: ["48213", "90617", "35520", "71846", "20993", "66104"], epoch: 4, since: ago(600), why: "came", who: ["Karin Lindqvist"] } };
-const roster = (members: Member[], waiting: Guest[] = []): CoreEvent => ({ event: "roster", roster: { members, waiting } });
+const roster = (members: Member[], waiting: Guest[] = [], beside: Partial<RosterEvent> = {}): CoreEvent => ({ event: "roster", roster: { members, waiting, ...beside } });
 const into = (members: Member[], waiting: Guest[] = []): CoreEvent[] => [
   enrolled,
   line(),
@@ -91,6 +91,15 @@ const into = (members: Member[], waiting: Guest[] = []): CoreEvent[] => [
 const problem = (code: string, fix: string, args?: Record<string, string>): Problem => ({ code, fix, ...(args && { args }) });
 const crowd = Array.from({ length: 20 }, (_, i) => member(4 + i, `${["Ada", "Boris", "Chloé", "Dmitri", "Eva"][i % 5]} ${["Moreau", "Keller", "Santos", "Ionescu"][i % 4]}`, "Finance", { camera: i < 2, muted: i % 2 === 0 }));
 const room = { link, audio: [1, 2, 3], camera: [1, 2, 3], speaks: 0 };
+
+const four = [anna, marta, jan, karin];
+const phone = member(7, "Peter Brandt", "+49 30 ••• 471", { grade: "open", assurance: 0, camera: false, kind: "phone", gateway: true });
+const away: Away[] = [{ leg: jan.leg, name: "Jan Novák", unit: "Transport", reasons: [problem("headset_radio", "use_wired_headset")], since: ago(38) }];
+const stranger: Guest = { leg: "00000000000000f3", name: "Viktor Hale", unit: "", assurance: 0, grade: "sealed", kind: "guest", known: false, since: ago(9), facts: [{ name: "country", value: "SG", proven: true }, { name: "operator", value: "hosting", proven: true }, { name: "device_age", value: "new", proven: true }, { name: "alone", value: "yes", proven: false }], reasons: [problem("chair_decides", "wait_for_chair")] };
+const caller: Guest = { leg: "00000000000000f4", name: "Peter Brandt", unit: "+49 30 ••• 471", assurance: 0, grade: "open", kind: "phone", known: false, since: ago(21), facts: [{ name: "phone_line", value: "ordinary phone", proven: true }] };
+const barred: Guest = { leg: "00000000000000f5", name: "Ingrid Falk", unit: "Foreign Affairs", assurance: 2, grade: "sealed", kind: "device", known: true, since: ago(66), facts: [{ name: "country", value: "SG", proven: true }, { name: "travel", value: "unannounced", proven: true }, { name: "risk", value: "raised", proven: true }], reasons: [problem("travel_unannounced", "announce_trip")] };
+const exception: Exception = { id: 3, leg: barred.leg, name: "Ingrid Falk", waives: [problem("travel_unannounced", "announce_trip")], reason: "Her deputy is ill; she briefs us from the embassy.", by: "Anna Weber", second: "", until: new Date(Date.now() + 5 * 60_000).toISOString(), can: false };
+const quarantined = (...reasons: Problem[]) => [...into(four), state({ state: "quarantined", reasons, since: ago(38) })];
 
 export const scenes: Record<string, Scene> = {
   home: { link: {}, events: [{ event: "identity", identity: null }] },
@@ -131,4 +140,23 @@ export const scenes: Record<string, Scene> = {
   "ended-removed": { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("removed_wrong_meeting", "call_chair")] })] },
   "ended-replaced": { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("leg_replaced", "go_on_there")] })] },
   "ended-over": { link, events: [...into([anna, marta]), state({ state: "ended", reasons: [problem("meeting_over", "ask_chair_for_meeting")] })] },
+  quarantined: { ...room, events: quarantined(problem("headset_radio", "use_wired_headset")) },
+  "quarantined-alone": { ...room, events: quarantined(problem("not_alone", "be_alone"), problem("network_not_approved", "use_approved_network")) },
+  "quarantined-good": { ...room, events: [...quarantined(problem("not_alone", "be_alone")), state({ state: "entering" })] },
+  "room-away": { ...room, audio: [1, 3], camera: [1, 3], events: [...into(four), roster([anna, marta, karin], [], { away })] },
+  "room-paused": { ...room, events: [...into(four), roster(four, [], { paused: { since: ago(20), by: "Marta Rossi", can: true } })] },
+  "room-paused-nameless": { ...room, events: [...into([{ ...anna, role: "member" }, { ...marta, role: "chair" }, jan]), roster([{ ...anna, role: "member" }, { ...marta, role: "chair" }, jan], [], { paused: { since: ago(20), by: "", can: false } })] },
+  "room-raised": { ...room, events: [...into(four), { event: "meeting", meeting: { title: "Border liaison, weekly", level: 3, level_name: "CONFIDENTIAL", since: ago(42 * 60), role: "chair", raised: "Anna Weber" } }] },
+  raise: { ...room, events: into(four), press: ["raise"] },
+  except: { ...room, events: [...into(four), roster([anna, marta, karin], [], { away: [{ ...away[0]!, reasons: [problem("travel_unannounced", "announce_trip")] }] })], press: ["except-away"] },
+  "exception-asked": { ...room, events: [...into(four), roster(four, [], { exceptions: [{ ...exception, by: "Marta Rossi", can: true }] })] },
+  exception: { ...room, events: [...into(four), roster(four, [], { exceptions: [{ ...exception, second: "Marta Rossi" }], closed: ["screen"] })] },
+  "room-phone": { ...room, events: [...into([anna, marta, jan]), roster([anna, marta, jan, phone], [], { closed: ["screen"] })] },
+  door: { ...room, events: into(four, [...guests, stranger, caller, barred]) },
+  notices: { ...room, events: [...into(four), { event: "notice", notice: { notice: problem("device_enrolled", "revoke_if_not_you", { device: "Chrome, Windows" }) } }, { event: "notice", notice: { notice: problem("call_refused_room", "ring_back", { name: "Jan Novák", person: "jan.novak" }) } }] },
+  early: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), early: true })] },
+  touch: { link, events: [enrolled, line({ assertion: { nonce: "", server_fingerprint: "", credentials: [] } }), state({ state: "checked" })] },
+  ready: { link: { ready: true }, events: [enrolled, line(), state({ state: "checked" })] },
+  "ready-good": { link: { ready: true }, events: [enrolled, line(), state({ state: "checked" }), { event: "ready", ready: { level: 2, level_name: "RESTRICTED", ready: true, reasons: [], document: btoa("a signed document"), until: new Date(Date.now() + 48 * 3600_000).toISOString() } }] },
+  "ready-not": { link: { ready: true }, events: [enrolled, line(), state({ state: "checked" }), { event: "ready", ready: { level: 3, level_name: "CONFIDENTIAL", ready: false, reasons: [problem("network_not_approved", "use_approved_network"), problem("headset_radio", "use_wired_headset")], document: btoa("a signed document"), until: new Date(Date.now() + 48 * 3600_000).toISOString() } }] },
 };

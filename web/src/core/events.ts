@@ -17,6 +17,7 @@ export type State =
   | "waiting"
   | "entering"
   | "in"
+  | "quarantined"
   | "reconnecting"
   | "refused"
   | "ended";
@@ -33,6 +34,8 @@ export interface StateEvent {
   reasons?: Problem[];
   again?: boolean;
   since?: string;
+  /** Waiting: the meeting starts with its chair. */
+  early?: boolean;
 }
 
 export interface LineEvent {
@@ -53,7 +56,12 @@ export interface MeetingEvent {
   level_name: string;
   since: string;
   role: Role;
+  /** The name of who raised the level just now. */
+  raised?: string;
 }
+
+/** What kind of statement a leg has. */
+export type LegKind = "device" | "guest" | "phone" | "gateway";
 
 export interface Member {
   leaf: number;
@@ -71,6 +79,12 @@ export interface Member {
   screen: boolean;
   hand: boolean;
   lost?: string;
+  /** Of the verified statement. */
+  kind?: LegKind;
+  /** A phone: its gateway hears the room. */
+  gateway?: boolean;
+  /** What all may know of this line; the server's word. */
+  line?: Fact[] | null;
 }
 
 export interface Guest {
@@ -81,11 +95,72 @@ export interface Guest {
   grade: Grade;
   facts: Fact[] | null;
   since: string;
+  kind?: LegKind;
+  /** Stands in the directory; the server's word. */
+  known?: boolean;
+  early?: boolean;
+  /** Why they wait: for the chair's word, or what stands in their way and may be excepted. */
+  reasons?: Problem[] | null;
+}
+
+/** A leg whose line is no longer good enough: it holds no keys. */
+export interface Away {
+  leg: string;
+  name: string;
+  unit: string;
+  reasons: Problem[] | null;
+  since: string;
+}
+
+/** Nobody sends. */
+export interface Paused {
+  since: string;
+  /** A name; empty without one. */
+  by: string;
+  /** This leg may let the room go on. */
+  can: boolean;
+}
+
+/** An exception that is asked for (second is empty), or in force. */
+export interface Exception {
+  id: number;
+  leg: string;
+  name: string;
+  waives: Problem[] | null;
+  reason: string;
+  by: string;
+  second: string;
+  until: string;
+  /** This leg may confirm or decline it. */
+  can: boolean;
 }
 
 export interface RosterEvent {
   members: Member[] | null;
   waiting: Guest[] | null;
+  away?: Away[] | null;
+  paused?: Paused;
+  exceptions?: Exception[] | null;
+  /** What policy holds closed for now: "screen". */
+  closed?: string[] | null;
+}
+
+/** Something that concerns the person apart from the meeting's course. */
+export interface NoticeEvent {
+  notice: Problem;
+  /** Path and query on this server. */
+  link?: string;
+}
+
+/** The answer to a test of the line before it is needed. */
+export interface ReadyEvent {
+  level: number;
+  level_name: string;
+  ready: boolean;
+  reasons: Problem[] | null;
+  /** Signed by the organisation; base64. */
+  document: string | null;
+  until: string;
 }
 
 export interface CodeEvent {
@@ -185,14 +260,25 @@ export type CoreEvent =
   | { event: "slots"; at?: string; slots: SlotsEvent }
   | { event: "alarm"; at?: string; alarm: { problem: Problem } }
   | { event: "failed"; at?: string; failed: { of: string; reason: Problem } }
+  | { event: "notice"; at?: string; notice: NoticeEvent }
+  | { event: "ready"; at?: string; ready: ReadyEvent }
   | { event: "media_wanted"; media: MediaWanted }
   | { event: "media_ready" }
   /** The room is paused (on), or goes on: meanwhile the page sends nothing. */
   | { event: "hold"; hold: { on: boolean } }
   /** This leg holds no keys any more: the media path ends. Another media_wanted may follow. */
   | { event: "suspended" }
+  /** What this leg marks with all that it plays; null: nothing. */
+  | { event: "mark"; mark: { sync: Uint8Array; code: Uint8Array; since: number } | null }
   /** Who is truly heard or seen in a slot: the leaf whose key opens its frames, -1 when none does any longer. */
   | { event: "opened"; opened: { kind: StreamKind; slot: number; leaf: number } };
+
+/** A fact as this browser says it of itself. */
+export interface Claim {
+  name: string;
+  value: string;
+  proven: false;
+}
 
 export type StreamKind = "microphone" | "camera" | "screen";
 
@@ -207,11 +293,21 @@ export type Command =
   | { do: "revoke"; device: string }
   | { do: "open"; meeting: string; url: string }
   /** fingerprint: of the certificate that the media path will have, base64; where the line asks for an assertion. */
-  | { do: "join"; facts: { name: string; value: string; proven: false }[]; fingerprint?: string }
+  | { do: "join"; facts: Claim[]; fingerprint?: string }
   | { do: "media"; media: MediaOffer }
   | { do: "state"; muted: boolean; camera: boolean; screen: boolean; hand: boolean }
-  | { do: "decide"; leg: string; admit: boolean }
+  /** What is claimed of the line has changed: the leg is ruled anew. */
+  | { do: "facts"; facts: Claim[] }
+  /** legs: further ones, a group at once. */
+  | { do: "decide"; leg: string; legs?: string[]; admit: boolean }
   | { do: "remove"; leg: string; reason: string }
+  | { do: "raise"; level: number }
+  | { do: "pause"; on: boolean; anonymous: boolean }
+  | { do: "except"; leg: string; reason: string; minutes: number }
+  | { do: "confirm"; exception: number; yes: boolean }
+  | { do: "mission"; level: number; facts: Claim[] }
+  /** Has the phone gateway ring a person. */
+  | { do: "ring"; person: string }
   | { do: "leave" }
   /** The own person spoke, in ms since 1970: for the speech ledger. */
   | { do: "spoke"; from: number; to: number }

@@ -20,6 +20,13 @@ interface Core extends Examiner {
   state(json: string): void;
   decide(json: string): void;
   remove(json: string): void;
+  facts(json: string): void;
+  raise(json: string): void;
+  pause(json: string): void;
+  except(json: string): void;
+  confirm(json: string): void;
+  mission(json: string): void;
+  ring(json: string): void;
   leave(): void;
   restart(): void;
   /** The device has a fresh statement; no meeting need be open. */
@@ -67,9 +74,12 @@ const host = {
   epoch: (epoch: number, leaf: number, key: Uint8Array<ArrayBuffer>, members: number[], first: boolean) =>
     toFrames({ epoch: { epoch, leaf, key, members, first } }),
   retire: (epoch: number) => toFrames({ retire: { epoch } }),
+  bar: (leaf: number) => toFrames({ bar: { leaf } }),
   slots: (audio: number[], camera: number[], screen: number[], crowded: boolean) =>
     toFrames({ slots: { audio, camera, screen, crowded } }),
   hold: (on: boolean) => post({ event: "hold", hold: { on } }),
+  mark: (sync: Uint8Array | null, code: Uint8Array | null, sinceMS: number) =>
+    post({ event: "mark", mark: sync && code && { sync, code, since: sinceMS / 1000 } }),
   suspended: () => {
     toFrames({ closed: true });
     post({ event: "suspended" });
@@ -183,17 +193,20 @@ async function follow(command: Command, core: Core): Promise<void> {
     case "media":
       core.media(JSON.stringify(command.media));
       break;
-    case "state": {
-      const { muted, camera, screen, hand } = command;
-      core.state(JSON.stringify({ muted, camera, screen, hand }));
+    case "state":
+    case "facts":
+    case "decide":
+    case "remove":
+    case "raise":
+    case "pause":
+    case "except":
+    case "confirm":
+    case "mission":
+    case "ring": {
+      const { do: name, ...fields } = command;
+      core[name](JSON.stringify(fields));
       break;
     }
-    case "decide":
-      core.decide(JSON.stringify({ leg: command.leg, admit: command.admit }));
-      break;
-    case "remove":
-      core.remove(JSON.stringify({ leg: command.leg, reason: command.reason }));
-      break;
     case "spoke":
       core.spoke(JSON.stringify({ from: command.from, to: command.to }));
       break;

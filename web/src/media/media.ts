@@ -1,8 +1,9 @@
 // The session's media in a browser: devices, the media path of the moment, the frames worker, and what is heard.
 
 import { signal } from "@preact/signals";
-import type { MediaOffer, MediaWanted } from "../core/events";
+import type { MediaOffer, MediaWanted, StreamKind } from "../core/events";
 import type { FromFrames, ToFrames } from "../frames/messages";
+import { MarkedOutput, type Mark } from "../mark/output";
 import type { Media } from "../room/core";
 import { certificate, fingerprint } from "./certificate";
 import { Devices } from "./devices";
@@ -18,6 +19,9 @@ export class BrowserMedia implements Media {
   readonly streams = signal<Streams>(none);
   /** The own shared screen, for showing. */
   readonly screenPicture = signal<MediaStream | undefined>(undefined);
+
+  /** What is heard, with this leg's mark. */
+  readonly output = new MarkedOutput(this.devices, this.streams);
 
   onscreenend: Media["onscreenend"] = () => {};
   onopened: Media["onopened"] = () => {};
@@ -35,6 +39,7 @@ export class BrowserMedia implements Media {
   #levels: Levels | undefined;
   #timers: ReturnType<typeof setInterval>[] = [];
   #muted = false;
+  #held = false;
   #crowded = false;
   #measuring = false;
 
@@ -42,8 +47,8 @@ export class BrowserMedia implements Media {
   constructor(frames: Worker) {
     this.#frames = frames;
     frames.addEventListener("message", ({ data }: MessageEvent<FromFrames>) => this.#fromFrames(data));
-    this.devices.onmicrophone = (track) => void this.#path?.replace("microphone", track);
-    this.devices.oncamera = (track) => void this.#path?.replace("camera", track);
+    this.devices.onmicrophone = (track) => this.#send("microphone", track);
+    this.devices.oncamera = (track) => this.#send("camera", track);
   }
 
   fingerprint(): Promise<string> {
@@ -53,8 +58,7 @@ export class BrowserMedia implements Media {
   async open(wanted: MediaWanted): Promise<MediaOffer> {
     const own = await certificate();
     this.#drop();
-    const tracks = { microphone: this.devices.microphoneTrack, camera: this.devices.cameraTrack, screen: this.#screen ?? null };
-    const path = new Path(this.#frames, wanted.slots, tracks, own);
+    const path = new Path(this.#frames, wanted.slots, this.#tracks(), own);
     this.#path = path;
     this.#watchdog = new Watchdog(this.#sealed);
     path.onbroken = () => {
@@ -81,6 +85,31 @@ export class BrowserMedia implements Media {
     this.#screen = undefined;
     this.screenPicture.value = undefined;
     this.devices.stop();
+  }
+
+  suspend(): void {
+    this.#drop();
+  }
+
+  setHeld(held: boolean): void {
+    if (held === this.#held) return;
+    this.#held = held;
+    const tracks = this.#tracks();
+    for (const kind of ["microphone", "camera", "screen"] as const) void this.#path?.replace(kind, tracks[kind]);
+  }
+
+  /** What is to be sent now: nothing in a paused room, not even silence. */
+  #tracks(): Record<StreamKind, MediaStreamTrack | null> {
+    if (this.#held) return { microphone: null, camera: null, screen: null };
+    return { microphone: this.devices.microphoneTrack, camera: this.devices.cameraTrack, screen: this.#screen ?? null };
+  }
+
+  #send(kind: StreamKind, track: MediaStreamTrack | null): void {
+    void this.#path?.replace(kind, this.#held ? null : track);
+  }
+
+  mark(mark: Mark): void {
+    void this.output.mark(mark);
   }
 
   setMuted(muted: boolean): void {
@@ -126,7 +155,7 @@ export class BrowserMedia implements Media {
       };
     }
     this.screenPicture.value = track && new MediaStream([track]);
-    void this.#path?.replace("screen", track ?? null);
+    this.#send("screen", track ?? null);
     old?.stop();
   }
 

@@ -69,6 +69,16 @@ const wireless = /bluetooth|airpods|buds|hands-free|handsfree/i;
 /** Whether a sound device's label says that it is wireless. */
 export const isWireless = (label: string): boolean => wireless.test(label);
 
+/** What this browser says of its own line. Alone: nothing is said where the person has not said it. */
+export function claimsOf(sound: { microphoneLabel: string; speakerLabel: string }, alone: "" | "yes" | "no"): { name: string; value: string }[] {
+  const headset = [sound.speakerLabel, sound.microphoneLabel].filter(Boolean).join(" / ");
+  return [
+    ...(headset ? [{ name: "headset", value: headset }] : []),
+    ...(isWireless(headset) ? [{ name: "radio", value: "yes" }] : []),
+    ...(alone ? [{ name: "alone", value: alone }] : []),
+  ];
+}
+
 /** The six stations, in the order from the person to the door. */
 export function stations(known: Known): Station[] {
   const found = (id: StationID) => (known.line?.findings ?? []).filter((p) => stationOf(p.code) === id);

@@ -2,6 +2,7 @@
 // without a browser.
 
 import type { Command, CoreEvent, MediaOffer, MediaWanted, StreamKind } from "../core/events";
+import type { Mark } from "../mark/output";
 import type { Sample } from "./ownline";
 
 export interface Core {
@@ -21,6 +22,12 @@ export interface Media {
   ready(): void;
   /** Ends the path: nothing is sent or heard any longer. */
   close(): void;
+  /** Ends the path, but keeps the devices: another may be asked for. */
+  suspend(): void;
+  /** The room is paused: nothing is sent until it goes on. */
+  setHeld(held: boolean): void;
+  /** What all that is played is marked with from now on; null: nothing. */
+  mark(mark: Mark): void;
   /** A muted microphone goes on sending: sealed silence, at the same rate. */
   setMuted(muted: boolean): void;
   /** Resolves to whether the camera is on now. */

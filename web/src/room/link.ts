@@ -8,6 +8,8 @@ export interface Link {
   token?: string;
   /** The link is a guest's. */
   guest?: boolean;
+  /** No meeting: the line is tested before it is needed. */
+  ready?: boolean;
   /** First 16 bytes of SHA-256 of the root key, base64url. */
   root?: string;
 }
@@ -21,6 +23,7 @@ export function readLink(path: string, fragment: string): Link {
   const [, kind, meeting] = pointer.exec(path) ?? [];
   if (meeting) link.meeting = meeting;
   if (kind === "g") link.guest = true;
+  if (path === "/ready") link.ready = true;
   const parts = new URLSearchParams(fragment.replace(/^#/, ""));
   // A guest's invitation enrols no colleague, and a colleague's link no guest.
   const token = parts.get(link.guest ? "i" : "e");

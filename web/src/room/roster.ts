@@ -1,10 +1,10 @@
 // The room as the core verified it, and what changed from one roster to the next: for announcements, and for telling when
 // a removal is truly done.
 
-import type { Grade, Guest, Member } from "../core/events";
+import type { Grade, Guest, LegKind, Member } from "../core/events";
 
 export type Change =
-  | { what: "came" | "went" | "lost" | "returned" | "hand" | "shares" | "shares_end"; name: string; leg: string }
+  | { what: "came" | "phone" | "went" | "lost" | "returned" | "hand" | "shares" | "shares_end"; name: string; leg: string }
   | { what: "at_door"; name: string; leg: string };
 
 /** What a screen reader and the strip below the stage tell, in the order of importance to a person in the room. */
@@ -18,9 +18,9 @@ export function changes(before: readonly Member[], after: readonly Member[]): Ch
   for (const m of after) {
     if (m.self) continue;
     const was = old.get(m.leg);
-    const tell = (what: "came" | "lost" | "returned" | "hand" | "shares" | "shares_end") => out.push({ what, name: m.name, leg: m.leg });
+    const tell = (what: "came" | "phone" | "lost" | "returned" | "hand" | "shares" | "shares_end") => out.push({ what, name: m.name, leg: m.leg });
     if (!was) {
-      tell("came");
+      tell(isPhone(m) ? "phone" : "came");
       continue;
     }
     if (m.lost && !was.lost) tell("lost");
@@ -43,10 +43,14 @@ export function ordered(members: readonly Member[]): Member[] {
   return [...members].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name) || a.leaf - b.leaf);
 }
 
+const open: readonly Grade[] = ["open", "hop"];
+
+/** A line that is not encrypted to its end: by the verified statement, or by the verified pass. */
+export const isPhone = (m: { kind?: LegKind; gateway?: boolean; grade: Grade }): boolean => m.kind === "phone" || m.gateway === true || open.includes(m.grade);
+
 /** Lines that are not encrypted to their end: the header's sentence must name them. */
 export function openAtGateway(members: readonly Member[]): Member[] {
-  const open: readonly Grade[] = ["open", "hop"];
-  return members.filter((m) => open.includes(m.grade));
+  return members.filter(isPhone);
 }
 
 /** Two letters to stand for a person without a picture. */

@@ -37,6 +37,15 @@ class Edge implements Core, Media {
   close(): void {
     this.closed++;
   }
+  suspended = 0;
+  held = false;
+  suspend(): void {
+    this.suspended++;
+  }
+  mark(): void {}
+  setHeld(held: boolean): void {
+    this.held = held;
+  }
   setMuted(): void {}
   setCamera(on: boolean): Promise<boolean> {
     return Promise.resolve(on && this.cameraWorks);

@@ -2,7 +2,8 @@
 // that the screens read. No DOM, no browser: time, core and media are given.
 
 import { batch, computed, signal } from "@preact/signals";
-import type { CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, Problem, SlotsEvent, StateEvent, StreamKind } from "../core/events";
+import type { Claim, CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, Problem, ReadyEvent, RosterEvent, SlotsEvent, StateEvent, StreamKind } from "../core/events";
+import { Aside, type AsideChange } from "./aside";
 import type { Core, Media } from "./core";
 import type { Link } from "./link";
 import { arrivals, changes, openAtGateway, type Change } from "./roster";
@@ -13,10 +14,14 @@ import { Truth } from "./truth";
 
 /** Something to say once, in the strip below the stage and to a screen reader. */
 export type Note =
-  | { what: Change["what"]; name: string; leg: string }
+  | { what: Change["what"] | AsideChange["what"]; name: string; leg: string }
+  | { what: "raised"; name: string; level: string }
   | { what: "removed"; name: string }
   | { what: "back"; missed: number; newCode: boolean }
   | { what: "failed"; problem: Problem };
+
+/** Notes that stay until they are dismissed or no longer true. */
+const staying: ReadonlySet<Note["what"]> = new Set(["lost", "failed", "raised"]);
 
 /** Notes that end by themselves, in ms; those not named stay until they are dismissed or no longer true. */
 const noteFor = 8000;
@@ -44,6 +49,16 @@ export const clearAlarm: Problem = { code: "frames_clear", fix: "leave_now" };
 
 /** Alarms that a bad network can cause as well as a lying server: once read and over, the header is as before. */
 const passing: ReadonlySet<string> = new Set(["alarm_not_heard", "alarm_nobody_heard"]);
+
+const screenClosed: Problem = { code: "screen_closed", fix: "wait_for_better_line" };
+
+/** The pointer of no meeting: a test of the line before it is needed. */
+const noMeeting = "A".repeat(22);
+
+/** What a browser says of itself is never proven. */
+function claims(facts: readonly Omit<Fact, "proven">[]): Claim[] {
+  return facts.map(({ name, value }) => ({ name, value: value.slice(0, 120), proven: false as const }));
+}
 
 export class Session {
   /** undefined: not known yet; null: this browser is not enrolled. */
@@ -103,12 +118,20 @@ export class Session {
   readonly screen = signal(false);
   readonly hand = signal(false);
 
+  /** The own line is not good enough any more: why, since when. Set until the person is back in, or all is over. */
+  readonly quarantine = signal<{ reasons: readonly Problem[]; since: string } | undefined>(undefined);
+  /** What came of the latest test for a mission. */
+  readonly ready = signal<ReadyEvent | undefined>(undefined);
+  readonly readyProblem = signal<Problem | undefined>(undefined);
+  readonly testing = signal(false);
+
   /** The person has been in the room in this visit: a lost line then shows the room behind it. */
   readonly wasIn = signal(false);
 
   readonly self = computed(() => this.members.value.find((m) => m.self));
   readonly isChair = computed(() => this.self.value?.role === "chair" || (!this.self.value && this.meeting.value?.role === "chair"));
   readonly gateways = computed(() => openAtGateway(this.members.value));
+  readonly aside: Aside;
 
   readonly #core: Core;
   readonly #media: Media;
@@ -126,9 +149,11 @@ export class Session {
   #codeAtLoss = "";
   #rosterSeen = false;
   #withdrawn = false;
+  #claimed = "[]";
 
   constructor(around: Surroundings) {
     this.#core = around.core;
+    this.aside = new Aside(around.core);
     this.#media = around.media;
     this.#clock = around.clock;
     this.#link = around.link;
@@ -186,7 +211,7 @@ export class Session {
 
   /** Connects and has the line looked at; also "Test again" and "Join again". */
   open(): void {
-    const { meeting } = this.#link;
+    const meeting = this.#link.ready ? noMeeting : this.#link.meeting;
     if (!meeting) return;
     batch(() => {
       this.state.value = { state: "connecting" };
@@ -201,7 +226,8 @@ export class Session {
     if (this.state.value.state !== "checked" && this.state.value.state !== "refused") return;
     this.state.value = { state: "asking" };
     this.joinProblem.value = undefined;
-    const claimed = facts.map(({ name, value }) => ({ name, value: value.slice(0, 120), proven: false as const }));
+    const claimed = claims(facts);
+    this.#claimed = JSON.stringify(claimed);
     if (!this.line.value?.assertion) {
       this.#core.send({ do: "join", facts: claimed });
       return;
@@ -210,6 +236,27 @@ export class Session {
       (fingerprint) => this.#core.send({ do: "join", facts: claimed, fingerprint }),
       () => this.#core.send({ do: "join", facts: claimed }),
     );
+  }
+
+  /** Tells what this browser says of its line where that has changed since it was last told: the leg is ruled anew. */
+  claim(facts: readonly Omit<Fact, "proven">[]): void {
+    const { state } = this.state.value;
+    if (state !== "waiting" && state !== "entering" && state !== "in" && state !== "quarantined") return;
+    const claimed = claims(facts);
+    const text = JSON.stringify(claimed);
+    if (text === this.#claimed) return;
+    this.#claimed = text;
+    this.#core.send({ do: "facts", facts: claimed });
+  }
+
+  /** Has the line tested for a level, before it is needed. */
+  mission(level: number, facts: readonly Omit<Fact, "proven">[]): void {
+    if (this.state.value.state !== "checked" || this.testing.value) return;
+    batch(() => {
+      this.testing.value = true;
+      this.ready.value = this.readyProblem.value = undefined;
+    });
+    this.#core.send({ do: "mission", level, facts: claims(facts) });
   }
 
   leave(): void {
@@ -226,6 +273,14 @@ export class Session {
   decide(leg: string, admit: boolean): void {
     this.decided.value = new Set([...this.decided.value, leg]);
     this.#core.send({ do: "decide", leg, admit });
+  }
+
+  /** Lets in several at once; each is ruled on by itself. */
+  admitAll(legs: readonly string[]): void {
+    const [leg, ...rest] = legs;
+    if (leg === undefined) return;
+    this.decided.value = new Set([...this.decided.value, ...legs]);
+    this.#core.send({ do: "decide", leg, legs: rest, admit: true });
   }
 
   remove(member: Member, reason: string): void {
@@ -247,6 +302,10 @@ export class Session {
   }
 
   async setScreen(on: boolean): Promise<void> {
+    if (on && this.aside.screenClosed.value) {
+      this.#note({ what: "failed", problem: screenClosed });
+      return;
+    }
     this.#setScreen(await this.#media.setScreen(on));
   }
 
@@ -295,7 +354,7 @@ export class Session {
         const known = this.identity.value;
         this.identity.value = event.identity;
         // It is told again when the statement is due, and once it is renewed.
-        if (event.identity && !known && this.#link.meeting) this.open();
+        if (event.identity && !known) this.open();
         return;
       }
       case "enrolled":
@@ -330,10 +389,9 @@ export class Session {
         this.line.value = event.line;
         return;
       case "meeting":
-        this.meeting.value = event.meeting;
-        return;
+        return this.#meetingChanged(event.meeting);
       case "roster":
-        return this.#rosterChanged(event.roster.members ?? [], event.roster.waiting ?? []);
+        return this.#rosterChanged(event.roster);
       case "code":
         this.code.value = event.code;
         return;
@@ -346,8 +404,27 @@ export class Session {
         return this.#alarm(event.alarm.problem);
       case "failed":
         return this.#failed(event.failed.of, event.failed.reason);
+      case "notice":
+        this.aside.notice(event.notice);
+        return;
+      case "ready":
+        this.testing.value = false;
+        this.ready.value = event.ready;
+        return;
+      case "hold":
+        this.#media.setHeld(event.hold.on);
+        return;
+      case "suspended":
+        // What was held belongs to a room that this leg is no longer in.
+        this.#media.suspend();
+        this.#media.setHeld(false);
+        this.mediaUp.value = false;
+        return;
       case "media_wanted":
         void this.#openMedia(event.media);
+        return;
+      case "mark":
+        this.#media.mark(event.mark);
         return;
       case "media_ready":
         this.mediaUp.value = true;
@@ -368,12 +445,21 @@ export class Session {
     switch (next.state) {
       case "in":
         this.wasIn.value = true;
+        this.quarantine.value = undefined;
         if (this.#lostAt > 0) {
           const missed = Math.max(1, Math.round((this.#clock.now() - this.#lostAt) / 1000));
           this.#note({ what: "back", missed, newCode: this.#codeText() !== this.#codeAtLoss });
           this.#lostAt = 0;
         }
         this.#tell();
+        return;
+      case "quarantined":
+        this.mediaUp.value = false;
+        this.#lostAt ||= next.since ? Date.parse(next.since) : this.#clock.now();
+        if (was === "in") this.#codeAtLoss = this.#codeText();
+        this.quarantine.value = { reasons: next.reasons ?? [], since: next.since ?? new Date(this.#clock.now()).toISOString() };
+        // A screen that was shown is not shown by itself once the person is back.
+        if (this.screen.value) void this.setScreen(false);
         return;
       case "reconnecting":
         if (was === "in") {
@@ -390,14 +476,29 @@ export class Session {
           return;
         }
         this.#media.close();
-        this.mediaUp.value = false;
+        this.mediaUp.value = this.testing.value = false;
+        this.quarantine.value = undefined;
         if (next.state === "ended") this.screen.value = this.hand.value = false;
         return;
     }
   }
 
-  #rosterChanged(members: readonly Member[], guests: readonly Guest[]): void {
+  #meetingChanged(next: MeetingEvent): void {
+    const was = this.meeting.value;
+    this.meeting.value = next;
+    if (!was || next.level <= was.level || !this.wasIn.value) return;
+    this.aside.raising.value = undefined;
+    this.notes.value = this.notes.value.filter((n) => n.what !== "raised");
+    this.#note({ what: "raised", name: next.raised ?? "", level: next.level_name });
+  }
+
+  #rosterChanged(roster: RosterEvent): void {
     const before = this.members.value;
+    const beside = this.aside.follow(roster, before, this.#rosterSeen);
+    const away = new Set(this.aside.away.value.map((a) => a.leg));
+    // Who is in quarantine stands apart, also for the moment until the keys are changed.
+    const members = (roster.members ?? []).filter((m) => m.self || !away.has(m.leg));
+    const guests: readonly Guest[] = roster.waiting ?? [];
     const waiting = this.guests.value;
     this.members.value = members;
     this.guests.value = guests;
@@ -414,8 +515,11 @@ export class Session {
     const atDoor = new Set(guests.map((g) => g.leg));
     this.decided.value = new Set([...this.decided.value].filter((leg) => atDoor.has(leg)));
     if (this.#rosterSeen) {
-      for (const change of changes(before, members)) if (!told.has(change.leg)) this.#note(change);
+      const apart = new Set(beside.filter((b) => b.what === "away" || b.what === "healed").map((b) => b.leg));
+      for (const change of changes(before, members)) if (!told.has(change.leg) && !apart.has(change.leg)) this.#note(change);
     }
+    for (const change of beside) this.#note(change);
+    if (this.aside.screenClosed.value && this.screen.value) void this.setScreen(false);
     for (const change of arrivals(waiting, guests)) this.#note(change);
     this.#rosterSeen = true;
     // What is no longer true need not be read any longer.
@@ -426,7 +530,7 @@ export class Session {
 
   #note(note: Note): void {
     this.notes.value = [...this.notes.value.slice(-7), note];
-    if (note.what !== "lost" && note.what !== "failed") this.#clock.after(noteFor, () => this.dismiss(note));
+    if (!staying.has(note.what)) this.#clock.after(noteFor, () => this.dismiss(note));
   }
 
   #alarm(problem: Problem): void {
@@ -439,6 +543,12 @@ export class Session {
   #failed(of: string, problem: Problem): void {
     if (of === "remove") this.removing.value = new Map();
     if (of === "decide") this.decided.value = new Set();
+    this.aside.failed(of);
+    if (of === "mission") {
+      this.testing.value = false;
+      this.readyProblem.value = problem;
+      return;
+    }
     if (of === "join") {
       this.joinProblem.value = problem; // shown where the button is
       return;
@@ -519,7 +629,10 @@ export class Session {
     this.decided.value = new Set();
     this.stopped.value = this.alarmed.value = false;
     this.mediaUp.value = false;
-    this.wasIn.value = false;
+    this.wasIn.value = this.testing.value = false;
+    this.quarantine.value = undefined;
+    this.#claimed = "[]";
+    this.aside.forget();
     this.screen.value = this.hand.value = false;
     this.truth.clear();
     this.#ownLine.reset();

@@ -1,6 +1,6 @@
 // The line check: the own picture and devices on the left, the line drawn as a rail of stations on the right.
 
-import { computed, useComputed, useSignal } from "@preact/signals";
+import { computed, useComputed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Device } from "../media/devices";
 import type { IconName } from "../parts/icons";
@@ -12,18 +12,9 @@ import { RenewCard, TouchNote } from "./enrol";
 import { count, day, factText, fill, fixText, problemText, stopwatch, words } from "../words/words";
 import type { App } from "../app";
 
-/** What this browser says of its own line when it asks to be let in. */
-function claims(app: App, alone: boolean): { name: string; value: string }[] {
-  const { devices } = app.media;
-  const label = (list: readonly Device[], id: string) => list.find((d) => d.id === id)?.label ?? "";
-  const headset = [label(devices.speakers.value, devices.speakerID.value), label(devices.microphones.value, devices.microphoneID.value)].filter(Boolean).join(" / ");
-  return [...(headset ? [{ name: "headset", value: headset }] : []), ...(alone ? [{ name: "alone", value: "yes" }] : [])];
-}
-
 export function Check({ app }: { app: App }) {
   const w = words.value;
   const { session, media } = app;
-  const alone = useSignal(false);
   useEffect(() => {
     if (media.devices.microphone.value === "asking" || !media.devices.picture.value) void app.startDevices();
   }, []);
@@ -38,7 +29,7 @@ export function Check({ app }: { app: App }) {
   const ask = async (withCamera: boolean) => {
     void media.devices.context;
     if (!withCamera) await session.setCamera(false);
-    session.join(claims(app, alone.value));
+    session.join(app.claims());
   };
   const again = () => {
     if (!["on", "asking"].includes(media.devices.microphone.value)) void media.devices.start();
@@ -72,7 +63,7 @@ export function Check({ app }: { app: App }) {
           )}
           <RenewCard app={app} />
         </section>
-        <Rail app={app} list={list.value} onAgain={again} alone={alone.value} onAlone={(yes) => (alone.value = yes)} />
+        <Rail app={app} list={list.value} onAgain={again} />
       </div>
     </Page>
   );
@@ -121,7 +112,8 @@ function OwnPicture({ app }: { app: App }) {
   );
 }
 
-function DevicePickers({ app }: { app: App }) {
+/** The devices; sound: without the camera. */
+export function DevicePickers({ app, sound = false }: { app: App; sound?: boolean }) {
   const w = words.value;
   const { devices } = app.media;
   return (
@@ -131,10 +123,10 @@ function DevicePickers({ app }: { app: App }) {
         <Choice id="microphone" list={devices.microphones.value} chosen={devices.microphoneID.value} none={w.check.noMicrophone} onChoose={(id) => void devices.chooseMicrophone(id)} />
         <Meter app={app} />
       </div>
-      <div>
+      {!sound && <div>
         <label for="camera">{w.check.camera}</label>
         <Choice id="camera" list={devices.cameras.value} chosen={devices.cameraID.value} none={w.check.noCamera} onChoose={(id) => void devices.chooseCamera(id)} />
-      </div>
+      </div>}
       <div>
         <label for="speaker">{w.check.speaker}</label>
         <Choice
@@ -198,6 +190,21 @@ function AtDoor({ app }: { app: App }) {
       </div>
     );
   }
+  const { early } = session.state.value;
+  if (state === "waiting" && early) {
+    return (
+      <div class="doorcard" data-testid="early">
+        <h2>
+          <Icon name="clock" size={22} />
+          <span role="status">{w.aside.early.title}</span>
+        </h2>
+        <p>{w.aside.early.text}</p>
+        <button class="btn" type="button" onClick={() => app.stopAsking()} data-testid="stop-asking">
+          {w.door.stop}
+        </button>
+      </div>
+    );
+  }
   return (
     <div class="doorcard" data-testid="waiting">
       <h2>
@@ -216,9 +223,9 @@ function AtDoor({ app }: { app: App }) {
 
 const markIcons: Record<Mark, IconName> = { good: "check", better: "triangle-alert", bad: "x", testing: "ellipsis", ask: "door-open", waiting: "clock" };
 
-type RailProps = { app: App; list: readonly Station[]; onAgain: () => void; alone: boolean; onAlone: (yes: boolean) => void };
+type RailProps = { app: App; list: readonly Station[]; onAgain: () => void };
 
-function Rail({ app, list, onAgain, alone, onAlone }: RailProps) {
+function Rail({ app, list, onAgain }: RailProps) {
   const w = words.value;
   const line = app.session.line.value;
   const { code, n } = summary(list);
@@ -239,7 +246,7 @@ function Rail({ app, list, onAgain, alone, onAlone }: RailProps) {
           <Row key={station.id} app={app} station={station} onAgain={onAgain}>
             {station.id === "network" && (
               <label class="opt alone">
-                <input type="checkbox" checked={alone} onChange={(e) => onAlone(e.currentTarget.checked)} data-testid="alone" />
+                <input type="checkbox" checked={app.alone.value === "yes"} onChange={(e) => (app.alone.value = e.currentTarget.checked ? "yes" : "")} data-testid="alone" />
                 {w.check.alone}
               </label>
             )}

@@ -38,10 +38,11 @@ export function Controls({ app, people, onLeave, onKeys }: Props) {
       {"getDisplayMedia" in (navigator.mediaDevices ?? {}) && (
         <Control
           icon="monitor-up"
-          long={session.screen.value ? w.room.stopShare : w.room.share}
+          long={session.screen.value ? w.room.stopShare : session.aside.screenClosed.value ? w.aside.share.control : w.room.share}
           short={w.room.share}
           on={session.screen.value}
           disabled={!here}
+          closed={session.aside.screenClosed.value && !session.screen.value}
           onPress={() => void session.setScreen(!session.screen.value)}
           testid="share"
         />
@@ -55,6 +56,7 @@ export function Controls({ app, people, onLeave, onKeys }: Props) {
         onPress={() => session.setHand(!session.hand.value)}
         testid="hand"
       />
+      <Control icon="pause" long={w.aside.pause.button} short={w.aside.pause.short} disabled={!here || !!session.aside.paused.value} onPress={() => session.aside.pause(false)} testid="pause" />
       <Control icon="users" long={w.room.people} short={w.room.people} expanded={people.value} badge={waiting} onPress={() => (people.value = !people.value)} testid="people" />
       <Control icon="circle-question-mark" long={w.room.keys} short={w.room.keys} onPress={onKeys} testid="keys" extra />
       <button class="leave" type="button" onClick={onLeave} data-testid="leave">
@@ -74,6 +76,8 @@ type ControlProps = {
   on?: boolean;
   expanded?: boolean;
   disabled?: boolean;
+  /** By policy, for now: a press says why. */
+  closed?: boolean;
   badge?: number;
   /** Left out on a small screen, which has no keyboard. */
   extra?: boolean;
@@ -81,7 +85,7 @@ type ControlProps = {
   testid: string;
 };
 
-function Control({ icon, long, short, on = false, expanded, disabled = false, badge = 0, extra = false, onPress, testid }: ControlProps) {
+function Control({ icon, long, short, on = false, expanded, disabled = false, closed = false, badge = 0, extra = false, onPress, testid }: ControlProps) {
   return (
     <button
       type="button"
@@ -92,6 +96,7 @@ function Control({ icon, long, short, on = false, expanded, disabled = false, ba
       onClick={onPress}
       data-testid={testid}
       data-on={String(on)}
+      {...(closed && { "aria-disabled": true, "data-closed": "true" })}
     >
       <Icon name={icon} />
       <span class="long" aria-hidden="true">

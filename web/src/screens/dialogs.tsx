@@ -81,7 +81,23 @@ export function MemberDialog({ app, member, onClose, onRemove }: MemberProps & {
         <dd class="mono">{member.device.slice(0, 8)}</dd>
       </dl>
       <p class="sub">{w.member.verified}</p>
+      {member.self && <Where app={app} />}
       <div class="acts">
+        {member.kind === "phone" && app.session.isChair.value && (
+          <button
+            class="btn"
+            type="button"
+            onClick={() => {
+              app.session.aside.ring(member.person);
+              onClose();
+            }}
+            aria-label={fill(w.aside.phone.ringName, { name: member.name })}
+            data-testid="ring"
+          >
+            <Icon name="phone" size={18} />
+            {w.aside.phone.ring}
+          </button>
+        )}
         {mayRemove && (
           <button class="btn danger" type="button" onClick={onRemove} data-testid="remove">
             <Icon name="user-x" size={18} />
@@ -93,6 +109,23 @@ export function MemberDialog({ app, member, onClose, onRemove }: MemberProps & {
         </button>
       </div>
     </Dialog>
+  );
+}
+
+/** Somebody may come in: then the person says so, and the line is looked at anew. */
+function Where({ app }: { app: App }) {
+  const w = words.value.aside.self;
+  return (
+    <fieldset>
+      <legend>{w.alone}</legend>
+      {(["yes", "no"] as const).map((value) => (
+        <label class="opt" key={value}>
+          <input type="radio" name="alone" value={value} checked={app.alone.value === value} onChange={() => (app.alone.value = value)} data-testid={`self-alone-${value}`} />
+          {w[value]}
+        </label>
+      ))}
+      <p class="sub">{w.hint}</p>
+    </fieldset>
   );
 }
 

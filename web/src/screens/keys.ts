@@ -10,7 +10,7 @@ import type { Over } from "./room";
 /** Speech input types letters that nobody meant as keys: so they can be switched off (WCAG 2.1.4). */
 export const keysOn = signal(true);
 
-export const keyList = ["m", "v", "s", "h", "p", "c"] as const;
+export const keyList = ["m", "v", "s", "h", "p", "x", "c"] as const;
 
 export function useKeys(app: App, { over, people }: { over: Signal<Over>; people: Signal<boolean> }): void {
   useEffect(() => {
@@ -23,6 +23,7 @@ export function useKeys(app: App, { over, people }: { over: Signal<Over>; people
       s: () => void session.setScreen(!session.screen.value),
       h: () => session.setHand(!session.hand.value),
       p: () => (people.value = !people.value),
+      x: () => session.aside.pause(false),
       c: () => say(fill(words.value.notes.codeRead, { groups: session.code.value?.groups.join(", ") ?? "" })),
       "?": () => (over.value = { what: "keys" }),
     };

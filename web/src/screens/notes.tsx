@@ -7,7 +7,8 @@ import type { App } from "../app";
 import { Icon, LineDrawing, type LineState } from "../parts/parts";
 import type { IconName } from "../parts/icons";
 import type { Note } from "../room/session";
-import { count, fill, fixText, problemText, words } from "../words/words";
+import { levelWord } from "../room/levels";
+import { count, fill, fixText, language, problemText, words } from "../words/words";
 import { blocked, playAll } from "./sinks";
 
 /** Said once to a screen reader, by the person's own wish (the key c). */
@@ -22,6 +23,7 @@ export function say(text: string): void {
 
 function noteText(note: Note): { first: string; rest: string } {
   const w = words.value;
+  const n = w.aside.notes;
   switch (note.what) {
     case "removed":
       return { first: fill(w.notes.removed, { name: note.name }), rest: w.notes.removedRest };
@@ -29,6 +31,30 @@ function noteText(note: Note): { first: string; rest: string } {
       return { first: w.notes.back, rest: `${count(w.notes.backMissed, note.missed)} ${note.newCode ? w.notes.backNew : w.notes.backSame}` };
     case "failed":
       return { first: `${w.failed.title}:`, rest: `${problemText(note.problem)} ${fixText(note.problem)}` };
+    case "away":
+    case "healed":
+    case "phone": {
+      const rest = { away: n.awayRest, healed: n.healedRest, phone: n.phoneRest }[note.what];
+      return { first: fill(n[note.what], { name: note.name }), rest: fill(rest, { name: note.name }) };
+    }
+    case "paused":
+      return { first: fill(n.paused, { name: note.name }), rest: n.pausedRest };
+    case "paused_nameless":
+      return { first: n.pausedNameless, rest: n.pausedRest };
+    case "continued":
+      return { first: n.continued, rest: "" };
+    case "raised":
+      return { first: fill(n.raised, { level: note.level }), rest: note.name ? fill(w.aside.level.raisedBy, { name: note.name }) : "" };
+    case "except_asked":
+      return { first: fill(n.exceptAsked, { name: note.name }), rest: "" };
+    case "excepted":
+      return { first: fill(n.excepted, { name: note.name }), rest: "" };
+    case "except_over":
+      return { first: fill(n.exceptOver, { name: note.name }), rest: "" };
+    case "closed":
+      return { first: w.aside.share.closed, rest: w.aside.share.closedRest };
+    case "reopened":
+      return { first: w.aside.share.open, rest: "" };
     case "lost":
       return { first: fill(w.notes.lost, { name: note.name }), rest: w.notes.lostRest };
     case "came":
@@ -73,10 +99,23 @@ function pick(app: App): Told | undefined {
   if (session.weak.value) return { tone: "weak", line: "weak", first: w.notes.ownWeak, rest: w.notes.ownWeakRest, testid: "note-weak" };
   const back = last("back");
   if (back) return told(back, "good", { line: "good" });
+  const away = last("away");
+  if (away) return told(away, "lost", { line: "lost" });
+  const phone = last("phone");
+  if (phone) return told(phone, "plain", { line: "phone" });
+  const closed = last("closed");
+  if (closed) return told(closed, "weak", { icon: "monitor-up" });
   const lost = last("lost");
   if (lost) return told(lost, "lost", { line: "lost" });
   if (session.screen.value) {
     return { tone: "plain", icon: "monitor-up", first: w.room.ownScreen, rest: "", act: { label: w.room.stopShare, run: () => void session.setScreen(false) }, testid: "note-sharing" };
+  }
+  const healed = last("healed");
+  if (healed) return told(healed, "good", { line: "good" });
+  const raising = session.aside.raising.value;
+  if (raising !== undefined) {
+    const level = app.levels.value[raising]?.name ?? "";
+    return { tone: "plain", icon: "chevrons-up", first: fill(w.aside.level.raising, { level: levelWord(app.levels.value, level, language.value) }), rest: w.aside.level.raisingRest, testid: "note-raising" };
   }
   const hand = last("hand");
   if (hand) return told(hand, "plain", { icon: "hand" });

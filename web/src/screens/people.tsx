@@ -2,15 +2,16 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
-import type { Guest, Member } from "../core/events";
+import type { Member } from "../core/events";
 import { Icon, LineDrawing, type LineState } from "../parts/parts";
 import { secondsSince } from "../parts/time";
-import { ordered } from "../room/roster";
-import { clockTime, count, factText, fill, list, span, stopwatch, words } from "../words/words";
+import { isPhone, ordered } from "../room/roster";
+import { clockTime, count, fill, list, problemText, span, stopwatch, words } from "../words/words";
+import { Door } from "./door";
 
-type Props = { app: App; onClose: () => void; onMember: (leg: string) => void; onCode: () => void };
+type Props = { app: App; onClose: () => void; onMember: (leg: string) => void; onCode: () => void; onRaise: () => void; onExcept: (leg: string) => void };
 
-export function People({ app, onClose, onMember, onCode }: Props) {
+export function People({ app, onClose, onMember, onCode, onRaise, onExcept }: Props) {
   const w = words.value;
   const { session } = app;
   const members = session.members.value;
@@ -26,69 +27,85 @@ export function People({ app, onClose, onMember, onCode }: Props) {
         {w.close}
       </button>
       <div class="scroll" tabIndex={0} role="group" aria-label={w.room.people}>
-      {session.guests.value.length > 0 && (
-        <section class="door" data-testid="door">
+        <Door app={app} onExcept={onExcept} />
+        <section class="in-room">
           <h2>
-            {w.room.atTheDoor} <span>{count(w.room.waitingCount, session.guests.value.length)}</span>
+            {w.room.inTheRoom} <span data-testid="member-count">{count(w.room.count, members.length)}</span>
           </h2>
-          <ul>
-            {session.guests.value.map((guest) => (
-              <AtDoor key={guest.leg} app={app} guest={guest} />
+          <Wishes app={app} onRaise={onRaise} />
+          <ul class="who" data-testid="roster">
+            {ordered(members).map((member) => (
+              <Row key={member.leg || member.leaf} app={app} member={member} onMember={onMember} />
             ))}
           </ul>
         </section>
-      )}
-      <section class="in-room">
-        <h2>
-          {w.room.inTheRoom} <span data-testid="member-count">{count(w.room.count, members.length)}</span>
-        </h2>
-        <ul class="who" data-testid="roster">
-          {ordered(members).map((member) => (
-            <Row key={member.leg || member.leaf} app={app} member={member} onMember={onMember} />
-          ))}
-        </ul>
-      </section>
+        <AwayList app={app} onExcept={onExcept} />
       </div>
       <Code app={app} onCode={onCode} />
     </aside>
   );
 }
 
-function AtDoor({ app, guest }: { app: App; guest: Guest }) {
+/** What anyone may wish for the whole room, and what the chair may. */
+function Wishes({ app, onRaise }: { app: App; onRaise: () => void }) {
+  const w = words.value.aside;
+  const { session } = app;
+  const here = session.state.value.state === "in";
+  const paused = !!session.aside.paused.value;
+  return (
+    <div class="wishes">
+      {!paused && (
+        <button class="btn sm soft" type="button" disabled={!here} onClick={() => session.aside.pause(true)} data-testid="pause-nameless">
+          <Icon name="pause" size={18} />
+          {w.pause.nameless}
+        </button>
+      )}
+      {session.isChair.value && app.levels.value.length > 0 && (
+        <button class="btn sm soft" type="button" disabled={!here || session.aside.raising.value !== undefined} onClick={onRaise} data-testid="raise">
+          <Icon name="chevrons-up" size={18} />
+          {w.level.button}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** Those whose line is no longer good enough: seen by all, with the reason, so that nobody takes them for listeners. */
+function AwayList({ app, onExcept }: { app: App; onExcept: (leg: string) => void }) {
   const w = words.value;
   const { session } = app;
-  const busy = session.decided.value.has(guest.leg);
-  const facts = (guest.facts ?? []).filter((f) => ["network", "headset", "alone", "country"].includes(f.name));
+  const list = session.aside.away.value;
+  if (list.length === 0) return null;
+  const excepted = new Set(session.aside.exceptions.value.map((e) => e.leg));
   return (
-    <li data-testid="guest" data-leg={guest.leg}>
-      <div class="name">
-        <b>{guest.name}</b>
-        <p class="num">
-          {guest.unit} · {stopwatch(secondsSince(guest.since))}
-        </p>
-      </div>
-      <div class="facts">
-        <p>
-          <b>{w.grades[guest.grade].name}</b> · {w.grades[guest.grade].short} · {w.assurances[guest.assurance] ?? ""}
-        </p>
-        {facts.map((fact) => {
-          const text = factText(fact);
-          return (
-            <p key={fact.name}>
-              {text.name}: {text.value} ({fact.proven ? w.check.proven : w.room.said})
-            </p>
-          );
-        })}
-      </div>
-      <span class="act">
-        <button class="btn sm primary" type="button" disabled={busy} aria-label={fill(w.room.admitName, { name: guest.name })} onClick={() => session.decide(guest.leg, true)} data-testid="admit">
-          {w.room.admit}
-        </button>
-        <button class="btn sm" type="button" disabled={busy} aria-label={fill(w.room.declineName, { name: guest.name })} onClick={() => session.decide(guest.leg, false)} data-testid="decline">
-          {w.room.decline}
-        </button>
-      </span>
-    </li>
+    <section class="away" data-testid="away">
+      <h2>{w.aside.away.title}</h2>
+      <ul>
+        {list.map((a) => (
+          <li key={a.leg} data-testid="away-leg" data-leg={a.leg} data-name={a.name} data-code={a.reasons?.[0]?.code ?? ""}>
+            <div class="one">
+              <b>{a.name}</b>
+              <span class="o">{a.unit}</span>
+              {(a.reasons ?? []).map((r) => (
+                <span class="why" key={r.code}>
+                  {problemText(r)}
+                </span>
+              ))}
+            </div>
+            <span class="line lost">
+              <LineDrawing state="lost" />
+              <span class="num">{fill(w.aside.away.since, { clock: stopwatch(secondsSince(a.since)) })}</span>
+              <span class="keyless">{w.aside.away.noKeys}</span>
+            </span>
+            {session.isChair.value && !excepted.has(a.leg) && (
+              <button class="btn sm soft" type="button" aria-label={fill(w.aside.away.exceptName, { name: a.name })} onClick={() => onExcept(a.leg)} data-testid="except-away">
+                {w.aside.away.except}
+              </button>
+            )}
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 
@@ -96,7 +113,7 @@ function AtDoor({ app, guest }: { app: App; guest: Guest }) {
 function lineOf(app: App, member: Member): LineState {
   if (member.lost || (member.self && app.session.state.value.state === "reconnecting")) return "lost";
   if (member.self && app.session.weak.value) return "weak";
-  return member.grade === "hop" || member.grade === "open" ? "phone" : "good";
+  return isPhone(member) ? "phone" : "good";
 }
 
 function Row({ app, member, onMember }: { app: App; member: Member; onMember: (leg: string) => void }) {
@@ -112,6 +129,7 @@ function Row({ app, member, onMember }: { app: App; member: Member; onMember: (l
         <span class="n">
           <span>{member.name}</span>
           {member.role === "chair" && <span class="tag">{w.room.chair}</span>}
+          {member.kind === "guest" && <span class="tag">{w.aside.door.guest}</span>}
           {speaks && <Mark icon="mic" word={w.room.speaking} />}
           {member.muted && <Mark icon="mic-off" word={w.room.muted} />}
           {member.hand && <Mark icon="hand" word={w.room.handUp} />}
@@ -135,6 +153,12 @@ function Row({ app, member, onMember }: { app: App; member: Member; onMember: (l
         <LineDrawing state={line} />
         <span class="num">{lineWord}</span>
       </span>
+      {line === "phone" && session.isChair.value && !member.self && (
+        <button class="btn sm drop" type="button" disabled={removing} aria-label={fill(w.aside.phone.dropName, { name: member.name })} onClick={() => session.remove(member, "other")} data-testid="drop">
+          <Icon name="phone-off" size={16} />
+          {w.aside.phone.drop}
+        </button>
+      )}
       <button class="dots" type="button" aria-label={fill(w.room.optionsFor, { name: member.name })} onClick={() => onMember(member.leg)} data-testid="options">
         <Icon name="ellipsis" size={18} />
       </button>

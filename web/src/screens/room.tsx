@@ -5,7 +5,10 @@ import { useEffect } from "preact/hooks";
 import type { App } from "../app";
 import { Icon, LanguageSwitch, LineDrawing, Marking } from "../parts/parts";
 import { minute, secondsSince } from "../parts/time";
-import { fill, fixText, list, problemText, span, words } from "../words/words";
+import { levelWord } from "../room/levels";
+import { fill, fixText, language, list, problemText, span, words } from "../words/words";
+import { Banners } from "./banners";
+import { ExceptDialog, RaiseDialog } from "./chair";
 import { Controls } from "./controls";
 import { CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
 import { Live, Strip } from "./notes";
@@ -15,7 +18,7 @@ import { Stage } from "./stage";
 import { useKeys } from "./keys";
 
 /** What lies over the room; at most one thing at a time. */
-export type Over = { what: "leave" } | { what: "keys" } | { what: "code" } | { what: "member"; leg: string } | { what: "remove"; leg: string } | undefined;
+export type Over = { what: "leave" } | { what: "keys" } | { what: "code" } | { what: "member"; leg: string } | { what: "remove"; leg: string } | { what: "raise" } | { what: "except"; leg: string } | undefined;
 
 const small = matchMedia("(max-width: 900px)");
 
@@ -48,11 +51,14 @@ export function Room({ app }: { app: App }) {
   const show = (next: Over) => (over.value = next);
   const member = (leg: string) => session.members.value.find((m) => m.leg === leg);
   const open = over.value;
+  const level = meeting ? levelWord(app.levels.value, meeting.level_name, language.value) : "…";
   const about = open && "leg" in open ? member(open.leg) : undefined;
+
+  const out = open?.what === "except" ? [...session.aside.away.value, ...session.guests.value].find((a) => a.leg === open.leg) : undefined;
 
   return (
     <div class={`rooms ${people.value ? "with-people" : ""}`} data-testid="screen-room" data-state={state.state} data-media={String(session.flowing.value)}>
-      <Marking level={meeting?.level ?? 0} name={meeting?.level_name ?? "…"} place="top" />
+      <Marking level={meeting?.level ?? 0} name={level} place="top" />
       <div class="shell">
         <header class="head">
           <h1 data-testid="title">{meeting?.title ?? w.aMeeting}</h1>
@@ -63,7 +69,10 @@ export function Room({ app }: { app: App }) {
           <TruthSentence app={app} />
           <LanguageSwitch />
         </header>
-        <Alarms app={app} />
+        <div class="banners">
+          <Alarms app={app} />
+          <Banners app={app} />
+        </div>
         <main class="stage" id="main" tabIndex={-1} aria-label={w.room.stage}>
           <Stage app={app} onPeople={() => (people.value = true)} />
           {lost && <Reconnecting app={app} />}
@@ -73,16 +82,18 @@ export function Room({ app }: { app: App }) {
           <Controls app={app} people={people} onLeave={() => show({ what: "leave" })} onKeys={() => show({ what: "keys" })} />
         </footer>
         {people.value && (
-          <People app={app} onClose={() => (people.value = false)} onMember={(leg) => show({ what: "member", leg })} onCode={() => show({ what: "code" })} />
+          <People app={app} onClose={() => (people.value = false)} onMember={(leg) => show({ what: "member", leg })} onCode={() => show({ what: "code" })} onRaise={() => show({ what: "raise" })} onExcept={(leg) => show({ what: "except", leg })} />
         )}
       </div>
-      <Marking level={meeting?.level ?? 0} name={meeting?.level_name ?? "…"} place="bottom" />
+      <Marking level={meeting?.level ?? 0} name={level} place="bottom" />
       <Sinks app={app} />
       <Live app={app} />
       {open?.what === "leave" && <LeaveDialog app={app} onClose={() => show(undefined)} />}
       {open?.what === "keys" && <KeysDialog onClose={() => show(undefined)} />}
       {open?.what === "code" && <CodeDialog app={app} onClose={() => show(undefined)} />}
       {open?.what === "member" && about && <MemberDialog app={app} member={about} onClose={() => show(undefined)} onRemove={() => show({ what: "remove", leg: about.leg })} />}
+      {open?.what === "raise" && <RaiseDialog app={app} onClose={() => show(undefined)} />}
+      {open?.what === "except" && out && <ExceptDialog app={app} leg={out.leg} name={out.name} reasons={(out.reasons ?? []).filter((r) => r.code !== "chair_decides")} onClose={() => show(undefined)} />}
       {open?.what === "remove" && about && <RemoveDialog app={app} member={about} onClose={() => show(undefined)} />}
     </div>
   );
@@ -90,15 +101,16 @@ export function Room({ app }: { app: App }) {
 
 type Truth = readonly [kind: keyof typeof truthIcons, first: string, rest: string];
 
-const truthIcons = { stopped: "shield-alert", alarmed: "shield-alert", lost: "wifi-off", blocked: "wifi-off", joining: "ellipsis", gateway: "lock-open", sealed: "lock" } as const;
+const truthIcons = { stopped: "shield-alert", alarmed: "shield-alert", lost: "wifi-off", blocked: "wifi-off", joining: "ellipsis", paused: "pause", gateway: "lock-open", sealed: "lock" } as const;
 
 function truthOf({ session }: App): Truth {
-  const { room } = words.value;
+  const { room, aside } = words.value;
   const gateways = session.gateways.value;
   if (session.stopped.value) return ["stopped", room.truthStopped, room.truthStoppedRest];
   if (session.alarmed.value) return ["alarmed", room.truthAlarmed, room.truthAlarmedRest];
   if (session.state.value.state === "reconnecting") return ["lost", room.truthLost, room.truthLostRest];
   if (session.blocked.value) return ["blocked", room.truthBlocked, room.truthBlockedRest];
+  if (session.aside.paused.value) return ["paused", aside.pause.truth, aside.pause.truthRest];
   if (!session.flowing.value) return ["joining", room.truthJoining, room.truthJoiningRest];
   if (gateways.length > 0) return ["gateway", room.truthGateway, fill(room.truthGatewayRest, { names: list(gateways.map((m) => m.name)) })];
   return ["sealed", room.truth, room.truthRest];

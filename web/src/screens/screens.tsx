@@ -9,6 +9,9 @@ import { Check } from "./check";
 import { Ended, Refused } from "./ends";
 import { Devices, Renew } from "./enrol";
 import { Enrol, Home, Opening, Stranger } from "./entry";
+import { Notices } from "./notices";
+import { Quarantined } from "./quarantine";
+import { Ready } from "./ready";
 import { Room } from "./room";
 
 export function Screens({ app }: { app: App }) {
@@ -24,7 +27,7 @@ export function Screens({ app }: { app: App }) {
     document.title = atDoor > 0 ? `(${atDoor}) ${name}` : name;
   }, [title, atDoor]);
 
-  const screen = choose(identity, link, state, session.wasIn.value);
+  const screen = choose(identity, link, state, session.wasIn.value, !!session.quarantine.value);
   const before = useRef(screen);
   useEffect(() => {
     // Reading goes on where the new screen begins; the first one is read anyway.
@@ -32,16 +35,25 @@ export function Screens({ app }: { app: App }) {
     before.current = screen;
   }, [screen]);
   const Screen = screen;
-  return <Screen app={app} />;
+  return (
+    <>
+      <Screen app={app} />
+      <Notices app={app} />
+    </>
+  );
 }
 
-function choose(identity: Identity | null | undefined, link: Link, state: State, wasIn: boolean) {
+function choose(identity: Identity | null | undefined, link: Link, state: State, wasIn: boolean, out: boolean) {
   if (identity === undefined) return Opening;
   if (identity === null) return link.token ? Enrol : link.meeting ? Stranger : Home;
+  if (link.ready) return Ready;
   if (!link.meeting) return location.pathname === "/devices" ? Devices : Home;
   // The server would refuse a statement that has run out: the one thing to do is asked for first.
   if (identity.due && Date.parse(identity.until) <= Date.now() && !wasIn) return Renew;
   if (state === "refused") return Refused;
   if (state === "ended") return Ended;
+  if (out) return Quarantined;
+  // One who is asked about at the door once more sees the door, not an empty room.
+  if (state === "waiting") return Check;
   return state === "in" || wasIn ? Room : Check;
 }

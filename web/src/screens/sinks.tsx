@@ -8,11 +8,13 @@ import type { App } from "../app";
 export const blocked = signal(false);
 
 const all = new Set<HTMLAudioElement>();
+const graphs = new Set<() => void>();
 
 /** To be called from a press: plays what was held back. */
 export function playAll(): void {
   blocked.value = false;
   for (const audio of all) void play(audio);
+  for (const resume of graphs) resume();
 }
 
 async function play(audio: HTMLAudioElement): Promise<void> {
@@ -25,6 +27,14 @@ async function play(audio: HTMLAudioElement): Promise<void> {
 
 export function Sinks({ app }: { app: App }) {
   void app.session.truthVersion.value;
+  const { output } = app.media;
+  const waits = output.waits.value;
+  useEffect(() => {
+    if (waits) blocked.value = true;
+    const resume = () => output.resume();
+    graphs.add(resume);
+    return () => void graphs.delete(resume);
+  }, [waits]);
   return (
     <div class="sinks">
       {app.media.streams.value.audio.map((stream, slot) => (
@@ -51,5 +61,6 @@ function Sink({ app, stream, slot, leaf }: { app: App; stream: MediaStream; slot
   useEffect(() => {
     if (app.media.devices.choosesSpeaker) void ref.current?.setSinkId(speaker).catch(() => {});
   }, [speaker]);
-  return <audio ref={ref} autoplay data-testid={`audio-${slot}`} data-leaf={leaf} />;
+  // What is played marked, is played by the graph.
+  return <audio ref={ref} autoplay muted={app.media.output.playing.value} data-testid={`audio-${slot}`} data-leaf={leaf} data-marked={String(app.media.output.playing.value)} />;
 }

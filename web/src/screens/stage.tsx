@@ -4,9 +4,10 @@ import type { App } from "../app";
 import type { Member } from "../core/events";
 import { Icon } from "../parts/parts";
 import { Picture } from "../parts/picture";
-import { clockTime, fill, span, words } from "../words/words";
+import { levelWord } from "../room/levels";
+import { clockTime, fill, language, span, words } from "../words/words";
 import { layout, type Place } from "../room/stage";
-import { initials } from "../room/roster";
+import { initials, isPhone } from "../room/roster";
 import { minute, secondsSince } from "../parts/time";
 
 export function Stage({ app, onPeople }: { app: App; onPeople: () => void }) {
@@ -71,7 +72,7 @@ function Tile({ app, member, place, large = false }: TileProps) {
   const stream = own ? media.devices.picture.value : place.camera === undefined ? undefined : media.streams.value.camera[place.camera];
   const speaks = session.speaking.value.has(member.leaf);
   const lost = !!member.lost;
-  const phone = member.grade === "hop" || member.grade === "open";
+  const phone = isPhone(member);
   return (
     <div
       class={`tile ${large ? "large" : ""} ${speaks ? "speaks" : ""} ${own ? "own" : ""}`}
@@ -84,7 +85,7 @@ function Tile({ app, member, place, large = false }: TileProps) {
         <Picture stream={stream} label={own ? w.room.ownPicture : fill(w.room.pictureOf, { name: member.name })} testid={own ? "video-own" : `video-${member.leaf}`} />
       ) : (
         <div class="void">
-          {phone ? <Icon name="phone" size={large ? 34 : 22} /> : <span class="initials" aria-hidden="true">{initials(member.name)}</span>}
+          {phone ? <PhoneVoid large={large} /> : <span class="initials" aria-hidden="true">{initials(member.name)}</span>}
         </div>
       )}
       {stream && !own && <Watermark app={app} few={!large} />}
@@ -105,6 +106,15 @@ function Tile({ app, member, place, large = false }: TileProps) {
   );
 }
 
+function PhoneVoid({ large }: { large: boolean }) {
+  return (
+    <span class="phone-void">
+      <Icon name="phone" size={large ? 34 : 22} />
+      <span>{words.value.aside.phone.tile}</span>
+    </span>
+  );
+}
+
 /** Enough to cover the stage of a large screen, and a tile; what overflows is cut. */
 const copies = Array.from({ length: 60 }, (_, i) => i);
 const fewCopies = copies.slice(0, 16);
@@ -113,7 +123,7 @@ const fewCopies = copies.slice(0, 16);
 function Watermark({ app, few = false }: { app: App; few?: boolean }) {
   const { session } = app;
   const name = session.self.value?.name ?? session.identity.value?.name ?? "";
-  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${session.meeting.value?.level_name ?? ""}`;
+  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${levelWord(app.levels.value, session.meeting.value?.level_name ?? "", language.value)}`;
   return (
     <div class="wm" aria-hidden="true" data-testid="watermark" data-text={text}>
       {(few ? fewCopies : copies).map((i) => (
