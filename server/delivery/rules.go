@@ -105,8 +105,9 @@ func (v *verifier) VerifyLeaf(c mls.LeafCheck) error {
 		}
 	}
 	want := gate.Want(c.Leaf.SignatureKey, meeting)
-	if _, err = v.trust.Leaf(statement, inLeaf, want, c.Now); err == nil {
-		return nil
+	if _, err = v.trust.Leaf(statement, inLeaf, want, c.Now); err == nil || c.Occasion == mls.OccasionExternalCommit {
+		// Who joins brings its pass along: the others know of no newer one, and would all refuse what we had ordered.
+		return err
 	}
 	if renewed := v.renewed(conclave.DeviceOf(c.Leaf.SignatureKey)); renewed != nil {
 		_, err = v.trust.Leaf(statement, renewed, want, c.Now)
