@@ -54,6 +54,9 @@ func (l *Log) Cosigned(now time.Time) (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &l.cosigning
+	if now.Before(c.since) { // our clock was set back: a wait that lies ahead of it would never end
+		c.since = now
+	}
 	return c.at, c.signed != nil && (c.since.IsZero() || now.Sub(c.since) <= MaxLag)
 }
 

@@ -22,6 +22,9 @@ const erasingKey store.Key = "audit.erasing"
 // maxSpans bounds one record of erasure: a leaf has 64 kB, a span takes at most 56.
 const maxSpans = 1000
 
+// maxIntent bounds what is erased in one go: the intent is one value of the store.
+const maxIntent = 50_000
+
 // Erase erases the personal parts of the records that match. That it does is a record first; then the keys of the parts are
 // overwritten, and the plain copy. Records whose part is gone already are not shown to match. What is recorded meanwhile may
 // be missed.
@@ -48,10 +51,14 @@ func (l *Log) Erase(ctx context.Context, now time.Time, match func(Entry) bool) 
 		}
 		from += store.Sequence(len(records))
 	}
-	if out.Records == 0 {
-		return out, nil
+	for rest := out.Spans; len(rest) > 0; {
+		n := min(len(rest), maxIntent)
+		if err := l.erase(ctx, rest[:n], now); err != nil {
+			return out, err
+		}
+		rest = rest[n:]
 	}
-	return out, l.erase(ctx, out.Spans, now)
+	return out, nil
 }
 
 func (e *Erasure) add(i Index) {
@@ -105,6 +112,10 @@ func (l *Log) erase(ctx context.Context, spans []Span, now time.Time) error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	if l.copy != nil {
+		// First the record of it: a copy that lacks parts without one does not verify.
+		if err := l.Publish(ctx, now); err != nil {
+			return err
+		}
 		l.publishing.Lock()
 		err := l.copy.Erase(spans)
 		l.publishing.Unlock()
