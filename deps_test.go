@@ -150,7 +150,7 @@ func TestNoProgramLinksWhatItMustNot(t *testing.T) {
 }
 
 func TestTheCellarIsPure(t *testing.T) {
-	for _, p := range goList(t, "", "", "./mls/...", "./sframe/...", "./pass/...") {
+	for _, p := range goList(t, "", "", "./mls/...", "./sframe/...", "./pass/...", "./escrow/...") {
 		if testOnly(p.ImportPath) {
 			continue
 		}
@@ -165,7 +165,7 @@ func TestTheCellarIsPure(t *testing.T) {
 }
 
 func TestTimeIsAnArgumentOnTheGroundFloor(t *testing.T) {
-	for _, p := range goList(t, "", "", "./admission/...", "./line/...", "./roster/...", "./audit/...") {
+	for _, p := range goList(t, "", "", "./admission/...", "./line/...", "./roster/...", "./audit/...", "./exposure/...") {
 		if !testOnly(p.ImportPath) {
 			noUse(t, p, "time", clock)
 		}
