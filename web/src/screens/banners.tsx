@@ -6,7 +6,7 @@ import type { App } from "../app";
 import type { Exception, Guest } from "../core/events";
 import { Icon } from "../parts/parts";
 import { levelWord } from "../room/levels";
-import { clockTime, fill, language, problemText, words } from "../words/words";
+import { clockTime, fill, language, whyText, words } from "../words/words";
 import { Deciding, DoorFacts } from "./door";
 
 export function Banners({ app }: { app: App }) {
@@ -90,7 +90,7 @@ function Asked({ app, exception: e }: { app: App; exception: Exception }) {
           {(e.waives ?? []).map((p) => (
             <li key={p.code}>
               <Icon name="triangle-alert" size={18} />
-              <span>{problemText(p)}</span>
+              <span>{whyText(p)}</span>
             </li>
           ))}
         </ul>
@@ -118,7 +118,7 @@ function InForce({ exception: e }: { exception: Exception }) {
     <section class="banner thin" aria-label={title} data-testid="exception" data-exception={e.id}>
       <Icon name="triangle-alert" size={20} />
       <p>
-        <b>{title}</b> {(e.waives ?? []).map((p) => problemText(p)).join(" ")} <span class="quiet">{fill(w.inForceRest, { by: e.by, second: e.second, reason: e.reason })}</span>
+        <b>{title}</b> {(e.waives ?? []).map((p) => whyText(p)).join(" ")} <span class="quiet">{fill(w.inForceRest, { by: e.by, second: e.second, reason: e.reason })}</span>
       </p>
     </section>
   );
@@ -128,11 +128,11 @@ function InForce({ exception: e }: { exception: Exception }) {
 function Unknown({ app, guest }: { app: App; guest: Guest }) {
   const w = words.value;
   return (
-    <section class="banner card paper unknown" role="alert" aria-label={`${w.aside.door.unknown}: ${guest.name}`} data-testid="unknown-guest" data-leg={guest.leg}>
+    <section class="banner card paper unknown" role="alert" aria-label={fill(w.aside.door.unknownTitle, { name: guest.name })} data-testid="unknown-guest" data-leg={guest.leg}>
       <div>
         <h2>
           <Icon name="user-x" size={26} />
-          {w.aside.door.unknown}: {guest.name}
+          {fill(w.aside.door.unknownTitle, { name: guest.name })}
         </h2>
         <p>{fill(w.aside.door.unknownText, { name: guest.name })}</p>
         <DoorFacts guest={guest} />

@@ -6,7 +6,7 @@ import type { App } from "../app";
 import type { Problem } from "../core/events";
 import { Dialog, Icon } from "../parts/parts";
 import { levelWord } from "../room/levels";
-import { fill, fixText, language, problemText, words } from "../words/words";
+import { fill, language, whyText, words } from "../words/words";
 
 export function RaiseDialog({ app, onClose }: { app: App; onClose: () => void }) {
   const w = words.value.aside.level;
@@ -90,16 +90,11 @@ export function ExceptDialog({ app, leg, name, reasons, onClose }: ExceptProps) 
     <Dialog label={fill(x.title, { name })} onClose={onClose} class="paper" testid="except-dialog">
       <h2>{fill(x.title, { name })}</h2>
       <div class="reasons">
-        {reasons.map((r) => (
-          <div class="fix" key={r.code}>
-            <p>
-              <b>{x.stands}:</b> {problemText(r)}
-            </p>
-            <p>
-              <b>{w.toFix}</b> {fixText(r)}
-            </p>
-          </div>
-        ))}
+        <div class="fix">
+          <p>
+            <b>{x.stands}:</b> {reasons.map((r) => whyText(r)).join(" ")}
+          </p>
+        </div>
       </div>
       <form
         onSubmit={(e) => {

@@ -8,7 +8,7 @@ import { LineDrawing } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { onlyChairDecides } from "../room/aside";
 import { isPhone } from "../room/roster";
-import { count, factText, fill, problemText, stopwatch, words } from "../words/words";
+import { count, factText, fill, whyText, stopwatch, words } from "../words/words";
 
 /** What a chair needs to know of a line before anything else; the rest stands in the record. */
 const shown = ["phone_line", "network", "country", "operator", "travel", "risk", "tls_client", "device_age", "headset", "radio", "alone", "place"];
@@ -89,7 +89,7 @@ function AtDoor({ app, guest, onExcept, children }: AtDoorProps) {
       {stands.length > 0 ? (
         <div class="stands">
           <p>
-            <b>{w.aside.door.stands}</b> {stands.map((r) => problemText(r)).join(" ")}
+            <b>{w.aside.door.stands}</b> {stands.map((r) => whyText(r)).join(" ")}
           </p>
           <button class="btn sm" type="button" aria-label={fill(w.aside.away.exceptName, { name: guest.name })} onClick={() => onExcept(guest.leg)} data-testid="except">
             {w.aside.away.except}
@@ -117,11 +117,10 @@ export function DoorFacts({ guest }: { guest: Guest }) {
       {facts.length > 0 && (
         <p>
           {facts.map((fact, i) => {
-            const text = factText(fact);
             return (
               <span class="fact" key={fact.name}>
                 {i > 0 && " · "}
-                {text.name}: {text.value}
+                {fill(w.aside.door.fact, factText(fact))}
                 {!fact.proven && <i> ({w.room.said})</i>}
               </span>
             );

@@ -6,7 +6,7 @@ import type { Member } from "../core/events";
 import { Icon, LineDrawing, type LineState } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { isPhone, ordered } from "../room/roster";
-import { clockTime, count, fill, list, problemText, span, stopwatch, words } from "../words/words";
+import { clockTime, count, fill, list, whyText, span, stopwatch, words } from "../words/words";
 import { Door } from "./door";
 
 type Props = { app: App; onClose: () => void; onMember: (leg: string) => void; onCode: () => void; onRaise: () => void; onExcept: (leg: string) => void };
@@ -88,7 +88,7 @@ function AwayList({ app, onExcept }: { app: App; onExcept: (leg: string) => void
               <span class="o">{a.unit}</span>
               {(a.reasons ?? []).map((r) => (
                 <span class="why" key={r.code}>
-                  {problemText(r)}
+                  {whyText(r)}
                 </span>
               ))}
             </div>

@@ -93,7 +93,7 @@ function Answer({ ready, name }: { ready: ReadyEvent; name: string }) {
   const until = new Date(ready.until);
   const reasons = ready.reasons ?? [];
   return (
-    <div class={`answer ${ready.ready ? "good" : "lost"}`} data-testid="ready-answer" data-ready={String(ready.ready)}>
+    <div class={`answer ${ready.ready ? "passed" : "missing"}`} data-testid="ready-answer" data-ready={String(ready.ready)}>
       <h2>
         <LineDrawing state={ready.ready ? "good" : "lost"} width={72} />
         <span>{fill(ready.ready ? r.ready : r.not, { level: name })}</span>

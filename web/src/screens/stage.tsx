@@ -4,8 +4,7 @@ import type { App } from "../app";
 import type { Member } from "../core/events";
 import { Icon } from "../parts/parts";
 import { Picture } from "../parts/picture";
-import { levelWord } from "../room/levels";
-import { clockTime, fill, language, span, words } from "../words/words";
+import { clockTime, fill, span, words } from "../words/words";
 import { layout, type Place } from "../room/stage";
 import { initials, isPhone } from "../room/roster";
 import { minute, secondsSince } from "../parts/time";
@@ -123,7 +122,7 @@ const fewCopies = copies.slice(0, 16);
 function Watermark({ app, few = false }: { app: App; few?: boolean }) {
   const { session } = app;
   const name = session.self.value?.name ?? session.identity.value?.name ?? "";
-  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${levelWord(app.levels.value, session.meeting.value?.level_name ?? "", language.value)}`;
+  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${session.meeting.value?.level_name ?? ""}`;
   return (
     <div class="wm" aria-hidden="true" data-testid="watermark" data-text={text}>
       {(few ? fewCopies : copies).map((i) => (

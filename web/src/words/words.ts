@@ -99,6 +99,12 @@ export function problemText(problem: Problem): string {
   return fill(texts[problem.code] ?? texts["unknown"] ?? "", { code: problem.code, ...wordedArgs(problem) });
 }
 
+/** What stands in somebody else's way. */
+export function whyText(problem: Problem): string {
+  const texts: Readonly<Record<string, string>> = words.value.aside.why;
+  return texts[problem.code] ?? problemText(problem);
+}
+
 /** The one thing to do about a problem. */
 export function fixText(problem: Problem): string {
   const texts: Readonly<Record<string, string>> = words.value.fixes;
