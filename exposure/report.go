@@ -44,6 +44,7 @@ type Who struct {
 	Person conclave.PersonID `json:"person,omitempty"`
 	Name   string            `json:"name,omitempty"`
 	Unit   string            `json:"unit,omitempty"`
+	Device string            `json:"device,omitempty"` // where that is all that is known
 }
 
 // LegPart is a leg's line over time.
@@ -194,6 +195,14 @@ func (o Options) filled() Options {
 	}
 	if o.Who == nil {
 		o.Who = func(l *Leg) Who { return Who{Person: l.Person} }
+	}
+	who := o.Who
+	o.Who = func(l *Leg) Who {
+		w := who(l)
+		if w.Name == "" && w.Person == "" && l.Device != (conclave.DeviceID{}) {
+			w.Device = l.Device.Text()
+		}
+		return w
 	}
 	return o
 }

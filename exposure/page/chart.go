@@ -292,6 +292,8 @@ func whoName(w *words, who exposure.Who, leg string) string {
 		return who.Name
 	case who.Person != "":
 		return string(who.Person)
+	case len(who.Device) >= 8:
+		return w.say("name_device") + " " + who.Device[:8]
 	case len(leg) >= 6:
 		return w.say("nobody_known") + " (" + leg[:6] + ")"
 	}

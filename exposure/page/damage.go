@@ -58,14 +58,28 @@ type barView struct {
 func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 	w := newWords(o.Language, o.Zone)
 	v := &damageView{top: top{Lang: w.lang, Style: styles(o.Fonts)}}
-	what := w.list(d.What)
+	var meant []string
+	for _, text := range d.What {
+		name, value, _ := strings.Cut(text, "=")
+		if len(value) == 32 {
+			value = value[:8] + "…"
+		}
+		if w.has("name_" + name) {
+			text = w.say("name_"+name) + " " + value
+		}
+		meant = append(meant, text)
+	}
+	what := w.list(meant)
 	v.Kick = w.say("damage_kick", "date", w.date(d.Made))
 	v.Title = w.say("damage_title_none", "what", what)
 	v.Lead = []string{w.say("damage_lead_none")}
 	if len(d.Meetings) > 0 {
 		v.Title = w.say("damage_title", "what", what)
 		v.Level, v.LevelNo = d.Meetings[0].Name, int(d.Meetings[0].Level)
-		v.Lead = []string{w.count("damage_lead", len(d.Meetings), "long", w.ms(d.MS), "level", v.Level), w.count("damage_people", len(d.People))}
+		v.Lead = []string{w.count("damage_lead", len(d.Meetings), "long", w.ms(d.MS), "level", v.Level)}
+		if len(d.People) > 0 {
+			v.Lead = append(v.Lead, w.count("damage_people", len(d.People)))
+		}
 	}
 	v.Lead = append(v.Lead, w.say("damage_searched", "meetings", w.number(int64(d.Searched.Meetings)), "records", w.number(int64(d.Log.Size))))
 	when := func(t *time.Time) string {
@@ -116,12 +130,15 @@ func damaged(w *words, m *exposure.Damaged) damagedView {
 		title = m.Meeting.Text()
 	}
 	v := damagedView{Title: title, When: w.date(m.From), Level: m.Name, Long: w.ms(m.MS)}
-	for i, s := range m.Spans {
-		if i == 6 {
+	for _, s := range m.Spans {
+		text := w.say("span", "from", w.clock(s.From), "to", w.clock(s.To))
+		if len(v.Minutes) == 6 {
 			v.Minutes = append(v.Minutes, "…")
 			break
 		}
-		v.Minutes = append(v.Minutes, w.say("span", "from", w.clock(s.From), "to", w.clock(s.To)))
+		if !slices.Contains(v.Minutes, text) {
+			v.Minutes = append(v.Minutes, text)
+		}
 	}
 	seen := map[string]bool{}
 	for _, s := range m.Spans {

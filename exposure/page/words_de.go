@@ -185,8 +185,8 @@ var german = map[string]string{
 	"seal":                 "Siegel",
 
 	"damage_kick":          "Schadensbewertung, erstellt am {date}",
-	"damage_title":         "Was {what} hören konnte",
-	"damage_title_none":    "{what} konnte nichts hören",
+	"damage_title":         "Was zu hören war: {what}",
+	"damage_title_none":    "Nichts war zu hören: {what}",
 	"damage_lead":          "{n} Besprechungen waren zusammen {long} gefährdet, die höchste auf {level}.",
 	"damage_lead_one":      "Eine Besprechung war {long} gefährdet, auf {level}.",
 	"damage_lead_none":     "In dieser Zeit hielt darüber niemand Schlüssel einer Besprechung.",
@@ -204,7 +204,6 @@ var german = map[string]string{
 	"damage_col_legs":      "Leitungen",
 	"damage_col_present":   "Währenddessen im Raum",
 	"damage_more":          "und {n} weitere; alle stehen im JSON",
-	"damage_spoke":         "Wer wie lange sprach, liegt versiegelt in den Sprechverzeichnissen. Für eine Besprechung:",
 	"damage_limit_content": "Was gesagt wurde. Einträge enthalten keine Inhalte.",
 	"damage_limit_speech":  "Wer sprach: Hier zählt, wer im Raum war. Die Sprechverzeichnisse jeder Besprechung sagen es, sobald sie geöffnet sind.",
 	"damage_limit_erased":  "Besprechungen, deren personenbezogene Teile gelöscht wurden: {n} Teilnehmer waren nicht zuzuordnen.",
@@ -267,4 +266,8 @@ var german = map[string]string{
 	"grade_open":                  "offen",
 	"guest":                       "Gast",
 	"phone_caller":                "Telefon",
+	"name_device":                 "Gerät",
+	"name_person":                 "Person",
+	"name_gateway":                "Gateway",
+	"name_organisation":           "Organisation",
 }

@@ -187,8 +187,8 @@ var english = map[string]string{
 
 	// Damage over all meetings.
 	"damage_kick":          "Damage assessment, made {date}",
-	"damage_title":         "What {what} could hear",
-	"damage_title_none":    "{what} could hear nothing",
+	"damage_title":         "What could be heard: {what}",
+	"damage_title_none":    "Nothing could be heard: {what}",
 	"damage_lead":          "{n} meetings were exposed for {long} in all, the highest at {level}.",
 	"damage_lead_one":      "One meeting was exposed for {long}, at {level}.",
 	"damage_lead_none":     "In that time no leg on it held keys of any meeting.",
@@ -206,7 +206,6 @@ var english = map[string]string{
 	"damage_col_legs":      "Lines",
 	"damage_col_present":   "In the room meanwhile",
 	"damage_more":          "and {n} more; all stand in the JSON",
-	"damage_spoke":         "Who spoke how long is sealed in each meeting’s ledgers. For one meeting:",
 	"damage_limit_content": "What was said. Records hold no content.",
 	"damage_limit_speech":  "Who spoke: being in the room is what counts here. The ledgers of each meeting tell, once they are opened.",
 	"damage_limit_erased":  "Meetings whose personal parts were erased: {n} legs could not be told apart.",
@@ -271,4 +270,8 @@ var english = map[string]string{
 	"grade_open":                  "open",
 	"guest":                       "Guest",
 	"phone_caller":                "Phone",
+	"name_device":                 "device",
+	"name_person":                 "person",
+	"name_gateway":                "gateway",
+	"name_organisation":           "organisation",
 }

@@ -185,8 +185,8 @@ var french = map[string]string{
 	"seal":                 "Sceau",
 
 	"damage_kick":          "Évaluation des dommages, établie le {date}",
-	"damage_title":         "Ce que {what} pouvait entendre",
-	"damage_title_none":    "{what} ne pouvait rien entendre",
+	"damage_title":         "Ce que l’on pouvait entendre : {what}",
+	"damage_title_none":    "Rien ne pouvait être entendu : {what}",
 	"damage_lead":          "{n} réunions ont été exposées pendant {long} au total, la plus haute au niveau {level}.",
 	"damage_lead_one":      "Une réunion a été exposée pendant {long}, au niveau {level}.",
 	"damage_lead_none":     "Pendant ce temps, rien de tel ne détenait les clés d’une réunion.",
@@ -204,7 +204,6 @@ var french = map[string]string{
 	"damage_col_legs":      "Lignes",
 	"damage_col_present":   "Dans la salle pendant ce temps",
 	"damage_more":          "et {n} autres ; toutes sont dans le JSON",
-	"damage_spoke":         "Qui a parlé combien de temps est scellé dans les registres de chaque réunion. Pour une réunion :",
 	"damage_limit_content": "Ce qui a été dit. Les entrées ne contiennent aucun contenu.",
 	"damage_limit_speech":  "Qui a parlé : ici compte la présence dans la salle. Les registres de chaque réunion le disent une fois ouverts.",
 	"damage_limit_erased":  "Les réunions dont les parties personnelles ont été effacées : {n} connexions n’ont pu être attribuées.",
@@ -267,4 +266,8 @@ var french = map[string]string{
 	"grade_open":                  "ouverte",
 	"guest":                       "Invité",
 	"phone_caller":                "Téléphone",
+	"name_device":                 "appareil",
+	"name_person":                 "personne",
+	"name_gateway":                "passerelle",
+	"name_organisation":           "organisation",
 }
