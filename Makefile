@@ -8,7 +8,7 @@ DATA ?= ./data
 # What the web client is built from. Generated and installed files are not inputs.
 WEB_INPUTS := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/test*' -not -name '*.go' 2>/dev/null)
 
-.PHONY: run test bench bench-trace build clean \
+.PHONY: run test bench bench-gate bench-trace build clean \
 	need wasm web binaries test-needs test-vet test-go test-wasm test-race test-web test-end
 
 run: build ## the demonstration: prints one link per person
@@ -24,6 +24,9 @@ test: need ## all tests; installs what they need where it may
 bench: build test-needs test/node_modules/.package-lock.json ## what must be fast, compared within one run
 	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./endpoint/... ./sframe/... ./mls/... ./pass/... ./opus/... ./admission/... ./store/... ./phone/...
 	@scripts/say node test/bench-mls/run.mjs
+
+bench-gate: ## from a line that turns bad to keys without it, and back, in rooms of 2, 20, 50 and 100
+	@go test ./server -run TestFiguresOfTheGate -count=1 -timeout 20m -v -args -figures.legs 2,20,50,100 -figures.rounds 20
 
 bench-trace: test-needs ## which share of recordings is traced, after what was done to them
 	@go run ./test/bench-trace

@@ -37,6 +37,7 @@ type membership struct {
 	askedAt time.Time
 
 	leaves map[mls.LeafIndex]*pass.Leaf // all leaves, verified
+	read   map[mls.LeafIndex]reading    // from what leaves was made
 	order  []mls.LeafIndex              // their indices, rising
 	live   []liveEpoch                  // whose keys the media owner has, the current one last
 }
@@ -46,6 +47,13 @@ type removal struct {
 	change *pass.MeetingContext // what the group shall be for, instead of a removal; nil: none
 	own    bool                 // proposed by the one who goes
 	at     time.Time
+}
+
+// reading is what a verified leaf was read from.
+type reading struct {
+	node    *mls.LeafNode
+	renewed *byte // of the renewed pass; nil: the one in the leaf
+	want    pass.MeetingContext
 }
 
 type liveEpoch struct {
@@ -164,9 +172,20 @@ func (s *session) joinGroup(from *signal.Group, now time.Time) (*membership, *si
 func (m *membership) readLeaves(now time.Time) {
 	leaves := make(map[mls.LeafIndex]*pass.Leaf)
 	m.order = m.order[:0]
+	read := make(map[mls.LeafIndex]reading, len(m.read))
 	for at, l := range m.group.Tree().Members() {
+		// Nodes are never written to: the same node under the same pass says the same.
+		as := reading{node: l, renewed: m.trust.newest(l), want: m.trust.want}
+		if old := m.leaves[at]; old != nil && m.read[at] == as {
+			leaves[at], read[at] = old, as
+			m.order = append(m.order, at)
+			continue
+		}
 		found, err := m.trust.leaf(l, now)
-		if err != nil {
+		if err == nil {
+			as.renewed = m.trust.newest(l) // a forged one is forgotten by now
+			read[at] = as
+		} else {
 			old := m.leaves[at]
 			if old == nil || !bytes.Equal(old.Statement.LeafKey, l.SignatureKey) {
 				continue // cannot be: the group has verified it
@@ -177,7 +196,7 @@ func (m *membership) readLeaves(now time.Time) {
 		m.order = append(m.order, at)
 	}
 	slices.Sort(m.order)
-	m.leaves = leaves
+	m.leaves, m.read = leaves, read
 }
 
 // keys exports what frames of this epoch are sealed under.

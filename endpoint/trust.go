@@ -142,6 +142,14 @@ func (t *trust) checks(l *mls.LeafNode, now time.Time) (found *pass.Leaf, checks
 	return found, checks, false, err
 }
 
+// newest tells one renewed pass of a leaf's device from another; nil where there is none.
+func (t *trust) newest(l *mls.LeafNode) *byte {
+	if p := t.renewed[conclave.DeviceOf(l.SignatureKey)]; len(p) > 0 {
+		return &p[0]
+	}
+	return nil
+}
+
 // prove verifies those of checks that are not proven yet, in one batch.
 func (t *trust) prove(checks []pass.Check) error {
 	var batch []mls.SignatureCheck

@@ -246,8 +246,8 @@ func (r *room) facts(leg roster.Leg, m *signal.Facts) error {
 
 // A headset that is plugged in and out again brings two changes; who sends many has a loose contact.
 const (
-	factsPerSecond = 0.5
-	factsBurst     = 10
+	factsPerSecond = 1
+	factsBurst     = 20
 )
 
 // again takes the wish of a leg at the door or in quarantine to be looked at.

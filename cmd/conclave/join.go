@@ -107,8 +107,9 @@ type leg struct {
 	shown    signal.State
 	commands io.Reader // nil: none
 
-	entered bool        // has been in
-	timer   *time.Timer // for stay
+	entered bool              // has been in
+	refusal *conclave.Problem // what stood in the way at the door; nil: nothing
+	timer   *time.Timer       // for stay
 }
 
 // run returns nil when the leg has left as it should.
@@ -143,6 +144,11 @@ func (l *leg) event(e endpoint.Event) {
 	case endpoint.StateRefused:
 		if e.State.Again && l.commands == nil {
 			_ = l.client.Leave() // nobody is here who could mend it
+		}
+	case endpoint.StateQuarantined:
+		if !l.entered && l.commands == nil && len(e.State.Reasons) > 0 {
+			l.refusal = &e.State.Reasons[0] // stands at the door for others to except; nobody is here who could mend it
+			_ = l.client.Leave()
 		}
 	case endpoint.StateIn:
 		if !l.entered {
@@ -181,6 +187,9 @@ func (l *leg) obey() {
 // outcome tells an end that was wished for from one that was not.
 func (l *leg) outcome(err error) error {
 	var p conclave.Problem
+	if l.refusal != nil && !l.entered {
+		return codedError{exitRefused, *l.refusal}
+	}
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return nil
