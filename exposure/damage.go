@@ -216,7 +216,7 @@ func (d *Damage) rank(o *Options) {
 		d.People = append(d.People, Heard{Who: who, MS: ms})
 	}
 	slices.SortFunc(d.People, func(a, b Heard) int {
-		return cmp.Or(cmp.Compare(b.MS, a.MS), cmp.Compare(a.Person, b.Person), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(b.MS, a.MS), cmp.Compare(a.Person, b.Person), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Device, b.Device))
 	})
 }
 
