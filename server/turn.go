@@ -99,6 +99,9 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 		Slots:   signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},
 		Server:  signal.Server{Ufrag: credentials.Ufrag, Password: credentials.Password, Fingerprint: fingerprint[:]},
 	}
+	if i := r.cfg.Organisation.Investigation(); i != nil {
+		m.Investigation = &signal.Investigation{Key: i.Key, Sync: i.Sync}
+	}
 	for _, c := range r.cfg.Media.Candidates() {
 		m.Server.Candidates = append(m.Server.Candidates, c.String())
 	}
