@@ -130,8 +130,11 @@ func (s *JetStream) checkSentinel(ctx context.Context, want *sentinel) error {
 			anew = true
 		}
 		last, err := s.Last(ctx, name)
-		if err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return s.lost("stream " + string(name) + " is not in it")
+		}
+		if err != nil {
+			return err
 		}
 		if last < s.marks[name] && !s.short {
 			return fmt.Errorf("store: stream %s ends at record %d but had reached %d: records were lost. "+

@@ -44,10 +44,12 @@ func recordUntilKilled(dir string) error {
 	if err != nil {
 		return err
 	}
-	w := &world{org: org, data: filepath.Join(dir, "store"), dir: filepath.Join(dir, "audit")}
+	said := new(strings.Builder)
+	w := &world{org: org, data: filepath.Join(dir, "store"), dir: filepath.Join(dir, "audit"), says: said}
 	if err := w.tryOpen(); err != nil {
-		return err
+		return fmt.Errorf("%w\nthe engine said: %s", err, said)
 	}
+	w.says = nil
 	ctx := context.Background()
 	if err := w.effectsStand(ctx, filepath.Join(dir, "effects")); err != nil {
 		return err

@@ -51,6 +51,12 @@ func Open(fsys fs.FS, root string) (*Reader, error) {
 	if r.checkpoint, err = merkle.Open(signed, r.keys...); err != nil {
 		return nil, wrong("signature", 0, "The checkpoint is not signed by the log key of %s: it was changed or forged.", o.ID)
 	}
+	// In a copy that was made while the server wrote, the cosigned one may be newer.
+	if signed, err := fs.ReadFile(fsys, cosignedFile); err == nil {
+		if c, err := merkle.Open(signed, r.keys...); err == nil && c.Size > r.checkpoint.Size {
+			r.checkpoint = c
+		}
+	}
 	return r, nil
 }
 

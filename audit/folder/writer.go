@@ -25,7 +25,8 @@ type Writer struct {
 	dirty  map[uint64]bool // bundles whose personal parts in memory differ from the file's
 	// partial are the files of the newest checkpoint that a later one replaces.
 	partial map[string]bool
-	kept    time.Time // the hour whose checkpoint is kept
+	newest  []byte    // the checkpoint in the file; nil: none
+	kept    time.Time // the hour of which a checkpoint is kept
 }
 
 var _ audit.Copy = (*Writer)(nil)
@@ -57,6 +58,7 @@ func OpenWriter(dir string, o Organisation) (*Writer, error) {
 	if err != nil {
 		return w, nil // the log, whose key it has, says what is wrong with it
 	}
+	w.newest = signed
 	// From the last whole bundle on all is written anew; where its edge is not whole, everything is.
 	size := c.Size / merkle.TileWidth * merkle.TileWidth
 	edge, err := merkle.RestoreEdge(size, func(level int, n uint64, width int) ([]merkle.Hash, error) {
@@ -195,12 +197,13 @@ func (w *Writer) Publish(signed []byte, now time.Time) error {
 			}
 		}
 	}
-	if err := w.keep(signed, c.Size, now); err != nil {
+	if err := w.keep(now); err != nil {
 		return err
 	}
 	if err := replace(w.path(checkpointFile), signed, true); err != nil {
 		return err
 	}
+	w.newest = signed
 	for name := range w.partial {
 		if !partial[name] {
 			os.Remove(w.path(name)) // what stays is never looked at
@@ -211,13 +214,18 @@ func (w *Writer) Publish(signed []byte, now time.Time) error {
 	return nil
 }
 
-// keep keeps one checkpoint of each hour.
-func (w *Writer) keep(signed []byte, size merkle.Size, now time.Time) error {
+// keep keeps one checkpoint of each hour: the one that the next replaces, so that none that is kept is newer than the newest,
+// not even in a copy that somebody makes of the folder meanwhile.
+func (w *Writer) keep(now time.Time) error {
 	hour := now.UTC().Truncate(time.Hour)
-	if hour.Equal(w.kept) {
+	if hour.Equal(w.kept) || w.newest == nil {
 		return nil
 	}
-	if err := replace(w.path(keptFolder+"/"+strconv.FormatUint(uint64(size), 10)), signed, true); err != nil {
+	c, err := merkle.Unverified(w.newest)
+	if err != nil {
+		return err
+	}
+	if err := replace(w.path(keptFolder+"/"+strconv.FormatUint(uint64(c.Size), 10)), w.newest, true); err != nil {
 		return err
 	}
 	w.kept = hour

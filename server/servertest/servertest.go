@@ -44,6 +44,7 @@ type Options struct {
 	Now       func() time.Time
 	Dir       string                        // data; empty: a fresh one
 	Store     func(store.Store) store.Store // wraps the store, to make it fail
+	Records   server.RecordsConfig          // Folder is set if it is empty
 }
 
 // World is a running server with an organisation.
@@ -124,11 +125,15 @@ func (w *World) start() {
 	if policy == nil {
 		policy = admission.Default()
 	}
+	records := w.options.Records
+	if records.Folder == "" {
+		records.Folder = filepath.Join(w.dir, "audit")
+	}
 	w.Server, err = server.New(context.Background(), server.Config{
 		Organisation: w.Organisation, Store: st, Policy: policy, Media: media, Hosts: []string{w.Host, w.NamedHost()},
 		Enrolment: w.options.Enrolment,
 		Client:    fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
-		Records:   server.RecordsConfig{Folder: filepath.Join(w.dir, "audit")},
+		Records:   records,
 		Networks:  w.options.Networks, Reload: w.options.Reload, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {
