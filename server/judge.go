@@ -64,6 +64,7 @@ type judgement struct {
 	request    admission.Request
 	assessment line.Assessment
 	meeting    identity.Meeting // zero if there is none
+	began      time.Time        // by the machine's clock
 	settles    time.Time        // when the line will have been as it is for long enough to count as mended; zero: it has
 	passkey    bool             // the device has one, for a fresh assertion
 	revoked    bool             // whoever asks holds a device of ours that was taken out of use
@@ -73,7 +74,7 @@ type judgement struct {
 // judge looks everything up anew: statement, directory, meeting, line. letIn says that the chair has let this leg in.
 func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, letIn bool) (judgement, error) {
 	now := s.now()
-	var j judgement
+	j := judgement{began: time.Now()}
 	_, err := s.cfg.Organisation.Trust.Statement(a.encoded, now)
 	j.request.Statement = admission.StatementOf(err)
 	j.request.LetIn = letIn
@@ -146,6 +147,25 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	}
 	j.request.Grade, j.request.Facts = j.assessment.Grade, j.assessment.Facts
 	return j, nil
+}
+
+// quietStep is the raster of answers to outsiders. To read a meeting's entry takes longer than to find none, the longer the
+// more people are invited, up to a millisecond: on the raster nobody sees that from outside.
+const quietStep = 10 * time.Millisecond
+
+// quiet waits, for who may know nothing of the meeting, until so long after the question that the answer tells nothing by
+// its time.
+func (v *visitor) quiet(j *judgement) {
+	if j.request.Statement == admission.StatementValid && (j.request.Invited || j.request.Chair) {
+		return
+	}
+	spent := time.Since(j.began)
+	timer := time.NewTimer(quietStep - spent%quietStep)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-v.conn.ctx.Done():
+	}
 }
 
 // found tells a directory's "no" from its failure.

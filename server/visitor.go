@@ -198,6 +198,7 @@ func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 	if j.revoked {
 		line.Findings = []conclave.Problem{problemRevoked} // all else follows from it
 	}
+	v.quiet(j)
 	v.conn.send(line)
 	return nil
 }
@@ -261,6 +262,7 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 		if j.revoked {
 			ruling.Reasons = []conclave.Problem{problemRevoked}
 		}
+		v.quiet(&j)
 		v.refuse(ruling.Reasons)
 		return nil
 	}
