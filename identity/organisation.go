@@ -58,6 +58,7 @@ type Organisation struct {
 	log       ed25519.PrivateKey
 
 	investigation *Investigation // nil: none
+	withdrawn     []byte         // the root's list of withdrawn keys, encoded; nil: none
 }
 
 type organisationJSON struct {
@@ -114,41 +115,45 @@ func NewOrganisation(dir string, id conclave.OrganisationID, name string, rand i
 
 // RenewGrants signs the working keys in dir anew, from now on for a year, with the root key in the file rootFile.
 func RenewGrants(dir, rootFile string, now time.Time) error {
-	o, err := readOrganisation(dir)
+	o, root, err := withRoot(dir, rootFile)
 	if err != nil {
 		return err
 	}
-	root, err := readKey[ed25519.PrivateKey](rootFile)
-	if err != nil {
+	if err := o.writeGrants(dir, root, now); err != nil {
 		return err
 	}
-	if !o.Root.Equal(root.Public()) {
-		return fmt.Errorf("identity: %s is not the root key of %s", rootFile, o.ID)
+	if o.investigation == nil {
+		return nil
 	}
-	if err := o.readKeys(dir); err != nil {
-		return err
-	}
-	return o.writeGrants(dir, root, now)
+	return GrantInvestigation(dir, rootFile, o.investigation.Key, o.investigation.Sync, now)
 }
 
+// writeGrants signs the working keys, and keeps the grants of those before them that are still good.
 func (o *Organisation) writeGrants(dir string, root ed25519.PrivateKey, now time.Time) error {
-	point, err := o.removal.PublicKey.Bytes()
+	own, err := o.granted()
 	if err != nil {
-		return fmt.Errorf("identity: %w", err)
+		return err
 	}
 	var text []byte
-	for _, g := range []pass.Grant{
-		{Role: pass.RoleEnrolment, Key: o.enrolment.Public().(ed25519.PublicKey)},
-		{Role: pass.RoleAdmission, Key: o.admission.Public().(ed25519.PublicKey)},
-		{Role: pass.RoleRemoval, Key: point},
-		{Role: pass.RoleLog, Key: o.log.Public().(ed25519.PublicKey)},
-	} {
+	add := func(b []byte, role pass.Role) {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: grantBlock, Headers: map[string]string{"Role": role.String()}, Bytes: b})...)
+	}
+	for _, g := range own {
 		g.Organisation, g.NotBefore, g.NotAfter = o.ID, now, now.Add(grantLife)
 		b, err := pass.SignGrant(root, &g)
 		if err != nil {
 			return fmt.Errorf("identity: sign the grant for %s: %w", g.Role, err)
 		}
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: grantBlock, Headers: map[string]string{"Role": g.Role.String()}, Bytes: b})...)
+		add(b, g.Role)
+	}
+	former, err := o.former(own, now)
+	if err != nil {
+		return err
+	}
+	for _, b := range former {
+		if g, err := pass.ParseGrant(b); err == nil {
+			add(b, g.Role)
+		}
 	}
 	return writeNew(filepath.Join(dir, grantsFile), text, 0o644)
 }
@@ -163,18 +168,11 @@ func LoadOrganisation(dir string, now time.Time) (*Organisation, error) {
 	if err := o.readKeys(dir); err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(filepath.Join(dir, grantsFile))
-	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
+	if err := o.readGrants(dir); err != nil {
+		return nil, err
 	}
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		if block.Type == grantBlock {
-			o.Grants = append(o.Grants, block.Bytes)
-		}
+	if err := o.readWithdrawn(dir); err != nil {
+		return nil, err
 	}
 	if err := o.readInvestigation(dir, now); err != nil {
 		return nil, err
@@ -182,7 +180,30 @@ func LoadOrganisation(dir string, now time.Time) (*Organisation, error) {
 	if o.Trust, err = pass.NewTrust(o.ID, o.Root, o.Grants, now); err != nil {
 		return nil, fmt.Errorf("identity: the grants in %s do not hold: %w; sign them anew with the root key", filepath.Join(dir, grantsFile), err)
 	}
+	if o.withdrawn != nil {
+		if o.Trust, _, err = o.Trust.Without(o.withdrawn, 1, now); err != nil {
+			return nil, fmt.Errorf("identity: the list of withdrawn keys does not hold: %w", err)
+		}
+	}
 	return o, o.checkGranted(now)
+}
+
+// readGrants reads what the root key signed.
+func (o *Organisation) readGrants(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, grantsFile))
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	o.Grants = nil
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return nil
+		}
+		if block.Type == grantBlock {
+			o.Grants = append(o.Grants, block.Bytes)
+		}
+	}
 }
 
 func readOrganisation(dir string) (*Organisation, error) {
@@ -216,21 +237,16 @@ func (o *Organisation) readKeys(dir string) (err error) {
 
 // checkGranted says whether our own keys are the ones that the root granted: clients would refuse others.
 func (o *Organisation) checkGranted(now time.Time) error {
-	point, err := o.removal.PublicKey.Bytes()
+	own, err := o.granted()
 	if err != nil {
-		return fmt.Errorf("identity: %w", err)
+		return err
 	}
-	for role, key := range map[pass.Role][]byte{
-		pass.RoleEnrolment: o.enrolment.Public().(ed25519.PublicKey),
-		pass.RoleAdmission: o.admission.Public().(ed25519.PublicKey),
-		pass.RoleRemoval:   point,
-		pass.RoleLog:       o.log.Public().(ed25519.PublicKey),
-	} {
-		if !slices.ContainsFunc(o.Grants, func(b []byte) bool {
+	for _, mine := range own {
+		if !slices.ContainsFunc(o.Trust.Grants(), func(b []byte) bool {
 			g, err := pass.ParseGrant(b)
-			return err == nil && g.Role == role && slices.Equal(g.Key, key) && !now.Before(g.NotBefore.Add(-pass.MaxSkew)) && now.Before(g.NotAfter)
+			return err == nil && g.Role == mine.Role && slices.Equal(g.Key, mine.Key) && !now.Before(g.NotBefore.Add(-pass.MaxSkew)) && now.Before(g.NotAfter)
 		}) {
-			return fmt.Errorf("identity: no grant in force for the %s key: sign the grants anew with the root key", role)
+			return fmt.Errorf("identity: no grant in force for the %s key: sign the grants anew with the root key", mine.Role)
 		}
 	}
 	return nil
