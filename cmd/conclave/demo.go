@@ -54,6 +54,27 @@ const (
 	serverStop  = 10 * time.Second
 )
 
+// demoSettings are the levels that Conclave comes with, but that RESTRICTED meetings start without their chair: the two who
+// are talking were there first.
+const demoSettings = `[[level]]
+name = "OPEN"
+words = { de = "OFFEN", en = "OPEN", fr = "OUVERT" }
+
+[[level]]
+name = "INTERNAL"
+words = { de = "INTERN", en = "INTERNAL", fr = "INTERNE" }
+
+[[level]]
+name = "RESTRICTED"
+words = { de = "VS-NUR FÜR DEN DIENSTGEBRAUCH", en = "RESTRICTED", fr = "DIFFUSION RESTREINTE" }
+start = "anyone"
+
+[[level]]
+name = "CONFIDENTIAL"
+words = { de = "VS-VERTRAULICH", en = "CONFIDENTIAL", fr = "CONFIDENTIEL" }
+start = "chair"
+`
+
 type demoOptions struct{ data, listen, media string }
 
 var demoCommand = command{
@@ -120,6 +141,15 @@ func (o *demoOptions) makeOrganisation() error {
 	dir := filepath.Join(o.data, organisationDir)
 	if _, err := os.Stat(filepath.Join(dir, "organisation.json")); err == nil {
 		return nil
+	}
+	settings := filepath.Join(o.data, "conclaved.toml")
+	if _, err := os.Stat(settings); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(o.data, 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(settings, []byte(demoSettings), 0o600); err != nil {
+			return err
+		}
 	}
 	_, err := identity.NewOrganisation(dir, "demo.conclave.example", "Demonstration", rand.Reader, time.Now())
 	return err
