@@ -56,7 +56,7 @@ export class App {
 
   /** What this browser says of its own line now. */
   claims(): { name: string; value: string }[] {
-    return claimsOf(this.known.value.sound, this.alone.value);
+    return claimsOf(this.known.value.sound, this.alone.value, this.media.output.fact.value);
   }
 
   stopAsking(): void {

@@ -70,12 +70,13 @@ const wireless = /bluetooth|airpods|buds|hands-free|handsfree/i;
 export const isWireless = (label: string): boolean => wireless.test(label);
 
 /** What this browser says of its own line. Alone: nothing is said where the person has not said it. */
-export function claimsOf(sound: { microphoneLabel: string; speakerLabel: string }, alone: "" | "yes" | "no"): { name: string; value: string }[] {
+export function claimsOf(sound: { microphoneLabel: string; speakerLabel: string }, alone: "" | "yes" | "no", mark?: "running" | "absent"): { name: string; value: string }[] {
   const headset = [sound.speakerLabel, sound.microphoneLabel].filter(Boolean).join(" / ");
   return [
     ...(headset ? [{ name: "headset", value: headset }] : []),
     ...(isWireless(headset) ? [{ name: "radio", value: "yes" }] : []),
     ...(alone ? [{ name: "alone", value: alone }] : []),
+    ...(mark ? [{ name: "mark", value: mark }] : []),
   ];
 }
 
