@@ -18,6 +18,7 @@ type Config struct {
 	Store  store.Store
 	Origin string             // merkle.Origin(organisation, "audit")
 	Key    ed25519.PrivateKey // signs checkpoints
+	Former []merkle.Key       // whose earlier checkpoints count too, after a change of keys
 	Copy   Copy               // the plain copy; nil: none
 	Rand   io.Reader          // nil: crypto/rand
 	// Progress is told now and then how much of the log was verified at the start; may be nil.
@@ -48,6 +49,7 @@ type Log struct {
 	rand   io.Reader
 	origin string
 	key    ed25519.PrivateKey // nil: records only
+	keys   []merkle.Key       // whose checkpoints are this log's
 	copy   Copy
 	// changed has a value when there are records that no checkpoint covers.
 	changed chan struct{}

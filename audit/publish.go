@@ -25,6 +25,7 @@ const (
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l := NewLog(cfg.Store)
 	l.origin, l.key, l.copy = cfg.Origin, cfg.Key, cfg.Copy
+	l.keys = append([]merkle.Key{merkle.LogKey(cfg.Origin, cfg.Key.Public().(ed25519.PublicKey))}, cfg.Former...)
 	if l.rand = cfg.Rand; l.rand == nil {
 		l.rand = rand.Reader
 	}
@@ -64,7 +65,7 @@ type checkpoint struct {
 func (l *Log) known(ctx context.Context) ([]checkpoint, error) {
 	var out []checkpoint
 	add := func(signed []byte, where string) error {
-		c, err := merkle.Open(signed, merkle.LogKey(l.origin, l.key.Public().(ed25519.PublicKey)))
+		c, err := merkle.Open(signed, l.keys...)
 		if err != nil {
 			return fmt.Errorf("audit: the checkpoint in %s is not one of this log under its key: %v. "+
 				"Put back the data folder from its backup; nothing was changed", where, err)
@@ -210,7 +211,7 @@ func (l *Log) keep(ctx context.Context, signed []byte) (err error) {
 		if gone != nil {
 			return fmt.Errorf("audit: keep checkpoint: %w", gone)
 		}
-		c, bad := merkle.Open(e.Value, merkle.LogKey(l.origin, l.key.Public().(ed25519.PublicKey)))
+		c, bad := merkle.Open(e.Value, l.keys...)
 		if bad != nil || c.Size > l.edge.Size() {
 			return errors.New("audit: somebody else signs checkpoints of this log")
 		}

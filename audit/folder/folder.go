@@ -73,9 +73,9 @@ func parseOrganisation(b []byte) (*Organisation, error) {
 	return o, nil
 }
 
-// keys returns the log's keys, as the root granted them. That a grant has run out does not matter here: what it signed while
+// LogKeys returns the log's keys, as the root granted them. That a grant has run out does not matter here: what it signed while
 // it held stays signed.
-func (o *Organisation) keys() ([]merkle.Key, error) {
+func (o *Organisation) LogKeys() ([]merkle.Key, error) {
 	var keys []merkle.Key
 	held := false
 	for _, b := range o.Grants {

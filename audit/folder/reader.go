@@ -38,7 +38,7 @@ func Open(fsys fs.FS, root string) (*Reader, error) {
 		return nil, wrong("root", 0, "This log is of another root key: the folder names %s, you gave %s.", o.RootHash(), root)
 	}
 	r := &Reader{fsys: fsys, organisation: o}
-	if r.keys, err = o.keys(); err != nil {
+	if r.keys, err = o.LogKeys(); err != nil {
 		return nil, wrong("organisation", 0, "The file %s does not hold: %v.", organisationFile, err)
 	}
 	signed, err := fs.ReadFile(fsys, checkpointFile)

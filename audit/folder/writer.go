@@ -252,9 +252,16 @@ func (w *Writer) Erase(spans []audit.Span) error {
 	return nil
 }
 
-// eraseIn erases what spans, which are in order, have in one bundle.
+// erasedSuffix marks a file of personal parts that is to be overwritten: its successor stands already.
+const erasedSuffix = ".erased"
+
+// eraseIn erases what spans, which are in order, have in one bundle. It may be done again after a crash at any of its steps.
 func (w *Writer) eraseIn(n uint64, spans []audit.Span) error {
-	b, err := os.ReadFile(w.path(personalPath(n)))
+	path := w.path(personalPath(n))
+	if err := shred(path + erasedSuffix); err != nil { // a crash left it
+		return err
+	}
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -263,7 +270,9 @@ func (w *Writer) eraseIn(n uint64, spans []audit.Span) error {
 	}
 	parts, err := parseParts(b, firstOf(n))
 	if err != nil {
-		return fmt.Errorf("audit: erase from the plain copy: %s: %v", personalPath(n), err)
+		// A damaged file: nothing of it stays, and the copy is written anew from the log, which has erased its parts.
+		w.reset(merkle.Edge{})
+		return shred(path)
 	}
 	var left []byte
 	for i := firstOf(n); i < firstOf(n+1); i++ {
@@ -285,24 +294,36 @@ func (w *Writer) eraseIn(n uint64, spans []audit.Span) error {
 	if len(left) == len(b) {
 		return nil
 	}
-	if err := overwrite(w.path(personalPath(n)), len(b)); err != nil {
+	if err := os.Link(path, path+erasedSuffix); err != nil {
+		return fmt.Errorf("audit: erase from the plain copy: %w", err)
+	}
+	if err := replace(path, left, true); err != nil {
 		return err
 	}
-	return replace(w.path(personalPath(n)), left, true)
+	return shred(path + erasedSuffix)
 }
 
-// overwrite puts zeros over a file's content where it lies.
-func overwrite(path string, size int) error {
+// shred puts zeros over a file's content where it lies and removes it. It is no error if there is none.
+func shred(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("audit: erase from the plain copy: %w", err)
 	}
-	_, err = f.WriteAt(make([]byte, size), 0)
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, info.Size()), 0)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if e := f.Close(); err == nil {
 		err = e
+	}
+	if err == nil {
+		err = os.Remove(path)
 	}
 	if err != nil {
 		return fmt.Errorf("audit: erase from the plain copy: %w", err)
