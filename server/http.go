@@ -27,6 +27,7 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.HandleFunc("POST /v1/gateway/enrol", s.serveGatewayEnrol)
 	mux.HandleFunc("POST /v1/nonce", s.serveNonce)
 	s.enrolRoutes(mux)
+	s.oidcRoutes(mux)
 	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { s.answer(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("/v1/", s.notFound)
 	if s.cfg.Client != nil {
@@ -126,11 +127,12 @@ type organisation struct {
 	Name     string                  `json:"name"`
 	Root     []byte                  `json:"root"`
 	RootHash string                  `json:"root_hash"`
+	SignIn   bool                    `json:"sign_in,omitempty"` // whoever has no link may sign in with the organisation
 }
 
 func (s *Server) organisation() organisation {
 	o := s.cfg.Organisation
-	return organisation{o.ID, o.Name, o.Root, o.RootHash()}
+	return organisation{o.ID, o.Name, o.Root, o.RootHash(), s.cfg.OIDC.Issuer != ""}
 }
 
 // serveOrganisation tells everybody which levels there are, too, the lowest first: whoever tests a line before a journey

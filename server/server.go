@@ -41,6 +41,7 @@ type Config struct {
 	// Hosts are the host:port under which clients know this server, as in their URLs; ports 80 and 443 may be left
 	// out. A hello that was signed for another is refused: somebody stands between.
 	Hosts     []string
+	OIDC      OIDC                   // the organisation's sign-in; zero: none
 	Enrolment identity.Rules         // how devices are enrolled; may be zero
 	Networks  line.Networks          // approved networks; may be empty
 	Proxies   []netip.Prefix         // whose X-Forwarded-For is believed; may be empty
@@ -65,6 +66,7 @@ type Server struct {
 	records   *records
 	limits    *limiter
 	hosts     map[string]bool
+	signIn    *signIn // nil: none
 	nonces    nonces
 	phones    phones
 

@@ -52,6 +52,7 @@ type config struct {
 		Key         string `toml:"key"`
 	} `toml:"tls"`
 	Enrolment enrolmentConfig `toml:"enrolment"`
+	OIDC      oidcConfig      `toml:"oidc"`
 	// Networks are approved networks or tunnels: lines from them are guarded.
 	Networks []struct {
 		Name   string `toml:"name"`
@@ -76,7 +77,7 @@ type config struct {
 		Key string `toml:"key"` // name+01234567+base64, as the witness prints it
 	} `toml:"witness"`
 	Cosignatures int `toml:"cosignatures"`
-	Limits struct {
+	Limits       struct {
 		Connections int     `toml:"connections"`
 		PerAddress  int     `toml:"per_address"`
 		Rate        float64 `toml:"rate"`

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"conclave/identity"
 	"conclave/identity/passkey"
+	"conclave/server"
 )
 
 // enrolmentConfig says how people's devices are enrolled.
@@ -49,4 +51,40 @@ func (c *enrolmentConfig) rules() (identity.Rules, error) {
 		}
 	}
 	return r, nil
+}
+
+// oidcConfig is the organisation's own sign-in.
+type oidcConfig struct {
+	Issuer   string `toml:"issuer"`
+	ClientID string `toml:"client_id"`
+	// SecretFile holds the client's secret; it must not be readable by others.
+	SecretFile string `toml:"client_secret_file"`
+	Claim      string `toml:"claim"`
+	Domain     string `toml:"domain"`
+}
+
+func (c *oidcConfig) settings() (server.OIDC, error) {
+	o := server.OIDC{Issuer: c.Issuer, ClientID: c.ClientID, Claim: c.Claim, Domain: c.Domain}
+	if c.Issuer == "" {
+		return server.OIDC{}, nil
+	}
+	if !strings.HasPrefix(c.Issuer, "https://") || c.ClientID == "" {
+		return o, errors.New("oidc: it needs an issuer that begins with https:// and a client_id")
+	}
+	if c.SecretFile == "" {
+		return o, nil
+	}
+	info, err := os.Stat(c.SecretFile)
+	if err != nil {
+		return o, fmt.Errorf("oidc: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return o, fmt.Errorf("oidc: %s can be read by others: chmod 600 it", c.SecretFile)
+	}
+	b, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return o, fmt.Errorf("oidc: %w", err)
+	}
+	o.ClientSecret = strings.TrimSpace(string(b))
+	return o, nil
 }

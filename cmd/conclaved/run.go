@@ -88,6 +88,9 @@ func newServer(ctx context.Context, c *config, secure bool, listener net.Listene
 	if cfg.Enrolment, err = c.Enrolment.rules(); err != nil {
 		return nil, err
 	}
+	if cfg.OIDC, err = c.OIDC.settings(); err != nil {
+		return nil, err
+	}
 	ground, err := c.ground()
 	if err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ import (
 // Options change what Start starts. The zero value is an ordinary server.
 type Options struct {
 	Enrolment identity.Rules // how devices are enrolled
+	OIDC      server.OIDC
 	Limits    server.Limits
 	Policy    *admission.Policy             // nil: the default
 	Reload    func() (server.Ground, error) // what World.Server.Reload reads; nil: nothing
@@ -131,7 +132,7 @@ func (w *World) start() {
 	}
 	w.Server, err = server.New(context.Background(), server.Config{
 		Organisation: w.Organisation, Store: st, Policy: policy, Media: media, Hosts: []string{w.Host, w.NamedHost()},
-		Enrolment: w.options.Enrolment,
+		Enrolment: w.options.Enrolment, OIDC: w.options.OIDC,
 		Client:    fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
 		Records:   records,
 		Networks:  w.options.Networks, Reload: w.options.Reload, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,

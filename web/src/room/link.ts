@@ -10,6 +10,8 @@ export interface Link {
   guest?: boolean;
   /** No meeting: the line is tested before it is needed. */
   ready?: boolean;
+  /** Why signing in with the organisation gave no link. */
+  problem?: "oidc_failed" | "oidc_person";
   /** First 16 bytes of SHA-256 of the root key, base64url. */
   root?: string;
 }
@@ -25,6 +27,8 @@ export function readLink(path: string, fragment: string): Link {
   if (kind === "g") link.guest = true;
   if (path === "/ready") link.ready = true;
   const parts = new URLSearchParams(fragment.replace(/^#/, ""));
+  const problem = parts.get("p");
+  if (problem === "oidc_failed" || problem === "oidc_person") link.problem = problem;
   // A guest's invitation enrols no colleague, and a colleague's link no guest.
   const token = parts.get(link.guest ? "i" : "e");
   const root = parts.get("r");

@@ -122,11 +122,20 @@ export function Enrol({ app }: { app: App }) {
 export function Stranger({ app }: { app: App }) {
   const w = words.value;
   const organisation = app.organisation.value || w.product;
+  const { meeting, guest, problem: failed } = app.session.link;
   return (
     <Page organisation={app.organisation.value}>
       <div class="say" data-testid="screen-stranger">
         <h1>{w.stranger.title}</h1>
         <p>{w.stranger.text}</p>
+        {failed && <ProblemCard problem={{ code: failed, fix: failed === "oidc_person" ? "ask_administrator" : "sign_in_again" }} testid="sign-in-problem" />}
+        {app.signIn.value && meeting && !guest && (
+          <div class="acts">
+            <a class="btn primary" href={`/v1/oidc/login?to=${encodeURIComponent(`/m/${meeting}`)}`} data-testid="sign-in">
+              {fill(w.stranger.signIn, { organisation })}
+            </a>
+          </div>
+        )}
         <div class="fix reasons">
           <p>
             <b>{w.toFix}</b> {fill(w.stranger.fix, { organisation })}
