@@ -258,7 +258,7 @@ const erasedSuffix = ".erased"
 // eraseIn erases what spans, which are in order, have in one bundle. It may be done again after a crash at any of its steps.
 func (w *Writer) eraseIn(n uint64, spans []audit.Span) error {
 	path := w.path(personalPath(n))
-	if err := shred(path + erasedSuffix); err != nil { // a crash left it
+	if err := w.finishShred(path); err != nil {
 		return err
 	}
 	b, err := os.ReadFile(path)
@@ -301,6 +301,26 @@ func (w *Writer) eraseIn(n uint64, spans []audit.Span) error {
 		return err
 	}
 	return shred(path + erasedSuffix)
+}
+
+// finishShred does what a crash left undone: the old file is overwritten, unless its successor is not there yet.
+func (w *Writer) finishShred(path string) error {
+	old, err := os.Stat(path + erasedSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		var current fs.FileInfo
+		if current, err = os.Stat(path); err == nil && os.SameFile(old, current) {
+			err = os.Remove(path + erasedSuffix)
+		} else if err == nil {
+			return shred(path + erasedSuffix)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("audit: erase from the plain copy: %w", err)
+	}
+	return nil
 }
 
 // shred puts zeros over a file's content where it lies and removes it. It is no error if there is none.
