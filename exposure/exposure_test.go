@@ -26,8 +26,8 @@ func TestALineThatTurnsBadIsExposedUntilTheKeysAreChanged(t *testing.T) {
 	s.enter(minutes(1), "jan", conclave.GradeGuarded, good)
 	s.rule(minutes(3.5), "jan", "admit", conclave.GradeGuarded, good) // renewed: the line is as it was
 	jan := s.actor("jan")
-	s.record(minutes(5), audit.Record{Kind: audit.KindFacts, Leg: jan.id, Device: jan.device, Facts: bad})
-	s.rule(minutes(5)+8*time.Millisecond, "jan", "refuse", conclave.GradeSealed, bad, "network_not_approved", "travel_unannounced")
+	s.rule(minutes(5), "jan", "refuse", conclave.GradeSealed, bad, "network_not_approved", "travel_unannounced")
+	s.record(minutes(5)+time.Millisecond, audit.Record{Kind: audit.KindFacts, Leg: jan.id, Device: jan.device, Facts: bad})
 	s.out(minutes(5)+10*time.Millisecond, 420*time.Millisecond, "jan", audit.KindQuarantine, "network_not_approved")
 	s.speak("anna", minutes(4.9), minutes(5.2))
 	s.enter(minutes(7), "jan", conclave.GradeGuarded, good)
@@ -245,8 +245,8 @@ func TestReportsAreTrueToAFifthOfASecond(t *testing.T) {
 			}
 			turns := in + time.Duration(chance.Int64N(int64(end-in-minutes(2))))
 			a := s.actor(name)
-			s.record(turns, audit.Record{Kind: audit.KindFacts, Leg: a.id, Device: a.device})
 			s.rule(turns+5*time.Millisecond, name, "refuse", conclave.GradeSealed, facts("network", "unlisted"), "network_not_approved")
+			s.record(turns+6*time.Millisecond, audit.Record{Kind: audit.KindFacts, Leg: a.id, Device: a.device})
 			keys := time.Duration(100+chance.IntN(60_000)) * time.Millisecond // a slow room: up to a minute
 			s.out(turns+9*time.Millisecond, keys, name, audit.KindQuarantine, "network_not_approved")
 			truth = append(truth, bad{name, turns, turns + 9*time.Millisecond + keys})

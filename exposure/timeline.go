@@ -34,7 +34,6 @@ type Timeline struct {
 	lean        bool         // of an index: no acts, no records' numbers, no commitments
 	last        time.Time
 	byID        map[conclave.LegID]*Leg
-	changed     map[conclave.LegID]change // the last facts that changed, until the ruling on them
 	commitments map[[32]byte]handed
 }
 
@@ -106,11 +105,6 @@ type Act struct {
 	Record  audit.Index
 }
 
-type change struct {
-	at     time.Time
-	record audit.Index
-}
-
 type handed struct {
 	leg    conclave.LegID
 	at     time.Time
@@ -119,7 +113,7 @@ type handed struct {
 
 // NewTimeline returns the empty timeline of a meeting.
 func NewTimeline(meeting conclave.MeetingID) *Timeline {
-	return &Timeline{Meeting: meeting, byID: map[conclave.LegID]*Leg{}, changed: map[conclave.LegID]change{}, commitments: map[[32]byte]handed{}}
+	return &Timeline{Meeting: meeting, byID: map[conclave.LegID]*Leg{}, commitments: map[[32]byte]handed{}}
 }
 
 // passLife is what a pass is good for where its record does not say (pass.MaxPassLife).
@@ -211,8 +205,6 @@ func (t *Timeline) ofLeg(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 	switch r.Kind {
 	case audit.KindRuling:
 		t.ruled(l, r, at, index)
-	case audit.KindFacts:
-		t.changed[l.ID] = change{at, index}
 	case audit.KindPass:
 		until := r.Until
 		if until.IsZero() {
@@ -289,13 +281,6 @@ func (t *Timeline) ruled(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 		line.Level = *r.Level
 		if len(t.Levels) == 0 {
 			t.level(at, r.Level, index)
-		}
-	}
-	// What changed became known before it was ruled on.
-	if c, ok := t.changed[l.ID]; ok {
-		delete(t.changed, l.ID)
-		if at.Sub(c.at) < 2*time.Second {
-			line.At, line.Record = c.at, c.record
 		}
 	}
 	if n := len(l.Lines); n > 0 {
