@@ -42,7 +42,7 @@ func TestCallsThroughKamailio(t *testing.T) {
 	write(t, filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: gatewayCertificate}))
 	port := freePort(t)
 	udp, tls := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", port+1)
-	names := strings.NewReplacer("KAMAILIO_HOST", "127.0.0.1", "KAMAILIO_UDP", udp, "KAMAILIO_TLS", tls, "GATEWAY_TLS", h.sip[sip.TLS],
+	names := strings.NewReplacer("KAMAILIO_UDP", udp, "KAMAILIO_TLS", tls, "GATEWAY_TLS", h.sip[sip.TLS],
 		"TLS_CFG", filepath.Join(dir, "tls.cfg"), "KAMAILIO_CERTIFICATE", filepath.Join(dir, "certificate.pem"), "KAMAILIO_KEY", filepath.Join(dir, "key.pem"),
 		"GATEWAY_CA", filepath.Join(dir, "ca.pem"))
 	for from, to := range map[string]string{"kamailio.cfg": "kamailio.cfg", "kamailio-tls.cfg": "tls.cfg"} {
@@ -93,7 +93,7 @@ func TestCallsThroughKamailio(t *testing.T) {
 		} else {
 			h.chair.Remove(h.chair.phone().Leg, "other") // by us
 			b.hears(prompt.English, prompt.Removed)
-			b.until("terminated")
+			b.until("session closed")
 		}
 		h.until("the phone to be gone", func() bool { return h.chair.phone() == nil && h.gateway.Stats().Legs == 0 })
 		b.close()
