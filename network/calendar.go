@@ -119,24 +119,6 @@ func (c *Calendar) Raised(country Country, now time.Time) (what string, raised b
 	return "", false
 }
 
-// Next returns when Raised may next answer otherwise; zero: never.
-func (c *Calendar) Next(now time.Time) time.Time {
-	var next time.Time
-	if c == nil {
-		return next
-	}
-	for _, events := range c.byCountry {
-		for _, e := range events {
-			for _, t := range []time.Time{e.from, e.until} {
-				if t.After(now) && (next.IsZero() || t.Before(next)) {
-					next = t
-				}
-			}
-		}
-	}
-	return next
-}
-
 // Len returns how many events there are.
 func (c *Calendar) Len() int {
 	if c == nil {

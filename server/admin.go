@@ -225,6 +225,9 @@ func (s *Server) recheck(devices ...conclave.DeviceID) {
 func (s *Server) removePerson(w http.ResponseWriter, r *http.Request) {
 	revoked, err := s.directory.RemovePerson(r.Context(), conclave.PersonID(r.PathValue("person")), s.now())
 	s.recheck(revoked...) // those that were revoked, even if not all could be
+	if err == nil {
+		err = s.forget(r.Context(), conclave.PersonID(r.PathValue("person")))
+	}
 	if err != nil {
 		s.fail(w, "remove person", err)
 		return

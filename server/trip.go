@@ -207,3 +207,20 @@ func (s *Server) serveRemoveTrips(w http.ResponseWriter, r *http.Request) {
 		Removed int `json:"removed"`
 	}{removed})
 }
+
+// forget erases the trips of a person who was struck off, and where their devices were let in.
+func (s *Server) forget(ctx context.Context, person conclave.PersonID) error {
+	if err := s.replaceTrips(ctx, person, func([]trip) ([]trip, error) { return nil, nil }); err != nil {
+		return err
+	}
+	devices, err := s.directory.Devices(ctx, person)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if err := s.cfg.Store.Delete(ctx, historyPrefix+"."+store.Key(d.ID.Text())); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
