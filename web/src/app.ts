@@ -10,6 +10,8 @@ import { levelsOf, type LevelWords } from "./room/levels";
 export class App {
   /** The organisation's name as the server says it, before anybody is known. */
   readonly organisation = signal("");
+  /** Whoever has no link may sign in with the organisation. */
+  readonly signIn = signal(false);
   readonly abilities = signal<Abilities | undefined>(undefined);
   /** Ms that the server takes to answer, the best of three. */
   readonly delay = signal<number | undefined>(undefined);
@@ -66,7 +68,8 @@ export class App {
   async #askServer(): Promise<void> {
     try {
       const reply = await fetch("/v1/organisation", { cache: "no-store" });
-      const { name, levels } = (await reply.json()) as { name?: unknown; levels?: unknown };
+      const { name, levels, sign_in: signIn } = (await reply.json()) as { name?: unknown; levels?: unknown; sign_in?: unknown };
+      this.signIn.value = signIn === true;
       if (typeof name === "string") this.organisation.value = name.slice(0, 200);
       this.levels.value = levelsOf(levels);
       let best = Number.POSITIVE_INFINITY;

@@ -74,6 +74,7 @@ export const de = {
     title: "Dieser Browser ist noch nicht eingerichtet",
     text: "Der Link stimmt, aber wir wissen nicht, wer Sie sind. Niemand nimmt unerkannt teil: Das schützt alle im Raum.",
     fix: "Öffnen Sie einmal Ihren persönlichen Link in diesem Browser. Sie haben ihn von {organisation}; er endet mit einer langen Reihe von Buchstaben. Finden Sie ihn nicht, bitten Sie die Person, die Sie eingeladen hat, um einen neuen.",
+    signIn: "Mit {organisation} anmelden",
     firefox: "In einem privaten Fenster, oder nachdem Browserdaten gelöscht wurden, vergisst ein Browser seinen Schlüssel. Verwenden Sie ein normales Fenster.",
   },
 

@@ -74,6 +74,7 @@ export const en = {
     title: "This browser is not set up yet",
     text: "The link is right, but we cannot tell who you are. Nobody joins without being known: that protects everyone in the room.",
     fix: "Open your personal link once in this browser. You got it from {organisation}; it ends in a long row of letters. If you cannot find it, ask the person who invited you for a new one.",
+    signIn: "Sign in with {organisation}",
     firefox: "In a private window, or after browser data were cleared, a browser forgets its key. Use a normal window.",
   },
 

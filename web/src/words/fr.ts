@@ -74,6 +74,7 @@ export const fr = {
     title: "Ce navigateur n’est pas encore préparé",
     text: "Le lien est bon, mais nous ne savons pas qui vous êtes. Personne ne participe sans être connu : cela protège toutes les personnes dans la salle.",
     fix: "Ouvrez une fois votre lien personnel dans ce navigateur. {organisation} vous l’a donné ; il se termine par une longue suite de lettres. Si vous ne le trouvez pas, demandez-en un nouveau à la personne qui vous a invité.",
+    signIn: "Se connecter avec {organisation}",
     firefox: "Dans une fenêtre privée, ou après effacement des données, un navigateur oublie sa clé. Utilisez une fenêtre normale.",
   },
 
