@@ -234,7 +234,8 @@ func (s *Server) travel(g *Ground, person conclave.PersonID, country network.Cou
 	return append(out, conclave.Fact{Name: "risk", Value: risk})
 }
 
-// mediaEvent takes from the SFU where a leg's packets come from. The leg is ruled anew where that changes a fact.
+// mediaFrom takes from the SFU where a leg's packets come from. The leg is ruled anew where that makes it better or worse;
+// that sound has begun, from where it should, is told by the next ruling.
 func (r *room) mediaFrom(e sfu.Event) {
 	s := r.seats[e.Leg]
 	if s == nil || !e.Address.IsValid() {
@@ -245,7 +246,7 @@ func (r *room) mediaFrom(e sfu.Event) {
 	ground := r.ground.Load()
 	was := s.asker
 	was.media = before
-	if ground.mediaNetwork(&was) != ground.mediaNetwork(&s.asker) {
+	if (ground.mediaNetwork(&was) == "other") != (ground.mediaNetwork(&s.asker) == "other") {
 		r.ruleAnew(e.Leg)
 	}
 }
