@@ -172,6 +172,13 @@ func (r *Room) Resume(leg conclave.LegID, device conclave.DeviceID, now time.Tim
 	return []Effect{Changed{}}, true
 }
 
+// Restate notes the statement with which a leg in quarantine came back: its device's may have been renewed.
+func (r *Room) Restate(leg conclave.LegID, statement []byte) {
+	if l := r.legs[leg]; l != nil && l.Standing == Quarantined {
+		l.Statement = statement
+	}
+}
+
 // Remove is the chair's removal of a leg, for a reason in the words of Removed.
 func (r *Room) Remove(by, leg conclave.LegID, reason string, now time.Time) ([]Effect, error) {
 	if err := r.chair(by); err != nil {

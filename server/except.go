@@ -14,11 +14,9 @@ import (
 
 // mayAsk says whether one whom policy refuses might be excepted by those who are in the meeting now.
 func (s *Server) mayAsk(j *judgement) bool {
-	if j.meeting.ID == (conclave.MeetingID{}) || s.find(j.meeting.ID) == nil {
-		return false
-	}
+	// The policy is asked whether or not the room is open: the time that an answer takes says nothing of it.
 	_, possible := s.policy().Excepts(j.request, s.now())
-	return possible
+	return possible && s.find(j.meeting.ID) != nil
 }
 
 // mayExcept says whether one whom policy refuses may stand at the door: the chair is in, and may ask for an exception.

@@ -153,6 +153,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	}
 	r.seats[leg.ID] = s
 	delete(r.away, leg.ID)
+	r.roster.Restate(leg.ID, s.asker.encoded)
 	r.act(effects)
 	r.follow(leg, &j, ruling)
 	switch now, _ := r.roster.Leg(leg.ID); now.Standing {
