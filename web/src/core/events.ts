@@ -160,7 +160,11 @@ export interface ReadyEvent {
   reasons: Problem[] | null;
   /** Signed by the organisation; base64. */
   document: string | null;
+  /** By which the document is verified under the root; base64. */
+  grants?: string[] | null;
   until: string;
+  /** What a person keeps: document, grants and root; empty if nothing was signed. Added by the core worker. */
+  file?: string;
 }
 
 export interface CodeEvent {
@@ -298,8 +302,9 @@ export type Command =
   | { do: "state"; muted: boolean; camera: boolean; screen: boolean; hand: boolean }
   /** What is claimed of the line has changed: the leg is ruled anew. */
   | { do: "facts"; facts: Claim[] }
-  /** legs: further ones, a group at once. */
-  | { do: "decide"; leg: string; legs?: string[]; admit: boolean }
+  | { do: "decide"; leg: string; admit: boolean }
+  /** Several at once; each is ruled on by itself. */
+  | { do: "decide"; legs: string[]; admit: boolean }
   | { do: "remove"; leg: string; reason: string }
   | { do: "raise"; level: number }
   | { do: "pause"; on: boolean; anonymous: boolean }

@@ -4,7 +4,7 @@
 import wasm from "conclave.wasm?url";
 import "wasm_exec";
 import { assert, enrol, identify, ownDevices, Refusal, renew, renewed, revokeDevice, type Examiner } from "./enrol";
-import type { AssertionWanted, Command, CoreEvent, Problem, StreamKind, TouchAnswer, TouchWanted } from "./events";
+import type { AssertionWanted, Command, CoreEvent, Problem, ReadyEvent, StreamKind, TouchAnswer, TouchWanted } from "./events";
 import { readDevice, sign, verify, type Check, type Device } from "./keys";
 import type { FromFrames, ToFrames } from "./port";
 import { connect } from "./socket";
@@ -69,6 +69,7 @@ const host = {
   post: (json: string) => {
     const event = JSON.parse(json) as CoreEvent;
     if (event.event === "line") assertion = event.line.assertion;
+    if (event.event === "ready") event.ready.file = missionFile(event.ready);
     post(event);
   },
   epoch: (epoch: number, leaf: number, key: Uint8Array<ArrayBuffer>, members: number[], first: boolean) =>
@@ -86,6 +87,12 @@ const host = {
   },
   closed: () => toFrames({ closed: true }),
 };
+
+/** What a person keeps of a tested line: as the program conclave writes and checks it. */
+function missionFile({ grants, document }: ReadyEvent): string {
+  if (!device || !document) return "";
+  return `${JSON.stringify({ organisation: device.organisation.id, root: base64(device.root), grants, document }, null, " ")}\n`;
+}
 
 /** Starts the program; resolves when it has set its functions. */
 async function start(): Promise<Core> {

@@ -279,3 +279,122 @@ test("who speaks is taken from what opens, not from what the server says", () =>
   edge.onlevels([0.3], 0);
   assert.deepEqual([...session.speaking.value], [1]);
 });
+
+test("a leg in quarantine holds no media, is told why, and comes back by itself", () => {
+  const { edge, session, state } = inRoom();
+  session.screen.value = true;
+  const reasons = [{ code: "headset_radio", fix: "use_wired_headset" }];
+  edge.onevent({ event: "suspended" });
+  state({ state: "quarantined", reasons, since: new Date(edge.now - 2000).toISOString() });
+  assert.equal(edge.suspended, 1, "the media path is gone");
+  assert.equal(edge.closed, 0, "the devices are kept for the way back");
+  assert.deepEqual(session.quarantine.value?.reasons, reasons);
+  assert.equal(session.flowing.value, false);
+  state({ state: "entering" });
+  assert.ok(session.quarantine.value, "still out until it is in");
+  edge.onevent({ event: "media_wanted", media: wanted });
+  state({ state: "in" });
+  assert.equal(session.quarantine.value, undefined);
+  assert.equal(edge.opened.length, 2, "a media path of its own");
+  assert.ok(session.notes.value.some((n) => n.what === "back" && n.missed === 2));
+});
+
+test("what is claimed of the line is told when it changes, and once", () => {
+  const { edge, session, state } = start();
+  session.claim([{ name: "alone", value: "yes" }]);
+  assert.deepEqual(edge.dos(), [], "before joining it goes with the join");
+  state({ state: "checked" });
+  session.join([{ name: "alone", value: "yes" }]);
+  state({ state: "in" });
+  edge.sent = [];
+  session.claim([{ name: "alone", value: "yes" }]);
+  assert.deepEqual(edge.dos(), []);
+  session.claim([{ name: "alone", value: "no" }]);
+  assert.deepEqual(edge.sent, [{ do: "facts", facts: [{ name: "alone", value: "no", proven: false }] }]);
+  state({ state: "quarantined", reasons: [{ code: "not_alone", fix: "be_alone" }] });
+  session.claim([{ name: "alone", value: "yes" }]);
+  assert.equal(edge.sent.length, 2, "in quarantine it is the way back");
+});
+
+test("who is in quarantine is told as that, never as somebody who left or came", () => {
+  const { edge, session } = inRoom();
+  const anna = member(0, "Anna", { self: true, role: "chair" });
+  const ben = member(1, "Ben");
+  const away = [{ leg: "leg-1", name: "Ben", unit: "", reasons: [{ code: "not_alone", fix: "be_alone" }], since: "" }];
+  const beside = (members: Member[], more: object) => edge.onevent({ event: "roster", roster: { members, waiting: [], ...more } });
+  beside([anna, ben], { away });
+  assert.deepEqual(session.members.value.map((m) => m.name), ["Anna"], "also while the keys are being changed");
+  beside([anna], { away });
+  beside([anna, ben], { away: [] });
+  assert.deepEqual(session.notes.value.map((n) => n.what), ["away", "healed"]);
+});
+
+test("a paused room sends nothing; who may, lets it go on", () => {
+  const { edge, session } = inRoom();
+  const beside = (more: object) => edge.onevent({ event: "roster", roster: { members: session.members.value as Member[], waiting: [], ...more } });
+  session.aside.pause(true);
+  assert.deepEqual(edge.sent.at(-1), { do: "pause", on: true, anonymous: true });
+  edge.onevent({ event: "hold", hold: { on: true } });
+  beside({ paused: { since: "", by: "", can: true } });
+  assert.equal(edge.held, true);
+  const sent = edge.sent.length;
+  session.aside.pause(false);
+  assert.equal(edge.sent.length, sent, "it is paused already");
+  session.aside.goOn();
+  assert.deepEqual(edge.sent.at(-1), { do: "pause", on: false, anonymous: false });
+  edge.onevent({ event: "hold", hold: { on: false } });
+  beside({});
+  assert.equal(edge.held, false);
+  assert.deepEqual(session.notes.value.map((n) => n.what), ["paused_nameless", "continued"]);
+});
+
+test("a raised level is announced until it is read; one that is told while coming in is none", () => {
+  const { edge, session } = inRoom();
+  const meeting = (level: number, raised?: string) => edge.onevent({ event: "meeting", meeting: { title: "T", level, level_name: `L${level}`, since: "", role: "chair", ...(raised && { raised }) } });
+  meeting(1);
+  assert.deepEqual(session.notes.value, []);
+  session.aside.raise(2);
+  meeting(2, "Anna");
+  assert.deepEqual(session.notes.value, [{ what: "raised", name: "Anna", level: "L2" }]);
+  assert.equal(session.aside.raising.value, undefined);
+  edge.pass(60_000);
+  assert.equal(session.notes.value.length, 1);
+});
+
+test("closed screens end a share, and a press says why", async () => {
+  const { edge, session } = inRoom();
+  await session.setScreen(true);
+  edge.onevent({ event: "roster", roster: { members: session.members.value as Member[], waiting: [], closed: ["screen"] } });
+  await Promise.resolve();
+  await Promise.resolve();
+  assert.equal(session.screen.value, false);
+  await session.setScreen(true);
+  assert.equal(session.screen.value, false);
+  const failed = session.notes.value.find((n) => n.what === "failed");
+  assert.ok(failed?.what === "failed" && failed.problem.code === "screen_closed");
+});
+
+test("several are let in by one command, one by the plain one", () => {
+  const { edge, session } = inRoom();
+  session.admitAll([]);
+  session.admitAll(["a"]);
+  session.admitAll(["b", "c"]);
+  assert.deepEqual(edge.sent.slice(-2), [{ do: "decide", leg: "a", admit: true }, { do: "decide", legs: ["b", "c"], admit: true }]);
+});
+
+test("a mission is tested without a meeting, one at a time", () => {
+  const edge = new Edge();
+  const session = new Session({ core: edge, media: edge, clock: { now: () => edge.now, after: (ms, call) => edge.after(ms, call) }, link: { ready: true }, url: "ws://x" });
+  edge.onevent({ event: "identity", identity });
+  assert.deepEqual(edge.sent, [{ do: "open", meeting: "A".repeat(22), url: "ws://x" }]);
+  edge.onevent({ event: "state", state: { state: "checked" } });
+  session.mission(2, []);
+  session.mission(2, []);
+  assert.equal(edge.dos().filter((d) => d === "mission").length, 1);
+  edge.onevent({ event: "failed", failed: { of: "mission", reason: { code: "too_many", fix: "try_later" } } });
+  assert.equal(session.readyProblem.value?.code, "too_many");
+  session.mission(2, []);
+  edge.onevent({ event: "ready", ready: { level: 2, level_name: "RESTRICTED", ready: true, reasons: [], document: "AA==", until: "" } });
+  assert.equal(session.ready.value?.ready, true);
+  assert.equal(session.testing.value, false);
+});

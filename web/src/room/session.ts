@@ -277,10 +277,10 @@ export class Session {
 
   /** Lets in several at once; each is ruled on by itself. */
   admitAll(legs: readonly string[]): void {
-    const [leg, ...rest] = legs;
+    const [leg] = legs;
     if (leg === undefined) return;
     this.decided.value = new Set([...this.decided.value, ...legs]);
-    this.#core.send({ do: "decide", leg, legs: rest, admit: true });
+    this.#core.send(legs.length === 1 ? { do: "decide", leg, admit: true } : { do: "decide", legs: [...legs], admit: true });
   }
 
   remove(member: Member, reason: string): void {

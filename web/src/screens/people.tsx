@@ -184,7 +184,9 @@ function Code({ app, onCode }: { app: App; onCode: () => void }) {
   const names = code.who ?? [];
   const own = session.self.value?.name;
   const onlyOwn = code.why === "came" && names.length === 1 && names[0] === own;
-  const sentence = onlyOwn ? w.room.codeWhy.self : names.length === 0 && code.why !== "began" ? w.room.codeWhy.other : why;
+  const out = new Set(session.aside.away.value.map((a) => a.name));
+  const quarantine = code.why === "removed" && names.length > 0 && names.every((n) => out.has(n));
+  const sentence = quarantine ? w.aside.away.code : onlyOwn ? w.room.codeWhy.self : names.length === 0 && code.why !== "began" ? w.room.codeWhy.other : why;
   return (
     <section class="code" data-testid="code" data-epoch={code.epoch} data-why={code.why}>
       <h2>

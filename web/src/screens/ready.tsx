@@ -132,8 +132,8 @@ function Answer({ ready, name }: { ready: ReadyEvent; name: string }) {
 /** Gives the signed document to the browser to keep. */
 function save(ready: ReadyEvent): void {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes(ready.document ?? "")], { type: "application/octet-stream" }));
-  link.download = `${ready.ready ? "ready" : "not-ready"}-${ready.level_name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.conclave`;
+  link.href = URL.createObjectURL(new Blob([ready.file ?? ""], { type: "application/json" }));
+  link.download = `${ready.ready ? "ready" : "not-ready"}-${ready.level_name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.json`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

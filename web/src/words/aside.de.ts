@@ -20,6 +20,7 @@ export const aside: Shape<typeof en> = {
   },
   away: {
     title: "Draußen, bis die Leitung gut ist",
+    code: "Neu seit {time}: {names} ist draußen, die Leitung war nicht mehr gut genug.",
     noKeys: "hat keine Schlüssel",
     since: "seit {clock}",
     except: "Ausnahme …",
@@ -47,7 +48,7 @@ export const aside: Shape<typeof en> = {
   },
   pause: {
     button: "Raum anhalten",
-    short: "Pause",
+    short: "Anhalten",
     nameless: "Anonym anhalten",
     title: "Der Raum ist angehalten",
     text: "Niemand wird gehört oder gesehen. Es wird nichts gesendet.",

@@ -18,6 +18,7 @@ export const aside = {
   },
   away: {
     title: "Out until their line is good",
+    code: "New since {time}, when {names} was out: the line was no longer good enough.",
     noKeys: "holds no keys",
     since: "for {clock}",
     except: "Exception…",

@@ -380,7 +380,7 @@ export const fr = {
     s: "Partager un écran ou non",
     h: "Lever ou baisser la main",
     p: "Montrer ou cacher les personnes",
-    x: "Suspendre la salle",
+    x: "Mettre la salle en pause",
     c: "Lire le code de sécurité",
     question: "Montrer ces touches",
     on: "Ces touches sont actives",

@@ -68,6 +68,7 @@ export const problems = {
   log_proof_missing: "Von einem Gerät in diesem Raum ist nicht gezeigt, dass es in der Liste der Organisation steht. Möglicherweise greift jemand ein.",
   log_proof_other: "Ein Gerät in diesem Raum steht nicht in der Liste der Organisation. Möglicherweise greift jemand ein.",
   log_proof_signature: "Die Liste der Geräte ist nicht von der Organisation unterschrieben. Möglicherweise greift jemand ein.",
+  log_size: "So groß, wie gefragt wurde, war die Liste der Geräte nie.",
   media_lost: "Ton und Bild kommen nicht durch, obwohl die übrige Leitung steht.",
   media_path: "Dieser Browser konnte Ton und Bild nicht einrichten.",
   media_refused: "Der Server hat die Verbindung für Ton und Bild nicht angenommen.",

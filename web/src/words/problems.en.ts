@@ -69,6 +69,7 @@ export const problems = {
   log_proof_missing: "The enrolment of a device in this room is not shown to stand in the organisation’s list. Somebody may be interfering.",
   log_proof_other: "A device in this room does not stand in the organisation’s list. Somebody may be interfering.",
   log_proof_signature: "The list of devices was not signed by the organisation. Somebody may be interfering.",
+  log_size: "The size that was asked of the list of devices is not one that it has had.",
   media_lost: "Sound and picture do not come through, though the rest of the line does.",
   media_path: "This browser could not set up sound and picture.",
   media_refused: "The server did not accept the sound and picture connection.",

@@ -68,6 +68,7 @@ export const problems = {
   log_proof_missing: "Rien ne montre qu’un appareil de cette salle figure dans la liste de l’organisation. Quelqu’un intervient peut-être.",
   log_proof_other: "Un appareil de cette salle ne figure pas dans la liste de l’organisation. Quelqu’un intervient peut-être.",
   log_proof_signature: "La liste des appareils n’est pas signée par l’organisation. Quelqu’un intervient peut-être.",
+  log_size: "La liste des appareils n’a jamais eu la taille demandée.",
   media_lost: "Le son et l’image ne passent pas, alors que le reste de la ligne passe.",
   media_path: "Ce navigateur n’a pas pu établir le son et l’image.",
   media_refused: "Le serveur n’a pas accepté la connexion pour le son et l’image.",
