@@ -59,7 +59,8 @@ func (d *Device) tag() string {
 // file is the key file.
 type file struct {
 	Version          int                     `json:"version"`
-	Key              []byte                  `json:"key"` // P-256 scalar, 32 bytes
+	Key              []byte                  `json:"key,omitempty"`       // P-256 scalar, 32 bytes
+	TokenKey         []byte                  `json:"token_key,omitempty"` // the public key of a token that has the key
 	Statement        []byte                  `json:"statement"`
 	Organisation     conclave.OrganisationID `json:"organisation"`
 	OrganisationName string                  `json:"organisation_name"`
@@ -98,6 +99,27 @@ func (d *Device) Person() (name, unit string, until time.Time) {
 
 // Load reads a key file. It refuses one that others may read.
 func Load(path string) (*Device, error) {
+	f, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.TokenKey) != 0 {
+		return nil, fmt.Errorf("%w: the key of %s is in a token", ErrFile, path)
+	}
+	signer, err := mls.NewSigner(mls.MLKEM768P256, f.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s is damaged: enrol again", ErrFile, path)
+	}
+	d, err := f.device(path, signer)
+	if err != nil {
+		return nil, err
+	}
+	d.scalar = f.Key
+	return d, nil
+}
+
+// read reads a file that is for its owner alone.
+func read(path string) (*file, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
@@ -113,16 +135,18 @@ func Load(path string) (*Device, error) {
 		return nil, fmt.Errorf("device: %w", err)
 	}
 	defer clear(b)
-	var f file
-	if err := json.Unmarshal(b, &f); err != nil || f.Version != version || len(f.Root) != ed25519.PublicKeySize {
+	f := new(file)
+	if err := json.Unmarshal(b, f); err != nil || f.Version != version || len(f.Root) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("%w: %s is damaged: enrol again", ErrFile, path)
 	}
-	d := &Device{Organisation: f.Organisation, Name: f.OrganisationName, Root: f.Root, Statement: f.Statement, scalar: f.Key}
-	if d.signer, err = mls.NewSigner(mls.MLKEM768P256, d.scalar); err != nil {
-		return nil, fmt.Errorf("%w: %s is damaged: enrol again", ErrFile, path)
-	}
+	return f, nil
+}
+
+// device returns the device of a file, whose statement must be for signer's key.
+func (f *file) device(path string, signer mls.Signer) (*Device, error) {
+	d := &Device{Organisation: f.Organisation, Name: f.OrganisationName, Root: f.Root, Statement: f.Statement, signer: signer}
 	s, err := pass.ParseStatement(d.Statement)
-	if err != nil || !bytes.Equal(s.LeafKey, d.signer.Public()) {
+	if err != nil || !bytes.Equal(s.LeafKey, signer.Public()) {
 		return nil, fmt.Errorf("%w: the statement in %s is not for its key: enrol again", ErrFile, path)
 	}
 	return d, nil
@@ -130,8 +154,11 @@ func Load(path string) (*Device, error) {
 
 // Save writes the key file in place of an earlier one; a crash leaves one of the two.
 func (d *Device) Save(path string) error {
-	b, err := json.MarshalIndent(file{Version: version, Key: d.scalar, Statement: d.Statement, Organisation: d.Organisation,
-		OrganisationName: d.Name, Root: d.Root}, "", "  ")
+	f := file{Version: version, Key: d.scalar, Statement: d.Statement, Organisation: d.Organisation, OrganisationName: d.Name, Root: d.Root}
+	if d.scalar == nil {
+		f.TokenKey = d.signer.Public()
+	}
+	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
@@ -159,6 +186,7 @@ type Link struct {
 	Server  string // scheme and host
 	Meeting conclave.MeetingID
 	Token   string // empty: none
+	Guest   bool   // it is a guest's invitation
 	Pin     string // of the root key; empty: none
 }
 
@@ -171,10 +199,13 @@ func ParseLink(text string) (Link, error) {
 		return Link{}, errLink
 	}
 	pointer, ok := strings.CutPrefix(u.Path, "/m/")
+	guest := false
 	if !ok {
-		return Link{}, errLink
+		if pointer, guest = strings.CutPrefix(u.Path, "/g/"); !guest {
+			return Link{}, errLink
+		}
 	}
-	l := Link{Server: u.Scheme + "://" + u.Host}
+	l := Link{Guest: guest, Server: u.Scheme + "://" + u.Host}
 	if l.Meeting, err = conclave.ParseMeetingID(pointer); err != nil {
 		return Link{}, errLink
 	}
@@ -182,7 +213,11 @@ func ParseLink(text string) (Link, error) {
 	if err != nil {
 		return Link{}, errLink
 	}
-	l.Token, l.Pin = fragment.Get("e"), fragment.Get("r")
+	token := "e"
+	if guest {
+		token = "i"
+	}
+	l.Token, l.Pin = fragment.Get(token), fragment.Get("r")
 	if (l.Token == "") != (l.Pin == "") {
 		return Link{}, errLink
 	}
@@ -211,24 +246,39 @@ func Enrol(ctx context.Context, client *http.Client, link Link, deviceName strin
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
-	proof, err := signer.Sign(signal.EnrolContent(link.Token))
+	d := &Device{scalar: scalar, signer: signer}
+	if err := d.enrol(ctx, client, link, deviceName, nil, now); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// enrol has the device's key enrolled; chain are its certificates, if it has any.
+func (d *Device) enrol(ctx context.Context, client *http.Client, link Link, deviceName string, chain [][]byte, now time.Time) error {
+	proof, err := d.signer.Sign(signal.EnrolContent(link.Token))
 	if err != nil {
-		return nil, fmt.Errorf("device: %w", err)
+		return fmt.Errorf("device: %w", err)
+	}
+	body := map[string]any{"token": link.Token, "leaf_key": d.signer.Public(), "proof": proof}
+	path := "/v1/enrol"
+	if link.Guest {
+		path, body["meeting"] = "/v1/guest", link.Meeting
+	} else {
+		body["device_name"] = deviceName
+	}
+	if len(chain) > 0 {
+		body["chain"] = chain
 	}
 	var a answer
-	err = post(ctx, client, link.Server+"/v1/enrol", map[string]any{
-		"token": link.Token, "leaf_key": signer.Public(), "proof": proof, "device_name": deviceName,
-	}, &a)
-	if err != nil {
-		return nil, err
+	if err := post(ctx, client, link.Server+path, body, &a); err != nil {
+		return err
 	}
 	hash := sha256.Sum256(a.Root)
 	if link.Pin != base64.RawURLEncoding.EncodeToString(hash[:pinSize]) {
-		return nil, conclave.Problem{Code: "root_mismatch", Fix: "ask_link"}
+		return conclave.Problem{Code: "root_mismatch", Fix: "ask_link"}
 	}
-	d := &Device{Organisation: a.Organisation.ID, Name: a.Organisation.Name, Root: a.Root, Statement: a.Statement,
-		scalar: scalar, signer: signer}
-	return d, d.examine(a.Grants, now)
+	d.Organisation, d.Name, d.Root, d.Statement = a.Organisation.ID, a.Organisation.Name, a.Root, a.Statement
+	return d.examine(a.Grants, now)
 }
 
 // examine verifies the statement under the pinned root.
