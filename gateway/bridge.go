@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type bridge struct {
 	paused  bool
 	encoder *opus.Encoder
 	packet  []byte
+	loud    uint8 // of packet
 	level   dsp.Leveller
 	toRoom  dsp.Mixer
 	toCall  dsp.Mixer
@@ -222,12 +224,32 @@ func (b *bridge) Next() []byte {
 		b.saying = b.saying[1:]
 	}
 	b.toRoom.Mix(&f)
+	b.loud = loudness(&f)
 	packet, err := b.encoder.Encode(b.packet[:0], f[:])
 	if err != nil {
 		return nil // sealed silence
 	}
 	b.packet = packet
 	return packet
+}
+
+// Loudness implements headless.Loud.
+func (b *bridge) Loudness() uint8 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.loud
+}
+
+// loudness is 127 + dBov of a frame, 0 where it is silent (RFC 6464, Section 3, the other way round).
+func loudness(f *dsp.Frame) uint8 {
+	sum := 0.0
+	for _, v := range f {
+		sum += float64(v) * float64(v)
+	}
+	if sum == 0 {
+		return 0
+	}
+	return uint8(min(max(127+10*math.Log10(sum/dsp.FrameSamples/(32768*32768)), 0), 127))
 }
 
 // speakToCall mixes what the members say and hands it to the caller; mu is held. The server does not send a leg its own

@@ -30,6 +30,10 @@ type Frame struct {
 // Sound is what a client says: one Opus packet of opus.FrameBytes every 20 ms; nil is silence. The packet is not kept.
 type Sound interface{ Next() []byte }
 
+// Loud is a Sound that can tell how loud the packet is that Next returned last: 0 to 127, 127 + dBov. It is asked, and the
+// server told, only where there are more microphones than slots: who does not tell gets a slot there only while one is free.
+type Loud interface{ Loudness() uint8 }
+
 // Video is what a client shows.
 type Video interface {
 	// Next returns the next VP8 frame and how long it is shown; nil: nothing for so long. The frame is not kept.

@@ -268,7 +268,7 @@ func (p *path) wipe() {
 	p.held = nil
 }
 
-// sendSound seals and sends one Opus packet. Behind the sealed frame goes a byte of loudness: not told.
+// sendSound seals and sends one Opus packet. Behind the sealed frame goes a byte of loudness, told in crowded rooms alone.
 func (p *path) sendSound(packet []byte, timestamp uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -281,7 +281,11 @@ func (p *path) sendSound(packet []byte, timestamp uint32) {
 	if err != nil {
 		return
 	}
-	p.buffer = append(sealed, 0)
+	loudness := uint8(0)
+	if l, ok := p.client.cfg.Sound.(Loud); ok && p.slots.Crowded {
+		loudness = l.Loudness() & 127
+	}
+	p.buffer = append(sealed, loudness)
 	_ = p.transport.Send(slot.Microphone, p.buffer, timestamp, false) // a path that ended says so itself
 }
 
