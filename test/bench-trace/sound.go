@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 )
 
 // voices are the folders of Debian's packages; the man's is lower in number, so he comes twice.
@@ -239,7 +238,7 @@ func room(rt60 float64) step {
 		if err != nil {
 			return nil, err
 		}
-		return noise(25, true)(floats(b)[:])
+		return noise(25, true)(floats(b))
 	}
 }
 
@@ -267,6 +266,3 @@ func music(db float64) step {
 		return mix(sound, added, db, false), nil
 	}
 }
-
-// seconds formats a number for ffmpeg.
-func seconds(x float64) string { return strconv.FormatFloat(x, 'f', 4, 64) }
