@@ -79,6 +79,40 @@ func (s *JetStream) start(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if sealed == nil {
+		if err := s.startEngine(key, log); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		return s.prepare(ctx, sealed)
+	}
+	if err := keepBefore(s.dir); err != nil {
+		return err
+	}
+	if err := s.startEngine(key, log); err != nil {
+		return err
+	}
+	if lost, err := putBack(s.dir); err != nil || lost {
+		s.stopEngine()
+		if err != nil {
+			return err
+		}
+		log.Warn("the engine had lost a stream, which is put back")
+		if err := s.startEngine(key, log); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, beforeDir)); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return s.prepare(ctx, sealed)
+}
+
+// startEngine starts the engine and connects to it.
+func (s *JetStream) startEngine(key string, log *slog.Logger) (err error) {
 	s.server, err = server.NewServer(&server.Options{
 		ServerName:             "conclave",
 		DontListen:             true,
@@ -108,9 +142,7 @@ func (s *JetStream) start(ctx context.Context, log *slog.Logger) error {
 	if s.js, err = jetstream.New(s.conn); err != nil {
 		return fmt.Errorf("store: connect to the engine: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	return s.prepare(ctx, sealed)
+	return nil
 }
 
 // prepare opens or makes bucket and streams. An existing store must have all of them: to make one anew would hide a loss.
@@ -159,7 +191,7 @@ func (s *JetStream) Close() error {
 	return err
 }
 
-func (s *JetStream) shutDown() {
+func (s *JetStream) stopEngine() {
 	if s.conn != nil {
 		s.conn.Close()
 	}
@@ -167,6 +199,11 @@ func (s *JetStream) shutDown() {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
 	}
+	s.conn, s.server = nil, nil
+}
+
+func (s *JetStream) shutDown() {
+	s.stopEngine()
 	s.keys.close()
 	s.lock.Close() // lets go of the lock
 }
