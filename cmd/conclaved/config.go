@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/BurntSushi/toml"
 
@@ -21,6 +22,8 @@ import (
 
 // config is the configuration file (TOML; unknown keys are errors). Flags of the same meaning come before it.
 type config struct {
+	read atomic.Pointer[string] // what the files of ground looked like when they were read last (look.state)
+
 	// Data is the folder of store, organisation and administrator's socket.
 	Data string `toml:"data"`
 	// Listen is the TCP address of the page and of signalling.

@@ -18,6 +18,8 @@ import (
 func (c *config) ground() (server.Ground, error) {
 	var g server.Ground
 	var err error
+	look, _ := lookAt(c.files()) // before they are read: what changes meanwhile is read again
+	c.read.Store(&look.state)
 	if g.Policy, err = c.policy(); err != nil {
 		return g, err
 	}
@@ -105,18 +107,16 @@ func (c *config) reload(ctx context.Context, s *server.Server, log *slog.Logger)
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	seen, _ := newest(c.files())
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
 		case now := <-tick:
-			at, ok := newest(c.files())
-			if !ok || at.Equal(seen) || now.Sub(at) < settled {
+			look, ok := lookAt(c.files())
+			if !ok || look.state == *c.read.Load() || now.Sub(look.newest) < settled {
 				continue
 			}
-			seen = at
 		}
 		changed, err := s.Reload(ctx)
 		if err != nil {
@@ -127,16 +127,23 @@ func (c *config) reload(ctx context.Context, s *server.Server, log *slog.Logger)
 	}
 }
 
-// newest returns when the file that changed last did; not ok if one cannot be looked at.
-func newest(paths []string) (at time.Time, ok bool) {
+// look is what files look like from outside.
+type look struct {
+	state  string    // of all: another one, if any has changed
+	newest time.Time // when the last one did
+}
+
+// lookAt is not ok if one of the files cannot be looked at.
+func lookAt(paths []string) (l look, ok bool) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil {
-			return at, false
+			return l, false
 		}
-		if info.ModTime().After(at) {
-			at = info.ModTime()
+		l.state += fmt.Sprintf("%s %d %d\n", path, info.Size(), info.ModTime().UnixNano())
+		if info.ModTime().After(l.newest) {
+			l.newest = info.ModTime()
 		}
 	}
-	return at, true
+	return l, true
 }
