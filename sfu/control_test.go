@@ -103,6 +103,32 @@ func TestAnIdleScreenGivesItsSlotBack(t *testing.T) {
 	}
 }
 
+func TestWhatIsShutIsForwardedForNobody(t *testing.T) {
+	s, room, all := workbench(t)
+	now := s.now()
+	for i := range all {
+		all[i].in[slot.Screen-1].last.Store(int64(now))
+	}
+	room.tick(now)
+	if room.Owners().Screen[0] == (conclave.LegID{}) {
+		t.Fatal("nobody has the screen")
+	}
+	room.Shut(slot.Screen, true)
+	room.tick(now)
+	for i := range all {
+		if all[i].in[slot.Screen-1].grant.Load() != nil {
+			t.Errorf("leg %d may show its screen", i+1)
+		}
+	}
+	if room.Owners().Screen[0] != (conclave.LegID{}) || room.Owners().Audio[0] == (conclave.LegID{}) {
+		t.Error("not the screen alone is shut")
+	}
+	room.Shut(slot.Screen, false)
+	if room.Owners().Screen[0] == (conclave.LegID{}) {
+		t.Error("it stays shut")
+	}
+}
+
 func TestPlansAndConfigsOutOfBoundsAreRefused(t *testing.T) {
 	s, _, _ := workbench(t)
 	for _, p := range []slot.Plan{{}, {Audio: 65}, {Audio: 1, Camera: 33}, {Audio: 1, Screen: 5}, {Audio: 1, Camera: -1}} {

@@ -166,7 +166,7 @@ const (
 	holdFor = 500 * time.Millisecond
 	// maxHeld bounds what is held: 16 voices for holdFor. Beyond it the oldest is dropped.
 	maxHeld = 512
-	// settled is how long slots must stand before a frame of another leaf in one is no accident of timing.
+	// settled is how long frames of another leaf may come in a slot before that is no accident of timing.
 	settled = 2 * time.Second
 )
 

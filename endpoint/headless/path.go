@@ -32,7 +32,7 @@ type path struct {
 	senders   [slot.Kinds + 1]*sframe.Sender
 	payloader codecs.VP8Payloader
 	slots     signal.Slots
-	slotsAt   time.Time
+	odd       map[slot.Slot]time.Time // since when a slot's frames are another's than the server says
 	held      []held
 	pictures  map[slot.Slot]*picture
 	heard     map[voice]int
@@ -211,7 +211,7 @@ func (p *path) Retire(epoch uint64) {
 func (p *path) Slots(s signal.Slots) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.slots, p.slotsAt = s, time.Now()
+	p.slots = s
 }
 
 // Bar implements endpoint.Media.
@@ -361,7 +361,12 @@ func (p *path) open(at slot.Slot, timestamp uint32, prefix, sealed []byte, keyFr
 		return
 	}
 	p.plain = out
-	if owner := p.owner(at); owner != int(from.Leaf) && time.Since(p.slotsAt) > settled {
+	// However often the server says anew who is in a slot: what counts is how long its frames have been another's.
+	if p.owner(at) == int(from.Leaf) {
+		delete(p.odd, at)
+	} else if since, known := p.odd[at]; !known {
+		p.odd[at] = time.Now()
+	} else if time.Since(since) > settled {
 		p.stranger(at.Kind, int(from.Leaf))
 		return
 	}
