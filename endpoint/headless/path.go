@@ -63,7 +63,7 @@ const quiet = 2 * time.Second
 
 func newPath(c *Client) *path {
 	return &path{client: c, ring: sframe.NewKeyring(), payloader: codecs.VP8Payloader{EnablePictureID: true},
-		pictures: make(map[slot.Slot]*picture), heard: make(map[voice]int), audible: make(map[int]audible), markers: make(map[uint32]*marker)}
+		pictures: make(map[slot.Slot]*picture), heard: make(map[voice]int), audible: make(map[int]audible), odd: make(map[slot.Slot]time.Time), markers: make(map[uint32]*marker)}
 }
 
 var errAddress = errors.New("headless: the server's media address cannot be read")
