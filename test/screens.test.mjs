@@ -136,7 +136,7 @@ test("the line check, the door, the room and the way out", { timeout: 120_000 },
 });
 
 test("a small screen shows the same, and nothing runs over its edge", { timeout: 90_000 }, async () => {
-  const small = await house.meeting({ invited: ["anna", "ben", "david"] });
+  const small = await house.meeting({ chair: "ben", invited: ["anna", "ben", "david"] });
   const page = await fresh({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
   const wide = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   const link = await house.link(small, "ben");

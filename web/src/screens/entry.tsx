@@ -17,6 +17,16 @@ export function Home({ app }: { app: App }) {
         <h1>{w.home.title}</h1>
         <p>{w.home.text}</p>
         {identity && <p>{fill(w.home.enrolled, { name: identity.name })}</p>}
+        {identity && (
+          <div class="acts">
+            <a class="btn" href="/ready" data-testid="to-ready">
+              {w.aside.ready.link}
+            </a>
+            <a class="btn" href="/devices">
+              {w.devices.title}
+            </a>
+          </div>
+        )}
       </div>
     </Page>
   );

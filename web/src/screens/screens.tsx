@@ -19,8 +19,8 @@ export function Screens({ app }: { app: App }) {
   const { link } = session;
   const identity = session.identity.value;
   const { state } = session.state.value;
-  // Before the pass the window's title tells nothing of the meeting either.
-  const title = (session.wasIn.value && session.meeting.value?.title) || words.value.aMeeting;
+  // Before the pass the window's title tells nothing of the meeting either, nor in quarantine: somebody else may look.
+  const title = (session.wasIn.value && !session.quarantine.value && session.meeting.value?.title) || words.value.aMeeting;
   const atDoor = session.guests.value.length;
   useEffect(() => {
     const name = link.meeting ? `${title} – ${words.value.product}` : words.value.product;

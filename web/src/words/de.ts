@@ -154,6 +154,7 @@ export const de = {
       door_chair: "An dieser Tür entscheidet der Vorsitz, nachdem Sie gefragt haben.",
       door_testing: "Wir warten auf die Stationen darüber.",
       door_bad: "An dieser Tür würden Sie mit Ihrer Leitung, wie sie jetzt ist, nicht eingelassen.",
+      door_early: "Sie öffnet sich, sobald der Vorsitz da ist. {clock}",
       door_waiting: "Der Vorsitz wurde gefragt. {clock}",
     },
     fixes: {

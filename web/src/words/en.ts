@@ -154,6 +154,7 @@ export const en = {
       door_chair: "The chair decides at this door, once you have asked.",
       door_testing: "We wait for the stations above.",
       door_bad: "At this door you would not be let in as your line is now.",
+      door_early: "It opens once the chair is there. {clock}",
       door_waiting: "The chair has been asked. {clock}",
     },
     fixes: {

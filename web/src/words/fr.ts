@@ -154,6 +154,7 @@ export const fr = {
       door_chair: "À cette porte, la présidence décide une fois que vous avez demandé.",
       door_testing: "Nous attendons les stations ci-dessus.",
       door_bad: "À cette porte, vous ne seriez pas admis avec votre ligne actuelle.",
+      door_early: "Elle s’ouvre dès que la présidence est là. {clock}",
       door_waiting: "La présidence a été prévenue. {clock}",
     },
     fixes: {
