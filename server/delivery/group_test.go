@@ -437,3 +437,32 @@ func FuzzHandedIn(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatAGroupIsForChangesByACommitAndOutlivesARestart(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.party("anna"), w.party("ben")
+	a.found()
+	b.join(a)
+	from := w.group.Meeting()
+	lower := from
+	lower.Level--
+	if _, _, err := w.group.Change(t.Context(), lower, now); err == nil {
+		t.Error("a lower level was proposed")
+	}
+	to := from
+	to.Level++
+	message, fresh, err := w.group.Change(t.Context(), to, now)
+	if err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	if again, fresh, err := w.group.Change(t.Context(), to, now); err != nil || fresh || !bytes.Equal(again, message) {
+		t.Errorf("proposed twice: %v, %v", fresh, err)
+	}
+	w.open() // the proposal is kept
+	if got := w.group.Pending(); len(got) != 1 || !bytes.Equal(got[0], message) {
+		t.Fatalf("%d proposals after a restart", len(got))
+	}
+	if w.group.Meeting() != from {
+		t.Error("it is in force before anybody has committed it")
+	}
+}
