@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"conclave"
@@ -108,22 +110,53 @@ func (e *evidence) index(path string, progress func(done, all uint64)) (*exposur
 }
 
 func (e *evidence) follow(x *exposure.Index, progress func(done, all uint64)) error {
+	some := make([]folder.Leaf, 0, atOnce)
 	for leaf, err := range e.reader.Leaves(audit.Index(x.Edge.Size()) + 1) {
 		if err != nil {
 			return err
 		}
-		if progress != nil && leaf.Index%4096 == 0 {
-			progress(uint64(leaf.Index), e.part.Size)
-		}
-		if !exposure.Wanted(leaf.Leaf) {
-			x.Skip(leaf.Leaf)
+		if some = append(some, leaf); len(some) < atOnce {
 			continue
 		}
-		entry, err := leaf.Record()
-		if err != nil {
+		if err := addAll(x, some); err != nil {
 			return err
 		}
-		x.Add(entry, leaf.Leaf)
+		if progress != nil {
+			progress(uint64(leaf.Index), e.part.Size)
+		}
+		some = some[:0]
+	}
+	return addAll(x, some)
+}
+
+// atOnce is how many leaves are decoded side by side: enough for many cores, few enough for memory.
+const atOnce = 8192
+
+// addAll decodes the leaves that the index wants, on all cores, and adds them in their order.
+func addAll(x *exposure.Index, leaves []folder.Leaf) error {
+	entries := make([]audit.Entry, len(leaves))
+	errs := make([]error, len(leaves))
+	var wait sync.WaitGroup
+	cores := runtime.GOMAXPROCS(0)
+	for core := range cores {
+		wait.Go(func() {
+			for i := core; i < len(leaves); i += cores {
+				if exposure.Wanted(leaves[i].Leaf) {
+					entries[i], errs[i] = leaves[i].Record()
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for i := range leaves {
+		switch {
+		case errs[i] != nil:
+			return errs[i]
+		case entries[i].Index == 0:
+			x.Skip(leaves[i].Leaf)
+		default:
+			x.Add(entries[i], leaves[i].Leaf)
+		}
 	}
 	return nil
 }
