@@ -199,7 +199,7 @@ func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, 
 	ruling := policy.Rule(j.request, now)
 	hash := policy.Hash()
 	_, err := s.audit.Record(ctx, audit.Record{
-		Kind: audit.KindRuling, Time: now, Meeting: id, Leg: leg, Device: device, Outcome: outcomeWord(ruling.Outcome),
+		Kind: audit.KindRuling, Time: now, Meeting: id, Leg: leg, Device: device, Person: j.request.Person.ID, Outcome: outcomeWord(ruling.Outcome),
 		Grade: &ruling.Grade, Level: &j.request.Meeting.Level, Codes: audit.Codes(ruling.Reasons),
 		// With what the ruling rested on: another policy can be held against it later (conclave policy replay).
 		Facts: append(provenOnly(j.request.Facts), j.request.Fact(now)), Policy: hash[:],

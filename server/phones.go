@@ -370,7 +370,8 @@ func (c *phoneCall) facts() []conclave.Fact {
 	if c.out {
 		way = "rung"
 	}
-	return []conclave.Fact{{Name: "phone_line", Value: string(c.line), Proven: true}, {Name: "phone_call", Value: way, Proven: true}}
+	return []conclave.Fact{{Name: "phone_line", Value: string(c.line), Proven: true}, {Name: "phone_call", Value: way, Proven: true},
+		{Name: "gateway", Value: c.gateway.Text(), Proven: true}}
 }
 
 // callerTag hashes what a caller's network claims, so that no number is kept.
