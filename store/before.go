@@ -6,12 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // The engine was seen to delete a stream's folder when it could not read it after a kill -9 (nats-server 2.15.2, "Error
-// recreating stream: corrupt state file"), though all that was wrong was an index that it can make anew. So what it finds at a
-// start is linked beside it before it looks; a stream that it has lost is put back without its index, and the engine
-// starts once more.
+// recreating stream: corrupt state file"), though all that was wrong was a block that had just been begun. So what it finds at a
+// start is linked beside it before it looks; a stream that it has lost is put back without index and empty blocks, and
+// the engine starts once more.
 
 const (
 	beforeDir = "engine.before"
@@ -70,12 +71,36 @@ func putBack(dir string) (bool, error) {
 		if err := linkTree(from, to); err != nil {
 			return found, err
 		}
-		if err := os.Remove(filepath.Join(to, "msgs", indexFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return found, fmt.Errorf("store: %w", err)
+		if err := dropEmptyBlocks(filepath.Join(to, "msgs")); err != nil {
+			return found, err
 		}
 		found = true
 	}
 	return found, nil
+}
+
+// dropEmptyBlocks removes what is left of blocks that were begun when the process was killed: a block without a record, and
+// its key; and all that the engine can make anew.
+func dropEmptyBlocks(dir string) error {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	for _, n := range names {
+		stem, kind := strings.TrimSuffix(n.Name(), filepath.Ext(n.Name())), filepath.Ext(n.Name())
+		keep := false
+		if kind == ".blk" || kind == ".key" {
+			info, err := os.Stat(filepath.Join(dir, stem+".blk"))
+			keep = err == nil && info.Size() > 0
+		}
+		if keep {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, n.Name())); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	return nil
 }
 
 // linkTree links a folder's files into another, the stream's meta file last: where it is, all are.
