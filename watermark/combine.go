@@ -70,117 +70,113 @@ func (x *searcher) seedCost() float64 {
 	return math.Log(float64(len(x.Suspects) * x.Searches))
 }
 
+// part is what a window says of a leg at a place.
+type part struct {
+	bits []int16
+	sum  int
+	logP float64
+	a    *alignment
+	from float64 // the leg's slot at the window's frame 0
+}
+
+// run is a seed that is followed through the windows before and after it.
+type run struct {
+	*searcher
+	seed   seed
+	a      *alignment // of the seed
+	rate   float64    // slots in a sample of the sound
+	peers  []*window  // all of the seed's length, by time
+	own    int        // the seed's place among them
+	parts  map[int]part
+	bits   []int16 // of the windows taken so far, with their score and its bound
+	sum    int
+	logP   float64
+	lo, hi int
+}
+
 // followed extends a seed through the windows before and after it, as far as that makes it likelier.
 func (x *searcher) followed(s seed) *Finding {
 	a := &s.window.alignments[s.rank]
-	// The leg's slot at the seed's frame 0 and how many slots pass in a sample of the sound.
-	slot0 := float64(s.tile*TileSlots) + a.slotAt(0) - float64(a.phase/TileSlots*TileSlots)
-	rate := a.speed / slotFrames / hop
-	var peers []*window
-	own := 0
+	r := &run{searcher: x, seed: s, a: a, rate: a.speed / slotFrames / hop, parts: make(map[int]part)}
 	for _, w := range x.windows {
 		if w.level == s.window.level {
-			if w == s.window {
-				own = len(peers)
-			}
-			peers = append(peers, w)
+			r.peers = append(r.peers, w)
 		}
 	}
-	slices.SortStableFunc(peers, func(a, b *window) int { return cmp.Compare(a.start, b.start) })
-	own = slices.Index(peers, s.window)
+	slices.SortStableFunc(r.peers, func(a, b *window) int { return cmp.Compare(a.start, b.start) })
+	r.own = slices.Index(r.peers, s.window)
+	r.lo, r.hi = r.own, r.own
 
-	code := x.codes[s.suspect]
-	type part struct {
-		bits []int16
-		sum  int
-		logP float64
-		a    *alignment
-		from float64
-	}
-	read := func(w *window, guess float64, first *alignment) (part, bool) {
-		al := first
-		if al == nil {
-			al = x.refine(w, a, guess)
-			if al == nil {
-				return part{}, false
-			}
+	slot := float64(s.tile*TileSlots) + a.slotAt(0) - float64(a.phase/TileSlots*TileSlots)
+	first := r.read(a, s.tile)
+	first.from = slot
+	r.parts[r.own] = first
+	r.bits, r.sum, r.logP = slices.Clone(first.bits), first.sum, logTailExact(first.bits, first.sum)
+	r.extend(1, slot)
+	r.extend(-1, slot)
+	return r.finding()
+}
+
+// read holds the leg's code against a window at an alignment, whose first tile is the leg's tile from.
+func (r *run) read(a *alignment, from int) part {
+	var ts tiles
+	var sc scores
+	ts.read(r.Sync, a)
+	sc.set(&ts)
+	sum := sc.at(r.codes[r.seed.suspect], from)
+	return part{bits: sc.bits, sum: sum, logP: logTail(sc.bits, sum), a: a}
+}
+
+// extend goes on to one side and takes windows in as long as that makes the leg likelier; three that say nothing end it. The
+// guess follows what was read last, so that a slow drift does no harm.
+func (r *run) extend(step int, slot float64) {
+	guessed, at, missed := slot, r.seed.window.start, 0
+	bits, sum := slices.Clone(r.bits), r.sum
+	for i := r.own + step; i >= 0 && i < len(r.peers) && missed < 3; i += step {
+		w := r.peers[i]
+		guess := guessed + float64(w.start-at)*r.rate
+		if guess < -float64(w.samples)*r.rate/2 || guess > float64(len(r.codes[r.seed.suspect])*TileSlots) {
+			return
 		}
-		var ts tiles
-		var sc scores
-		ts.read(x.Sync, al)
-		sc.set(&ts)
+		a := r.refine(w, r.a, guess)
+		if a == nil {
+			return
+		}
 		// The whole period in which the alignment's phase comes nearest to the guess.
-		within := al.slotAt(0)
+		within := a.slotAt(0)
 		periods := math.Round((guess - within) / Period)
-		from := int(periods)*PeriodTiles + sc.first
-		if al == first {
-			from = s.tile
+		p := r.read(a, int(periods)*PeriodTiles+a.phase/TileSlots)
+		p.from = periods*Period + within
+		r.parts[i] = p
+		bits, sum = append(bits, p.bits...), sum+p.sum
+		if p.logP < -4 {
+			guessed, at, missed = p.from, w.start, 0
+		} else {
+			missed++
 		}
-		sum := sc.at(code, from)
-		return part{bits: slices.Clone(sc.bits), sum: sum, logP: logTail(sc.bits, sum), a: al, from: periods*Period + within}, true
-	}
-	seedPart, _ := read(s.window, slot0, a)
-	seedPart.from = slot0
-	parts := map[int]part{own: seedPart}
-	bits, sum := slices.Clone(seedPart.bits), seedPart.sum
-	bestP, from, to := logTailExact(bits, sum), own, own
-	// Each side is tried to its end; the guess follows what was read last, so that a slow drift does no harm.
-	for _, step := range [...]int{1, -1} {
-		guessed, at, speed := slot0, s.window.start, rate
-		tryBits, trySum := slices.Clone(bits), sum
-		missed := 0
-		for i := own + step; i >= 0 && i < len(peers) && missed < 3; i += step {
-			w := peers[i]
-			guess := guessed + float64(w.start-at)*speed
-			if guess < -float64(w.samples)*rate/2 || guess > float64(len(code)*TileSlots) {
-				break
-			}
-			p, ok := read(w, guess, nil)
-			if !ok {
-				break
-			}
-			parts[i] = p
-			tryBits, trySum = append(tryBits, p.bits...), trySum+p.sum
-			if p.logP < -4 {
-				guessed, at = p.from, w.start
-				missed = 0
-			} else {
-				missed++
-			}
-			if total := logTail(tryBits, trySum); total < bestP {
-				bestP = total
-				if step > 0 {
-					to = i
-				} else {
-					from = i
-				}
-				bits, sum = slices.Clone(tryBits), trySum
-			}
+		if total := logTail(bits, sum); total < r.logP {
+			r.bits, r.sum, r.logP = slices.Clone(bits), sum, total
+			r.lo, r.hi = min(r.lo, i), max(r.hi, i)
 		}
 	}
-	if s.window.samples != 0 && from == to {
-		bestP = logTailExact(bits, sum)
+}
+
+// finding counts what was tried into the bound: the seed's places and window, and for a run of windows, its two ends.
+func (r *run) finding() *Finding {
+	n := float64(len(r.peers))
+	cost := r.seed.places + r.seedCost() + math.Log(n) + math.Ln2
+	if r.lo != r.hi {
+		cost += 2 * math.Log(n)
 	}
-	n := float64(len(peers))
-	// The seed's window, and where the run begins and ends: one of n·n runs and n windows each.
-	f := &Finding{Suspect: s.suspect, LogP: min(0, bestP+s.places+x.seedCost()+math.Log(n))}
-	if from != to {
-		f.LogP = min(0, bestP+s.places+x.seedCost()+3*math.Log(n)+math.Ln2)
-	} else {
-		f.LogP = min(0, f.LogP+math.Ln2)
-	}
-	for i := from; i <= to; i++ {
-		p, ok := parts[i]
-		if !ok || p.logP > -2.5 && i != own {
+	f := &Finding{Suspect: r.seed.suspect, LogP: min(0, r.logP+cost)}
+	for i := r.lo; i <= r.hi; i++ {
+		p, ok := r.parts[i]
+		if !ok || p.logP > -2.5 && i != r.own {
 			continue
 		}
-		f.Pieces = append(f.Pieces, x.piece(peers[i], p.a, p.from, p.logP, s.suspect))
-	}
-	if f.LogP < FalseAccusation {
-		for i := from; i <= to; i++ {
-			if parts[i].logP < math.Log(1e-4) {
-				peers[i].explained = true
-			}
+		f.Pieces = append(f.Pieces, r.piece(r.peers[i], p.a, p.from, p.logP, r.seed.suspect))
+		if f.LogP < FalseAccusation && p.logP < math.Log(1e-4) {
+			r.peers[i].explained = true
 		}
 	}
 	return f
