@@ -257,7 +257,7 @@ func (g *gateway) refused(ctx context.Context, c *phoneCall, reasons []conclave.
 		return
 	}
 	g.tellChairs(c.meeting, &signal.Notice{Notice: conclave.Problem{Code: "call_refused_room",
-		Args: map[string]string{"name": person.Name, "line": string(c.line)}, Fix: "ring_back"}})
+		Args: map[string]string{"name": person.Name, "person": string(c.person), "line": string(c.line)}, Fix: "ring_back"}})
 	meeting, err := g.directory.Meeting(ctx, c.meeting)
 	if err != nil || c.out || person.Phone == "" || c.line == signal.PhoneHop || !g.wouldAdmit(&meeting, &person, signal.PhoneHop) {
 		return
