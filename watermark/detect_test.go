@@ -52,7 +52,7 @@ func TestTheLegIsNamedFromAFewSeconds(t *testing.T) {
 }
 
 func TestSoundWithoutAMarkNamesNobody(t *testing.T) {
-	r := search(t, speech(t, "fr", 90, watermark.Rate), 300, 600)
+	r := search(t, speech(t, "fr", 30, watermark.Rate), 300, 600)
 	named(t, r)
 	if r.Marked() {
 		t.Errorf("speech without a mark seems to have one: bound %g", r.SyncLogP)
