@@ -55,7 +55,11 @@ type records struct {
 func (s *Server) openRecords(ctx context.Context) (*audit.Log, error) {
 	o := s.cfg.Organisation
 	owner := folder.Organisation{ID: o.ID, Root: o.Root, Grants: o.Grants}
-	cfg := audit.Config{Store: s.cfg.Store, Origin: owner.Origin(), Key: o.LogKey(), Rand: s.cfg.Rand}
+	former, err := owner.LogKeys()
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	cfg := audit.Config{Former: former, Store: s.cfg.Store, Origin: owner.Origin(), Key: o.LogKey(), Rand: s.cfg.Rand}
 	if s.cfg.Records.Folder != "" {
 		w, err := folder.OpenWriter(s.cfg.Records.Folder, owner)
 		if err != nil {
