@@ -1,7 +1,7 @@
 // Mission mode: a person tests the line a day before it is needed, from the place itself, and takes a signed answer along.
 
 import { useComputed, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
 import type { ReadyEvent } from "../core/events";
 import { bytes } from "../core/text";
@@ -83,7 +83,9 @@ function Answer({ ready, name }: { ready: ReadyEvent; name: string }) {
   const w = words.value;
   const r = w.aside.ready;
   const print = useSignal("");
+  const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
+    place.current?.scrollIntoView({ block: "nearest" });
     print.value = "";
     if (!ready.document) return;
     void crypto.subtle.digest("SHA-256", bytes(ready.document)).then((hash) => {
@@ -93,7 +95,7 @@ function Answer({ ready, name }: { ready: ReadyEvent; name: string }) {
   const until = new Date(ready.until);
   const reasons = ready.reasons ?? [];
   return (
-    <div class={`answer ${ready.ready ? "passed" : "missing"}`} data-testid="ready-answer" data-ready={String(ready.ready)}>
+    <div ref={place} class={`answer ${ready.ready ? "passed" : "missing"}`} data-testid="ready-answer" data-ready={String(ready.ready)}>
       <h2>
         <LineDrawing state={ready.ready ? "good" : "lost"} width={72} />
         <span>{fill(ready.ready ? r.ready : r.not, { level: name })}</span>
