@@ -185,6 +185,20 @@ func (r *Room) tickExceptions(now time.Time) []Effect {
 	return effects
 }
 
+// EndExceptions ends all exceptions, and lets lapse those that were asked for.
+func (r *Room) EndExceptions() []Effect {
+	var effects []Effect
+	for _, e := range r.exceptions {
+		outcome := "refuse"
+		if e.Confirmed() {
+			outcome = "done"
+		}
+		effects = append(effects, ExceptionOver{e, outcome}, Changed{})
+	}
+	r.exceptions = nil
+	return effects
+}
+
 func (r *Room) nextException() (time.Time, bool) {
 	if len(r.exceptions) == 0 {
 		return time.Time{}, false

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"conclave"
@@ -25,10 +26,34 @@ func (r *room) mayExcept(j *judgement) bool {
 	return possible && r.roster.Chaired()
 }
 
+// excepted says whether an exception is in force that waives all of what would have to be waived for a leg now. Two persons
+// have let pass what they were shown: of a line that has got worse since, in another way, they have not said so.
+func (r *room) excepted(id conclave.LegID, j *judgement) bool {
+	i := slices.IndexFunc(r.roster.Exceptions(), func(e roster.Exception) bool { return e.Leg == id && e.Confirmed() })
+	if i < 0 || !r.roster.Excepted(id, r.now()) {
+		return false
+	}
+	agreed := r.roster.Exceptions()[i].Waives
+	waives, _ := r.policy().Excepts(j.request, r.now())
+	return !slices.ContainsFunc(waives, func(p conclave.Problem) bool {
+		return !slices.ContainsFunc(agreed, func(a conclave.Problem) bool { return a.Code == p.Code })
+	})
+}
+
+// problemSecond tells who may not be one of the two.
+var problemSecond = conclave.Problem{Code: "exception_second", Fix: "ask_another_member"}
+
+// mayVouch says whether a leg may be one of the two who make an exception: a person of the directory on a device of theirs,
+// who is in by the rules. A guest, a caller, and whoever is in by an exception vouch for nobody.
+func (r *room) mayVouch(by *roster.Leg) bool { return known(by) && !r.roster.Excepted(by.ID, r.now()) }
+
 // except is the chair's wish for an exception.
 func (r *room) except(by roster.Leg, m *signal.Except) error {
 	if by.Role != conclave.RoleChair || by.Standing != roster.Member {
 		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
+	}
+	if !r.mayVouch(&by) {
+		return problemSecond
 	}
 	leg, ok := r.roster.Leg(m.Leg)
 	if !ok || leg.Standing != roster.Quarantined {
@@ -63,6 +88,9 @@ func (r *room) confirm(by roster.Leg, m *signal.Confirm) error {
 	e, err := r.roster.MayConfirm(by.ID, m.Exception)
 	if err != nil {
 		return err
+	}
+	if m.Yes && !r.mayVouch(&by) {
+		return problemSecond
 	}
 	rec := audit.Record{Kind: audit.KindException, Leg: e.Leg, By: by.ID, Outcome: "refuse", Codes: audit.Codes(e.Waives)}
 	if m.Yes {

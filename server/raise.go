@@ -6,6 +6,7 @@ import (
 
 	"conclave"
 	"conclave/audit"
+	"conclave/identity"
 	"conclave/pass"
 	"conclave/roster"
 	"conclave/server/delivery"
@@ -54,7 +55,16 @@ func (r *room) raise(by roster.Leg, m *signal.Raise) error {
 	case m.Level <= r.meeting.Level || int(m.Level) >= len(r.policy().Levels()):
 		return conclave.Problem{Code: "level_not_higher", Fix: "open_new_meeting"}
 	}
+	// What a level demands of the record is no less demanded of a meeting that comes to it later.
+	if err := r.witnessed(&identity.Meeting{Level: m.Level, Opened: r.meeting.Opened}); err != nil {
+		return err
+	}
 	if err := r.record(audit.Record{Kind: audit.KindLevelRaised, By: by.ID, Device: by.Device, Level: &m.Level, Outcome: "wait"}); err != nil {
+		return err
+	}
+	// Two persons excepted what they did for what was said until now, not for this.
+	r.act(r.roster.EndExceptions())
+	if err := r.keepAside(); err != nil {
 		return err
 	}
 	// From here on everybody who comes is ruled at the new level.

@@ -123,7 +123,7 @@ func (r *room) consider(id conclave.LegID, letIn bool, a *asker) (judgement, con
 	if err != nil {
 		return j, conclave.Ruling{}, err
 	}
-	j.request.Excepted = r.roster.Excepted(id, r.now())
+	j.request.Excepted = r.excepted(id, &j)
 	ruling, err := r.rule(r.ctx, &j, r.meeting.ID, id, a.device)
 	return j, ruling, err
 }
@@ -214,7 +214,7 @@ func (r *room) heal() {
 			continue
 		}
 		j, err := r.judge(r.ctx, &r.seats[leg.ID].asker, r.meeting.ID, leg.LetIn)
-		j.request.Excepted = r.roster.Excepted(leg.ID, r.now())
+		j.request.Excepted = r.excepted(leg.ID, &j)
 		if err == nil && r.policy().Rule(j.request, r.now()).Outcome != conclave.Refuse {
 			r.ruleAnew(leg.ID)
 		}
