@@ -414,8 +414,8 @@ func (c *Call) choose(now time.Time, e Event) []Effect {
 // type_ takes the keys of a code. A code is asked for anew after each wrong one, for as often as the server says.
 func (c *Call) typing(now time.Time, e Event) []Effect {
 	k, ok := e.(Key)
-	if !ok {
-		return nil
+	if !ok || (k.Digit < '0' || k.Digit > '9') && k.Digit != '*' && k.Digit != '#' {
+		return nil // A to D stand in no code: the server would take the gateway for broken that sends them
 	}
 	c.due = now.Add(codeTime)
 	switch {

@@ -234,3 +234,12 @@ func TestNoOrderOfEventsOpensTheRoomToWhoHasNotConsented(t *testing.T) {
 		}
 	}
 }
+
+func TestKeysThatStandInNoCodeAreNotSentToTheServer(t *testing.T) {
+	c := New(Config{Default: prompt.English, Chosen: prompt.English}, began)
+	play(t, c, step{0, Screened{Ask: true}, "Answer"}, step{0, Answered{}, "Say en/code"})
+	for _, digit := range []byte("ABCD\x00\xff") {
+		play(t, c, step{0, Key{digit}, ""})
+	}
+	play(t, c, step{0, Key{'#'}, ""}, step{0, Key{'7'}, "Beep"}, step{0, Key{'A'}, ""}, step{0, Key{'#'}, "Beep; Ask 7"})
+}

@@ -134,7 +134,17 @@ func claimed(r *sip.Request) string {
 	return clip(u.User)
 }
 
-func clip(s string) string { return s[:min(len(s), 64)] }
+// clip leaves what a number or a user's name is written in: the caller's network may let through anything, and a zero octet
+// is one that the server ends a gateway's connection for.
+func clip(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s[:min(len(s), 256)])
+	return s[:min(len(s), 64)]
+}
 
 // find returns the call of a request within a dialog: it must be the same trunk's.
 func (s *Stack) find(trunk *Trunk, r *sip.Request) *Call {

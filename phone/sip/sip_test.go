@@ -464,3 +464,14 @@ func TestNoNumberReachesTheLog(t *testing.T) {
 		t.Errorf("the log knows who called: %s", w.log)
 	}
 }
+
+func TestWhatACallersNameHoldsIsPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"+4930123": "+4930123", "a\x00b\r\n\x1b[2J": "ab[2J", strings.Repeat("\xff", 300): "", "é1": "1",
+		strings.Repeat("1", 300): strings.Repeat("1", 64),
+	} {
+		if got := clip(in); got != want {
+			t.Errorf("clip(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
