@@ -3,7 +3,7 @@
 // acts only if it returned nil.
 //
 // Records stand in a stream from which the engine does not delete; the place in the stream is the record's number, and record
-// n is leaf n-1 of a Merkle log (package audit/merkle). The log signs checkpoints of itself a moment later, keeps a plain copy
+// n is leaf n-1 of a Merkle log (package merkle). The log signs checkpoints of itself a moment later, keeps a plain copy
 // that anybody can verify (package audit/folder), and at its start holds the stream against the last checkpoint: where they
 // differ it does not run. What is personal in a record is sealed apart from the leaf, which commits to it, and can be erased.
 package audit

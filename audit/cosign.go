@@ -3,7 +3,7 @@ package audit
 import (
 	"time"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // MaxLag is how long a record may lie without a witness's signature before the log counts as not cosigned.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/store"
 )
 

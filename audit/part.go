@@ -13,7 +13,7 @@ import (
 	"io"
 
 	"conclave"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/store"
 )
 

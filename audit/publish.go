@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/store"
 )
 

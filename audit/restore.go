@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"iter"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/store"
 )
 

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"conclave"
-	"conclave/audit/merkle"
 	"conclave/gate"
+	"conclave/merkle"
 	"conclave/signal"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"conclave"
 	"conclave/audit"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // Index is what Damage needs of all meetings, so that a question over ten thousand of them does not read millions of

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"conclave"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/mls"
 	"conclave/pass"
 )

@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"conclave"
-	"conclave/audit/merkle"
 	"conclave/gate"
+	"conclave/merkle"
 	"conclave/pass"
 	"conclave/store"
 )

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"conclave/audit/merkle"
 	"conclave/gate"
+	"conclave/merkle"
 	"conclave/pass"
 	"conclave/store"
 )

@@ -9,7 +9,7 @@ import (
 	"conclave"
 )
 
-// What stands in the device log, an append-only Merkle tree (package audit/merkle) of all that the organisation has signed
+// What stands in the device log, an append-only Merkle tree (package merkle) of all that the organisation has signed
 // to let devices be believed. A statement that does not stand there counts for nothing: who would forge one, with a stolen
 // enrolment key or by order, must leave it where its victim and every witness can find it.
 

@@ -11,8 +11,8 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/audit/folder"
-	"conclave/audit/merkle"
 	"conclave/identity"
+	"conclave/merkle"
 	"conclave/witness"
 )
 

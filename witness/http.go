@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // sizeType is the media type of a conflict's answer.

@@ -22,7 +22,7 @@ import (
 	"syscall"
 	"time"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // MaxRequest bounds what is read of a request, in bytes.

@@ -21,7 +21,7 @@ import (
 
 	formatsnote "github.com/transparency-dev/formats/note"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 func key(seed byte) ed25519.PrivateKey {

@@ -24,7 +24,7 @@ import (
 
 	"conclave"
 	"conclave/audit"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/pass"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"conclave/audit"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // Leaf is a record as it lies in the folder, for those who read millions and want few: audit.Join makes a record of it.

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"conclave/audit"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // Reader reads a folder. Open verifies the newest checkpoint's signature; that the records are those signed is Verify's

@@ -13,7 +13,7 @@ import (
 
 	"conclave"
 	"conclave/audit"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // Options say what a folder is held against besides itself.

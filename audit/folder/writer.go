@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"conclave/audit"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 )
 
 // Writer keeps a folder. It implements audit.Copy: one goroutine at a time. What it has written before Publish is seen by

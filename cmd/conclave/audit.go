@@ -18,7 +18,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/audit/folder"
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/store"
 )
 

@@ -21,8 +21,8 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/audit/folder"
-	"conclave/audit/merkle"
 	"conclave/exposure"
+	"conclave/merkle"
 	"conclave/pass"
 )
 

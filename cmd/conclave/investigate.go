@@ -18,10 +18,10 @@ import (
 
 	"conclave"
 	"conclave/audit"
-	"conclave/audit/merkle"
 	"conclave/escrow"
 	"conclave/exposure"
 	"conclave/exposure/page"
+	"conclave/merkle"
 )
 
 // paths is a flag that may be given several times.

@@ -17,9 +17,9 @@ import (
 	"conclave/admission"
 	"conclave/audit"
 	"conclave/audit/folder"
-	"conclave/audit/merkle"
 	"conclave/exposure"
 	"conclave/exposure/page"
+	"conclave/merkle"
 	browser "conclave/web"
 )
 

@@ -17,7 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/witness"
 )
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"conclave/audit/merkle"
+	"conclave/merkle"
 	"conclave/server"
 	"conclave/witness"
 )

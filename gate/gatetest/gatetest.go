@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"conclave"
-	"conclave/audit/merkle"
 	"conclave/gate"
+	"conclave/merkle"
 	"conclave/pass"
 	"conclave/pass/passtest"
 )
