@@ -36,13 +36,19 @@ func ledgerKey(meeting conclave.MeetingID, leg conclave.LegID, minute uint32) st
 	return store.Key(fmt.Sprintf("%s.%s.%s.%05d", ledgerPrefix, meeting.Text(), leg.Text(), minute))
 }
 
+// hasBeen says whether a minute of a leg's may have been, so long after its meeting was opened. It counts in minutes: as a
+// time.Duration the largest numbers would wrap round.
+func hasBeen(minute uint32, open time.Duration) bool {
+	return int64(minute) <= int64(open/time.Minute)+ledgerAhead
+}
+
 // ledger keeps a block that a leg hands in. One that it has already is taken for delivered: legs hand in anew what may have
 // been lost with their line. Another one for the same minute is refused: what is sealed is sealed.
 func (r *room) ledger(leg roster.Leg, m *signal.Ledger) error {
 	if leg.Standing == roster.Waiting || leg.Standing == roster.Admitted {
 		return problemTurn
 	}
-	if len(m.Sealed) != ledgerSealed || time.Duration(m.Minute)*time.Minute > r.now().Sub(r.meeting.Opened)+ledgerAhead*time.Minute {
+	if len(m.Sealed) != ledgerSealed || !hasBeen(m.Minute, r.now().Sub(r.meeting.Opened)) {
 		return problemLedger
 	}
 	key := ledgerKey(r.meeting.ID, leg.ID, m.Minute)

@@ -45,6 +45,7 @@ func (o OIDC) LogValue() slog.Value { return slog.StringValue("sign-in at " + o.
 
 const (
 	signInLife   = 10 * time.Minute
+	providerDue  = 10 * time.Second // for one answer of the provider
 	signInCookie = "conclave_sign_in"
 	signInPath   = "/v1/oidc/"
 )
@@ -65,8 +66,10 @@ func (s *signIn) discovered(ctx context.Context) (*oidc.Provider, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.provider == nil {
-		// The keys are fetched anew long after this request: its context must not end theirs.
-		p, err := oidc.NewProvider(context.WithoutCancel(ctx), s.cfg.Issuer)
+		// The keys are fetched anew long after this request: its context must not end theirs. A provider that does not answer
+		// must not hold up everybody who signs in, either.
+		lasting := oidc.ClientContext(context.WithoutCancel(ctx), &http.Client{Timeout: providerDue})
+		p, err := oidc.NewProvider(lasting, s.cfg.Issuer)
 		if err != nil {
 			return nil, fmt.Errorf("server: discover the sign-in: %w", err)
 		}
@@ -211,7 +214,7 @@ func (s *Server) signedIn(r *http.Request, j *journey) (conclave.PersonID, error
 	if !hmac.Equal([]byte(q.Get("state")), []byte(j.State)) || q.Get("code") == "" {
 		return "", errors.New("server: sign-in: another state, or no code")
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), providerDue)
 	defer cancel()
 	provider, err := s.signIn.discovered(ctx)
 	if err != nil {
