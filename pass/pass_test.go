@@ -92,6 +92,7 @@ func TestEachFieldOfALeafIsHeldAgainstTheRules(t *testing.T) {
 		{"another organisation's statement", "organisation_unknown", func(_ *joining, s *pass.Statement, _ *pass.Pass) { s.Organisation = "evil.example" }},
 		{"another leaf key", "statement_key", func(_ *joining, s *pass.Statement, _ *pass.Pass) { s.LeafKey = other }},
 		{"another key in the leaf", "statement_key", func(j *joining, _ *pass.Statement, _ *pass.Pass) { j.want.LeafKey = other }},
+		{"a gateway's own statement", "statement_key", func(_ *joining, s *pass.Statement, _ *pass.Pass) { s.Kind = pass.KindGateway }},
 		{"no key in the leaf", "statement_key", func(j *joining, _ *pass.Statement, _ *pass.Pass) { j.want.LeafKey = nil }},
 		{"a statement of yesterday", "statement_expired", func(_ *joining, s *pass.Statement, _ *pass.Pass) {
 			s.NotBefore, s.NotAfter = now.Add(-time.Hour), now
