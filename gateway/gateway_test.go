@@ -299,6 +299,7 @@ func TestALegIsPutOutWithASentence(t *testing.T) {
 	}{
 		"removed by the chair": {func(h *house) { h.chair.Remove(h.chair.phone().Leg, "not_cleared") }, prompt.Removed},
 		"the level is raised":  {func(h *house) { h.chair.Raise(2) }, prompt.Raised},
+		"struck off":           {func(h *house) { h.admin("/people/bert/remove") }, prompt.Failed},
 		"the meeting is over": {func(h *house) {
 			h.admin("/meetings/" + h.meeting.Text() + "/end")
 		}, prompt.Over},

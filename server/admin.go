@@ -223,10 +223,12 @@ func (s *Server) recheck(devices ...conclave.DeviceID) {
 }
 
 func (s *Server) removePerson(w http.ResponseWriter, r *http.Request) {
-	revoked, err := s.directory.RemovePerson(r.Context(), conclave.PersonID(r.PathValue("person")), s.now())
+	person := conclave.PersonID(r.PathValue("person"))
+	revoked, err := s.directory.RemovePerson(r.Context(), person, s.now())
 	s.recheck(revoked...) // those that were revoked, even if not all could be
+	s.endCalls(s.phones.struckOff(person), problemStruckOff)
 	if err == nil {
-		err = s.forget(r.Context(), conclave.PersonID(r.PathValue("person")))
+		err = s.forget(r.Context(), person)
 	}
 	if err != nil {
 		s.fail(w, "remove person", err)

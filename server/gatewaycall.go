@@ -21,6 +21,7 @@ var (
 	problemCodeWrong = conclave.Problem{Code: "phone_code_wrong", Fix: "ask_chair_for_code"}
 	problemBraked    = conclave.Problem{Code: "phone_codes_braked", Fix: "wait_an_hour"}
 	problemNoPhone   = conclave.Problem{Code: "phone_not_allowed", Fix: "use_enrolled_device"}
+	problemStruckOff = conclave.Problem{Code: "person_removed", Fix: "ask_administrator"}
 	problemReplaced  = conclave.Problem{Code: "replaced", Fix: "use_other_device"}
 	problemGateway   = conclave.Problem{Code: "phone_no_gateway", Fix: "ask_administrator"}
 	problemNoNumber  = conclave.Problem{Code: "phone_no_number", Fix: "ask_administrator"}
@@ -375,6 +376,14 @@ func (s *Server) endCall(c *phoneCall, why conclave.Problem) {
 	if conn := s.phones.conn(c.gateway); conn != nil {
 		conn.send(&signal.CallEnd{Call: c.id, Reason: why})
 	}
+}
+
+// endCalls ends calls that are no more, and puts out their legs.
+func (s *Server) endCalls(gone []*phoneCall, why conclave.Problem) {
+	for _, c := range gone {
+		s.endCall(c, why)
+	}
+	s.dropCalls(gone)
 }
 
 // dropCalls puts out the legs of calls that are no more. Their statements count for nothing from now on.

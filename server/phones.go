@@ -146,6 +146,19 @@ func (p *phones) dropAll(id conclave.DeviceID) (gone []*phoneCall) {
 	return gone
 }
 
+// struckOff drops the calls of a person who was struck off.
+func (p *phones) struckOff(person conclave.PersonID) (gone []*phoneCall) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.calls {
+		if c.person == person {
+			p.drop(c)
+			gone = append(gone, c)
+		}
+	}
+	return gone
+}
+
 // drop forgets a call; mu is held.
 func (p *phones) drop(c *phoneCall) {
 	delete(p.calls, c.id)
