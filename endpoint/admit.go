@@ -99,10 +99,14 @@ func (s *session) admit(m *signal.Admitted) {
 	}
 	s.forget(dueAnswer)
 	now := s.cfg.Now()
-	t, err := newTrust(&s.cfg, s.trust, m.Grants, m.Pass, now)
+	t, withdrawn, err := newTrust(&s.cfg, s.trust, m.Grants, m.Withdrawn, m.Pass, now)
 	if err != nil {
 		s.abandon(problemOf(err, "grant_malformed", "ask_administrator"), err)
 		return
+	}
+	if withdrawn > s.cfg.Withdrawn {
+		s.cfg.Withdrawn = withdrawn
+		s.emit(Event{Keys: &KeysEvent{Withdrawn: withdrawn}})
 	}
 	if m.Meeting.Level > t.own.Level || s.trust != nil && m.Meeting.Level < s.trust.want.Level {
 		// The pass is not good enough for what is told; or less is told than this endpoint knows: a level is never lowered.

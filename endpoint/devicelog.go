@@ -17,16 +17,17 @@ import (
 
 // logView is what this endpoint has been shown of the device log.
 type logView struct {
-	head  gate.LogState               // the greatest state that all others are known to lead to
-	fresh map[merkle.Size]merkle.Hash // shown, and not linked to head yet
-	split bool                        // two states of one size have different roots
-	asked *[2]gate.LogState
-	owed  time.Time // since when the server owes links without having given one; zero: it owes none
+	head   gate.LogState               // the greatest state that all others are known to lead to
+	fresh  map[merkle.Size]merkle.Hash // shown, and not linked to head yet
+	linked map[merkle.Size]merkle.Hash // shown before, and linked: every epoch shows all leaves again
+	split  bool                        // two states of one size have different roots
+	asked  *[2]gate.LogState
+	owed   time.Time // since when the server owes links without having given one; zero: it owes none
 }
 
 const (
-	// maxFresh bounds the states that wait for their link: a room has fewer members.
-	maxFresh = 4096
+	// maxStates bounds the states that are remembered, linked and not yet linked: a room has fewer members.
+	maxStates = 4096
 	// linkLimit is how long the server may owe a link. It needs microseconds.
 	linkLimit = 10 * time.Second
 	// maxLinkPath is the longest proof of consistency in a tree of 2^62 leaves.
@@ -37,14 +38,18 @@ var errLink = errors.New("endpoint: malformed proof of consistency")
 
 // see takes a state whose signature holds.
 func (v *logView) see(s gate.LogState) {
-	switch root, known := v.fresh[s.Size]; {
+	root, known := v.linked[s.Size]
+	if !known {
+		root, known = v.fresh[s.Size]
+	}
+	switch {
 	case s.Size == v.head.Size:
 		v.split = v.split || s.Root != v.head.Root
 	case v.head.Size == 0:
 		v.head = s
 	case known:
 		v.split = v.split || root != s.Root
-	case len(v.fresh) < maxFresh:
+	case len(v.fresh) < maxStates:
 		if v.fresh == nil {
 			v.fresh = make(map[merkle.Size]merkle.Hash)
 		}
@@ -52,6 +57,18 @@ func (v *logView) see(s gate.LogState) {
 	default:
 		v.split = true // more states than a room has members
 	}
+}
+
+// link takes that two states are of one log.
+func (v *logView) link(from, to gate.LogState) {
+	if v.linked == nil || len(v.linked) >= maxStates {
+		v.linked = make(map[merkle.Size]merkle.Hash) // what is still shown is asked for once more
+	}
+	for _, s := range []gate.LogState{from, to} {
+		v.linked[s.Size] = s.Root
+		delete(v.fresh, s.Size)
+	}
+	v.head, v.owed = to, time.Time{}
 }
 
 // next returns two states that are to be linked, the smaller first; false if there is nothing to do.
@@ -112,9 +129,7 @@ func (s *session) consistency(m *signal.ConsistencyProof) {
 	if err != nil {
 		v.split = true
 	} else {
-		delete(v.fresh, from.Size)
-		delete(v.fresh, to.Size)
-		v.head, v.owed = to, time.Time{}
+		v.link(from, to)
 	}
 	s.linkLog()
 }

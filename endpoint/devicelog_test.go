@@ -131,6 +131,15 @@ func TestADeviceLogThatGrowsIsNoAlarm(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		alike(t, all...)
+		var before, after int
+		h.locked(func() { before = h.links })
+		all[3].stop() // an epoch in which nothing new is shown
+		all = all[:3]
+		time.Sleep(2 * time.Minute)
+		h.locked(func() { after = h.links })
+		if before == 0 || after != before {
+			t.Errorf("%d links were asked for, and %d more once all were known", before, after-before)
+		}
 		for _, m := range all {
 			if _, ok := m.find(func(e Event) bool {
 				return e.Alarm != nil && e.Alarm.Problem.Code != "alarm_not_heard" && e.Alarm.Problem.Code != "alarm_nobody_heard"

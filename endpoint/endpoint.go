@@ -32,7 +32,10 @@ type Config struct {
 	Meeting      conclave.MeetingID
 	Client       signal.Client
 	Facts        []conclave.Fact // claimed, in the hello
-	Media        Media           // nil: none, keys only
+	// Withdrawn is the counter of the newest list of withdrawn keys that this device was ever shown (KeysEvent): a server
+	// that shows an older one, or none, is not followed.
+	Withdrawn uint64
+	Media     Media // nil: none, keys only
 
 	// Verify verifies signatures of the group; nil verifies one after the other in Go.
 	Verify mls.BatchVerifier

@@ -42,6 +42,7 @@ type Event struct {
 	Failed  *FailedEvent  `json:"failed,omitempty"`
 	Heard   *HeardEvent   `json:"heard,omitempty"`
 	Notice  *NoticeEvent  `json:"notice,omitempty"`
+	Keys    *KeysEvent    `json:"keys,omitempty"`
 	Ready   *ReadyEvent   `json:"ready,omitempty"`
 }
 
@@ -172,6 +173,11 @@ type (
 	FailedEvent struct {
 		Of     string           `json:"of"`
 		Reason conclave.Problem `json:"reason"`
+	}
+	// KeysEvent says that a newer list of withdrawn keys was shown: its counter is to be kept, and to be given as
+	// Config.Withdrawn from then on.
+	KeysEvent struct {
+		Withdrawn uint64 `json:"withdrawn"`
 	}
 	// NoticeEvent tells the person something apart from the meeting's course.
 	NoticeEvent struct {

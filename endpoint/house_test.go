@@ -37,6 +37,7 @@ type house struct {
 	down     bool // nobody gets a connection
 	silent   bool // nobody gets an answer
 	lie      lies
+	links    int // of the device log's states that were asked for
 	// enterHook sees each Enter first, and keeps it from the house by returning true.
 	enterHook func(*signal.Enter) bool
 	deaf      *device // whose renewals are not answered
@@ -247,6 +248,7 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 		h.passes[l.leaf] = b
 		h.tell(&signal.Passes{Passes: []signal.LeafPass{{Leaf: l.leaf, Pass: b}}})
 	case *signal.Consistency:
+		h.links++
 		if h.lie.consistency != nil {
 			h.lie.consistency(p, m)
 		} else {

@@ -427,6 +427,8 @@ func (s *session) emit(e Event) {
 		e.Kind = "alarm"
 	case e.Failed != nil:
 		e.Kind = "failed"
+	case e.Keys != nil:
+		e.Kind = "keys"
 	case e.Notice != nil:
 		e.Kind = "notice"
 	case e.Ready != nil:

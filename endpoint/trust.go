@@ -38,8 +38,28 @@ var (
 	errRenewedPass = errors.New("endpoint: renewed pass is for another meeting, level or policy")
 )
 
-// newTrust verifies grants against the pinned root, and the own pass by them.
-func newTrust(cfg *Config, old *trust, grants [][]byte, own []byte, now time.Time) (*trust, error) {
+// newTrust verifies grants against the pinned root, drops those that the root has withdrawn, and verifies the own pass by
+// the rest. counter is that of the list of withdrawn ones, 0 where there is none.
+func newTrust(cfg *Config, old *trust, grants [][]byte, withdrawn, own []byte, now time.Time) (t *trust, counter uint64, err error) {
+	t, err = trustIn(cfg, old, grants, now)
+	if err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case len(withdrawn) > 0:
+		if t.Trust, counter, err = t.Without(withdrawn, cfg.Withdrawn, now); err != nil {
+			return nil, 0, err
+		}
+	case cfg.Withdrawn > 0:
+		return nil, 0, errNoWithdrawal
+	}
+	return t, counter, t.take(cfg, old, own, now)
+}
+
+var errNoWithdrawal = conclave.Problem{Code: "withdrawal_old", Fix: "ask_administrator"}
+
+// trustIn verifies grants against the pinned root.
+func trustIn(cfg *Config, old *trust, grants [][]byte, now time.Time) (*trust, error) {
 	var base *pass.Trust
 	var err error
 	if old != nil {
@@ -55,21 +75,26 @@ func newTrust(cfg *Config, old *trust, grants [][]byte, own []byte, now time.Tim
 	if old != nil {
 		t.log = old.log
 	}
-	p, err := base.Pass(own, now)
+	return t, nil
+}
+
+// take verifies the own pass, and the own statement beside it.
+func (t *trust) take(cfg *Config, old *trust, own []byte, now time.Time) error {
+	p, err := t.Pass(own, now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.want, t.own = pass.MeetingContext{Meeting: p.Meeting, Level: p.Level, PolicyHash: p.PolicyHash}, p
 	if p.Meeting != cfg.Meeting {
-		return nil, conclave.Problem{Code: "pass_meeting", Fix: "join_again"}
+		return conclave.Problem{Code: "pass_meeting", Fix: "join_again"}
 	}
-	if _, err := base.Leaf(cfg.Identity.Statement, own, gate.Want(cfg.Identity.Signer.Public(), t.want), now); err != nil {
-		return nil, err
+	if _, err := t.Leaf(cfg.Identity.Statement, own, gate.Want(cfg.Identity.Signer.Public(), t.want), now); err != nil {
+		return err
 	}
 	if old != nil && old.want == t.want {
 		t.proven, t.renewed = old.proven, old.renewed
 	}
-	return t, nil
+	return nil
 }
 
 // leaf proves a leaf: statement and pass, the one in the leaf or a renewed one.

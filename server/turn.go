@@ -93,8 +93,8 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 	}
 	fingerprint := r.cfg.Media.Fingerprint()
 	m := &signal.Admitted{
-		LogProof: proof,
-		Leg:      id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
+		LogProof: proof, Withdrawn: r.cfg.Organisation.Withdrawn(),
+		Leg: id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
 		Meeting: r.meetingMessage(leg.Role),
 		Slots:   signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},
 		Server:  signal.Server{Ufrag: credentials.Ufrag, Password: credentials.Password, Fingerprint: fingerprint[:]},

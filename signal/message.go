@@ -244,6 +244,8 @@ type (
 		Resumed bool           `json:"resumed"`         // the leg is back in its place; Commits bring it up to date
 		Commits []Commit       `json:"commits,omitempty"`
 		Pending []Proposal     `json:"pending,omitempty"` // proposals of the current epoch (when resumed)
+		// Withdrawn is the root's list of keys that count no more (package pass); absent where there never was one.
+		Withdrawn []byte `json:"withdrawn,omitempty"`
 		// LogProof shows that the leg's statement stands in the device log (C2SP tlog-proof); it goes into the leaf.
 		LogProof []byte `json:"log_proof"`
 		// Investigation is absent where the organisation has no investigation key: no ledger and no mark then.

@@ -70,6 +70,7 @@ type opening struct {
 	Root         []byte                  `json:"root"`
 	Client       signal.Client           `json:"client"`
 	Facts        []conclave.Fact         `json:"facts"`
+	Withdrawn    uint64                  `json:"withdrawn"`
 }
 
 func (c *core) open(body []byte) error {
@@ -90,6 +91,7 @@ func (c *core) open(body []byte) error {
 		Meeting:      o.Meeting,
 		Client:       o.Client,
 		Facts:        o.Facts,
+		Withdrawn:    o.Withdrawn,
 		Media:        r.page,
 		Verify:       (&verifier{host: c.host}).verify,
 		Emit:         func(e endpoint.Event) { c.post(e) },

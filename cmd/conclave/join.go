@@ -60,7 +60,10 @@ func (o *joinOptions) run(ctx context.Context, k *call) error {
 		return err
 	}
 	out := newPrinter(k.stdout, o.json)
-	leg := &leg{emit: out.event, stay: o.stay, shown: signal.State{Camera: cfg.Video != nil}}
+	leg := &leg{emit: out.event, stay: o.stay, shown: signal.State{Camera: cfg.Video != nil}, keep: func(withdrawn uint64) error {
+		d.Withdrawn = withdrawn
+		return d.Save(o.key)
+	}}
 	if o.record != "" {
 		if leg.recorder, err = headless.NewRecorder(o.record); err != nil {
 			return err
@@ -84,7 +87,7 @@ func (o *joinOptions) config(link device.Link, d *device.Device) (headless.Confi
 		return headless.Config{}, err
 	}
 	cfg := headless.Config{Endpoint: endpoint.Config{Dial: dial, Host: host, Identity: d.Identity(), Organisation: d.Organisation,
-		Root: d.Root, Meeting: link.Meeting, Client: signal.Client{Kind: "headless", Name: "conclave", Version: "0"}}}
+		Root: d.Root, Withdrawn: d.Withdrawn, Meeting: link.Meeting, Client: signal.Client{Kind: "headless", Name: "conclave", Version: "0"}}}
 	if o.play != "" {
 		if cfg.Sound, err = headless.LoadSound(o.play, o.loop); err != nil {
 			return cfg, err
@@ -106,6 +109,8 @@ type leg struct {
 	stay     time.Duration // 0: until told
 	shown    signal.State
 	commands io.Reader // nil: none
+	// keep keeps the counter of withdrawn keys with the device; nil: nothing is kept.
+	keep func(withdrawn uint64) error
 
 	entered bool              // has been in
 	refusal *conclave.Problem // what stood in the way at the door; nil: nothing
@@ -135,6 +140,11 @@ func (l *leg) event(e endpoint.Event) {
 		l.recorder.Event(e)
 	}
 	l.emit(e)
+	if e.Keys != nil && l.keep != nil {
+		if err := l.keep(e.Keys.Withdrawn); err != nil {
+			l.emit(endpoint.Event{At: e.At, Kind: "failed", Failed: &endpoint.FailedEvent{Of: "keys", Reason: conclave.Problem{Code: "key_file_unwritable", Fix: "ask_administrator"}}})
+		}
+	}
 	if e.State == nil {
 		return
 	}

@@ -38,8 +38,10 @@ type Device struct {
 	Name         string // the organisation's
 	Root         ed25519.PublicKey
 	Statement    []byte
-	scalar       []byte
-	signer       mls.Signer
+	// Withdrawn is the counter of the newest list of withdrawn keys that was shown to this device (endpoint.Config).
+	Withdrawn uint64
+	scalar    []byte
+	signer    mls.Signer
 }
 
 // Format implements fmt.Formatter: a device prints as the salted tag of its id, whatever the verb.
@@ -65,6 +67,7 @@ type file struct {
 	Organisation     conclave.OrganisationID `json:"organisation"`
 	OrganisationName string                  `json:"organisation_name"`
 	Root             []byte                  `json:"root"`
+	Withdrawn        uint64                  `json:"withdrawn,omitempty"`
 }
 
 const (
@@ -144,7 +147,7 @@ func read(path string) (*file, error) {
 
 // device returns the device of a file, whose statement must be for signer's key.
 func (f *file) device(path string, signer mls.Signer) (*Device, error) {
-	d := &Device{Organisation: f.Organisation, Name: f.OrganisationName, Root: f.Root, Statement: f.Statement, signer: signer}
+	d := &Device{Organisation: f.Organisation, Name: f.OrganisationName, Root: f.Root, Statement: f.Statement, Withdrawn: f.Withdrawn, signer: signer}
 	s, err := pass.ParseStatement(d.Statement)
 	if err != nil || !bytes.Equal(s.LeafKey, signer.Public()) {
 		return nil, fmt.Errorf("%w: the statement in %s is not for its key: enrol again", ErrFile, path)
@@ -154,7 +157,7 @@ func (f *file) device(path string, signer mls.Signer) (*Device, error) {
 
 // Save writes the key file in place of an earlier one; a crash leaves one of the two.
 func (d *Device) Save(path string) error {
-	f := file{Version: version, Key: d.scalar, Statement: d.Statement, Organisation: d.Organisation, OrganisationName: d.Name, Root: d.Root}
+	f := file{Version: version, Key: d.scalar, Statement: d.Statement, Organisation: d.Organisation, OrganisationName: d.Name, Root: d.Root, Withdrawn: d.Withdrawn}
 	if d.scalar == nil {
 		f.TokenKey = d.signer.Public()
 	}

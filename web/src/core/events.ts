@@ -264,6 +264,7 @@ export type CoreEvent =
   | { event: "slots"; at?: string; slots: SlotsEvent }
   | { event: "alarm"; at?: string; alarm: { problem: Problem } }
   | { event: "failed"; at?: string; failed: { of: string; reason: Problem } }
+  | { event: "keys"; at?: string; keys: { withdrawn: number } }
   | { event: "notice"; at?: string; notice: NoticeEvent }
   | { event: "ready"; at?: string; ready: ReadyEvent }
   | { event: "media_wanted"; media: MediaWanted }

@@ -11,6 +11,8 @@ export interface Device {
   root: Uint8Array<ArrayBuffer>;
   /** The passkey that vouches for each statement, and the site that it was made for. */
   passkey?: { id: Uint8Array<ArrayBuffer>; site: string };
+  /** The counter of the newest list of withdrawn keys that was shown to this device. */
+  withdrawn?: number;
   /** A guest's: the pointer of the one meeting that it is for. */
   guest?: string;
 }

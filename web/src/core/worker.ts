@@ -5,7 +5,7 @@ import wasm from "conclave.wasm?url";
 import "wasm_exec";
 import { assert, enrol, identify, ownDevices, Refusal, renew, renewed, revokeDevice, type Examiner } from "./enrol";
 import type { AssertionWanted, Command, CoreEvent, Problem, ReadyEvent, StreamKind, TouchAnswer, TouchWanted } from "./events";
-import { readDevice, sign, verify, type Check, type Device } from "./keys";
+import { keepDevice, readDevice, sign, verify, type Check, type Device } from "./keys";
 import type { FromFrames, ToFrames } from "./port";
 import { connect } from "./socket";
 import { base64 } from "./text";
@@ -69,6 +69,7 @@ const host = {
   post: (json: string) => {
     const event = JSON.parse(json) as CoreEvent;
     if (event.event === "line") assertion = event.line.assertion;
+    if (event.event === "keys" && device) void keepDevice(Object.assign(device, { withdrawn: event.keys.withdrawn }));
     if (event.event === "ready") event.ready.file = missionFile(event.ready);
     post(event);
   },
@@ -191,6 +192,7 @@ async function follow(command: Command, core: Core): Promise<void> {
           root: base64(device.root),
           client: { kind: "browser", name: "conclave-web", version: "0" },
           facts: [],
+          withdrawn: device.withdrawn ?? 0,
         }),
       );
       break;

@@ -48,6 +48,7 @@ export const problems = {
   invitation_expired: "Diese Einladung ist abgelaufen.",
   invitation_unknown: "Diese Einladung gilt nicht für diese Besprechung oder ist nicht bekannt.",
   invitation_used: "Diese Einladung wurde schon benutzt. Wenn Sie das nicht waren, sagen Sie es der Person, die Sie eingeladen hat.",
+  key_file_unwritable: "Die Schlüsseldatei dieses Geräts lässt sich nicht beschreiben.",
   key_unusable: "Der Schlüssel dieses Browsers ließ sich nicht verwenden.",
   ledger_refused: "Die Notiz dieses Programms, wann Sie gesprochen haben, wurde nicht angenommen.",
   mark_refused: "Die Markierung dieses Programms wurde nicht angenommen.",

@@ -49,6 +49,7 @@ export const problems = {
   invitation_expired: "This invitation has run out.",
   invitation_unknown: "This invitation is not for this meeting, or is not known.",
   invitation_used: "This invitation has been used already. If that was not you, tell who invited you.",
+  key_file_unwritable: "The file of this device’s key cannot be written.",
   key_unusable: "This browser’s key could not be used.",
   ledger_refused: "This client’s note of when you spoke was not taken.",
   mark_refused: "This client’s mark was not taken.",

@@ -48,6 +48,7 @@ export const problems = {
   invitation_expired: "Cette invitation a expiré.",
   invitation_unknown: "Cette invitation n’est pas pour cette réunion, ou n’est pas connue.",
   invitation_used: "Cette invitation a déjà servi. Si ce n’était pas vous, dites-le à la personne qui vous a invité.",
+  key_file_unwritable: "Le fichier de clé de cet appareil ne peut pas être modifié.",
   key_unusable: "La clé de ce navigateur n’a pas pu servir.",
   ledger_refused: "La note de vos prises de parole faite par ce programme n’a pas été acceptée.",
   mark_refused: "Le marquage de ce programme n’a pas été accepté.",
