@@ -31,6 +31,7 @@ type bridge struct {
 
 	mu      sync.Mutex // guards all below
 	opened  bool
+	primed  bool // frames of the caller are taken one by one
 	paused  bool
 	encoder *opus.Encoder
 	packet  []byte
@@ -56,8 +57,10 @@ const (
 	voiceTime = 2 * time.Second
 	// leaveTime is what a leg may take to say goodbye; its keys are wiped at its end in any case.
 	leaveTime = 1500 * time.Millisecond
-	// maxBehind is how many frames of the caller may wait: what is older is late for everybody.
-	maxBehind = 3
+	// The call's clock and the room's are two: ahead is how many of the caller's frames wait before the first is taken, so that
+	// neither a late one nor two at once are heard. More than maxBehind are late for everybody.
+	ahead     = 2
+	maxBehind = 5
 	// sampleStep is a packet's span on the clock of Opus.
 	sampleStep = opus.FrameSamples
 )
@@ -203,19 +206,11 @@ func (b *bridge) Next() []byte {
 		return nil
 	}
 	b.speakToCall(time.Now())
-	in := b.leg.media.In()
-	for len(in) > maxBehind {
-		<-in
+	if heard := b.fromCall(); heard != nil && b.opened {
+		b.level.Level(heard)
+		b.toRoom.Add(heard)
 	}
 	var f dsp.Frame
-	select {
-	case heard := <-in:
-		if b.opened {
-			b.level.Level(heard)
-			b.toRoom.Add(heard)
-		}
-	default:
-	}
 	for len(b.saying) > 0 {
 		if b.saying[0].Next(&f) {
 			b.toRoom.Add(&f)
@@ -231,6 +226,27 @@ func (b *bridge) Next() []byte {
 	}
 	b.packet = packet
 	return packet
+}
+
+// fromCall returns the caller's next frame, nil if there is none; mu is held.
+func (b *bridge) fromCall() *dsp.Frame {
+	in := b.leg.media.In()
+	if len(in) > maxBehind {
+		for len(in) > ahead {
+			<-in
+		}
+	}
+	if !b.primed && len(in) < ahead {
+		return nil
+	}
+	select {
+	case f := <-in:
+		b.primed = true
+		return f
+	default:
+		b.primed = false
+		return nil
+	}
 }
 
 // Loudness implements headless.Loud.

@@ -47,11 +47,11 @@ import (
 	"conclave/signal"
 )
 
-// TestMain runs six calls beside each other, whatever the number of processors: they spend their time listening.
+// TestMain runs four calls beside each other, whatever the number of processors: they spend their time listening.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		flag.Set("test.parallel", "6")
+		flag.Set("test.parallel", "4")
 	}
 	os.Exit(m.Run())
 }
