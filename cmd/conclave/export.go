@@ -135,7 +135,11 @@ func recordsOf(data string, person conclave.PersonID, e *page.Export) error {
 		if err != nil {
 			return err
 		}
-		if r := &entry.Record; r.Person == person || theirs[r.Device.Text()] {
+		r := &entry.Record
+		if r.Person == person && r.Device != (conclave.DeviceID{}) {
+			theirs[r.Device.Text()] = true // the key of a phone call stands in no directory
+		}
+		if r.Person == person || theirs[r.Device.Text()] {
 			e.Records = append(e.Records, entry)
 		}
 	}
