@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"conclave"
 	"conclave/audit"
@@ -65,6 +66,10 @@ func parseOrganisation(b []byte) (*Organisation, error) {
 		return nil, malformed
 	}
 	if err := json.Unmarshal(b, o); err != nil || len(o.Root) != ed25519.PublicKeySize || o.ID == "" {
+		return nil, malformed
+	}
+	// It is shown before anybody has said that it is the right one: it must not rewrite the screen that it is shown on.
+	if strings.ContainsFunc(string(o.ID), func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return nil, malformed
 	}
 	if again, err := o.encode(); err != nil || !bytes.Equal(again, b) {

@@ -244,14 +244,14 @@ func showEntry(w io.Writer, e audit.Entry, asJSON bool) error {
 		return json.NewEncoder(w).Encode(e)
 	}
 	r := &e.Record
-	line := fmt.Sprintf("%d\t%s\t%s", e.Index, r.Time.UTC().Format("2006-01-02 15:04:05.000"), r.Kind)
+	line := fmt.Sprintf("%d\t%s\t%s", e.Index, r.Time.UTC().Format("2006-01-02 15:04:05.000"), plain(string(r.Kind)))
 	add := func(name, value string) {
 		if value != "" {
 			line += "\t" + name + "=" + value
 		}
 	}
-	add("outcome", r.Outcome)
-	add("codes", strings.Join(r.Codes, ","))
+	add("outcome", plain(r.Outcome))
+	add("codes", plain(strings.Join(r.Codes, ",")))
 	if r.Grade != nil {
 		add("grade", r.Grade.String())
 	}
