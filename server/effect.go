@@ -108,5 +108,6 @@ func (r *room) gone(e roster.Gone) {
 	delete(r.seats, e.Leg)
 	delete(r.away, e.Leg)
 	delete(r.bound, e.Leg)
+	delete(r.ledgers, e.Leg)
 	r.slotsDue = true
 }

@@ -28,6 +28,10 @@ const (
 	ledgerSealed = 512 + 1088 + 65 + 16
 	// ledgerAhead is how far the minutes of a leg may be ahead of the meeting's: clocks differ, and the last is cut short.
 	ledgerAhead = 2
+	// A leg has one block a minute; after a lost line, or a machine's sleep, it has some at once. A meeting may have been
+	// opened weeks ago: without this a leg could fill the disk and the log with minutes that it was not there for.
+	ledgerRate  = 1.0 / 30
+	ledgerBurst = 60
 )
 
 var problemLedger = conclave.Problem{Code: "ledger_refused", Fix: "update_client"}
@@ -60,6 +64,9 @@ func (r *room) ledger(leg roster.Leg, m *signal.Ledger) error {
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
+	if !r.mayHandIn(leg.ID) {
+		return problemTooMany
+	}
 	sum := sha256.Sum256(m.Sealed)
 	if err := r.record(audit.Record{Kind: audit.KindLedger, Leg: leg.ID, Device: leg.Device, Commitment: sum[:], Size: uint64(len(m.Sealed))}); err != nil {
 		return err
@@ -69,6 +76,17 @@ func (r *room) ledger(leg roster.Leg, m *signal.Ledger) error {
 		return fmt.Errorf("server: keep a ledger: %w", err)
 	}
 	return nil
+}
+
+// mayHandIn counts a block of a leg, over all its connections.
+func (r *room) mayHandIn(leg conclave.LegID) bool {
+	if r.ledgers == nil {
+		r.ledgers = map[conclave.LegID]*bucket{}
+	}
+	if r.ledgers[leg] == nil {
+		r.ledgers[leg] = new(bucket)
+	}
+	return r.ledgers[leg].take(ledgerRate, ledgerBurst, r.now())
 }
 
 // show takes what a leg shows of itself. That it begins or stops sharing its screen is a record, which what was exposed is

@@ -51,8 +51,9 @@ type room struct {
 	media   *sfu.Room
 	bound   map[conclave.LegID][]byte // fingerprints that assertions named, by leg
 	seats   map[conclave.LegID]*seat
-	away    map[conclave.LegID]*asker // what was known last of legs whose line is lost
-	looked  time.Time                 // when legs in quarantine were looked at last
+	ledgers map[conclave.LegID]*bucket // of blocks that legs hand in
+	away    map[conclave.LegID]*asker  // what was known last of legs whose line is lost
+	looked  time.Time                  // when legs in quarantine were looked at last
 	queue   queue
 	remover conclave.LegID // the chair's whose removal is carried out now; zero: none
 	change  *change        // of level or policy, that is under way; nil: none
