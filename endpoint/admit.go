@@ -60,8 +60,14 @@ func (s *session) line(m *signal.Line) {
 // join is the person's wish to be let in.
 func (s *session) join(facts []conclave.Fact) {
 	s.wanted, s.facts = true, facts
-	if s.state == StateChecked || s.state == StateRefused {
+	switch s.state {
+	case StateChecked, StateRefused:
 		s.ask()
+	case StateWaiting, StateQuarantined:
+		// To be looked at anew; who is let in is admitted, all else stays as it is.
+		s.sendJoin()
+	default:
+		s.fingerprint, s.assertion = nil, nil // of a connection that is gone
 	}
 }
 
@@ -70,9 +76,13 @@ func (s *session) ask() {
 	if s.state != StateReconnecting {
 		s.enter(StateAsking)
 	}
+	s.sendJoin()
+	s.after(dueAnswer, answerLimit)
+}
+
+func (s *session) sendJoin() {
 	s.send(&signal.Join{Facts: s.facts, Fingerprint: s.fingerprint, Assertion: s.assertion})
 	s.fingerprint, s.assertion = nil, nil
-	s.after(dueAnswer, answerLimit)
 }
 
 // refused ends a request. Where asking again may help, the endpoint stays.
@@ -207,8 +217,13 @@ func (s *session) setState(state signal.State) {
 func (s *session) unable(m *signal.Failed) {
 	s.emit(Event{Failed: &FailedEvent{Of: m.Of, Reason: m.Reason}})
 	switch m.Of {
-	case "enter", "hello", "join":
+	case "enter", "hello":
 		s.finish(StateRefused, &m.Reason)
+	case "join":
+		// One that asked to be looked at anew stays where it is.
+		if s.state == StateAsking || s.state == StateReconnecting {
+			s.finish(StateRefused, &m.Reason)
+		}
 	case "commit":
 		if s.member != nil {
 			s.member.doubtStaged()

@@ -99,7 +99,7 @@ func (e *Endpoint) do(command func(*session)) error {
 }
 
 // Join asks to be let in with facts, claimed of the line as it is now. It counts once the line is known (StateChecked),
-// or after a refusal that may be asked again.
+// or after a refusal that may be asked again; at the door and in quarantine it has the leg looked at anew.
 func (e *Endpoint) Join(facts []conclave.Fact) error {
 	return e.do(func(s *session) { s.join(facts) })
 }

@@ -54,6 +54,8 @@ type (
 		Again   bool               `json:"again,omitempty"` // refused: asking once more may help
 		Since   *time.Time         `json:"since,omitempty"` // reconnecting, quarantined, waiting: since when
 		Early   bool               `json:"early,omitempty"` // waiting: the meeting starts with its chair
+		// Assertion is set in quarantine where another join with a fresh touch of the passkey helps.
+		Assertion *signal.AssertionWanted `json:"assertion,omitempty"`
 	}
 	// LineEvent is the server's view of the line, before joining.
 	LineEvent struct {

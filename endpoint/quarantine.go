@@ -32,7 +32,7 @@ func (s *session) quarantined(m *signal.Quarantined) {
 		func(a, b conclave.Problem) bool { return a.Code == b.Code && a.Fix == b.Fix })
 	s.state, s.reasons = StateQuarantined, m.Reasons
 	if !again && !s.over {
-		s.emit(Event{State: &StateEvent{State: StateQuarantined, Reasons: m.Reasons, Since: &since}})
+		s.emit(Event{State: &StateEvent{State: StateQuarantined, Reasons: m.Reasons, Since: &since, Assertion: m.Assertion}})
 	}
 }
 

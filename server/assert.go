@@ -7,6 +7,7 @@ import (
 
 	"conclave"
 	"conclave/admission"
+	"conclave/roster"
 	"conclave/signal"
 )
 
@@ -16,17 +17,17 @@ import (
 
 // assertionWanted returns what a client needs for a fresh assertion, nil where it would change nothing: because none stands
 // in the way of joining, or because the device has no passkey.
-func (v *visitor) assertionWanted(ctx context.Context, j *judgement) (*signal.AssertionWanted, error) {
-	if v.asker.asserted || !v.policy().NeedsAssertion(j.request, v.now()) {
+func (s *Server) assertionWanted(ctx context.Context, a *asker, j *judgement) (*signal.AssertionWanted, error) {
+	if a.asserted || !s.policy().NeedsAssertion(j.request, s.now()) {
 		return nil, nil
 	}
-	device, err := v.directory.Device(ctx, v.asker.device)
+	device, err := s.directory.Device(ctx, a.device)
 	known, err := found(err)
 	if err != nil || !known || device.Passkey == nil || j.request.Statement != admission.StatementValid {
 		return nil, err
 	}
-	fingerprint := v.cfg.Media.Fingerprint()
-	return &signal.AssertionWanted{Nonce: v.nonce[:], ServerFingerprint: fingerprint[:], Credentials: [][]byte{device.Passkey.ID}}, nil
+	fingerprint := s.cfg.Media.Fingerprint()
+	return &signal.AssertionWanted{Nonce: a.nonce[:], ServerFingerprint: fingerprint[:], Credentials: [][]byte{device.Passkey.ID}}, nil
 }
 
 // assertion verifies the assertion that a Join brings, if it brings one, and has the asker be bound to its fingerprint: of
@@ -40,12 +41,18 @@ func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Prob
 	}
 	server := v.cfg.Media.Fingerprint()
 	var err error
+	tried := false
 	v.anyHost(v.host, func(host string) bool {
 		content := signal.AssertionContent(v.nonce[:], v.asker.statement.LeafKey, v.meeting, m.Fingerprint, server[:], host)
 		challenge := signal.TouchOf(content)
-		err = v.directory.Assert(ctx, v.asker.device, m.Assertion, challenge[:], v.siteOf(host))
-		// A touch over another of our names has another challenge; everything else is the answer.
-		return err == nil || problemOf(err, problemTrouble).Code != "passkey_stale"
+		of := v.directory.Assert(ctx, v.asker.device, m.Assertion, challenge[:], v.siteOf(host))
+		// A touch over another of our names has another challenge and site; everything else is the answer.
+		code := problemOf(of, problemTrouble).Code
+		other := of != nil && (code == "passkey_stale" || code == "passkey_site")
+		if !tried || !other {
+			err, tried = of, true
+		}
+		return !other
 	})
 	known, err2 := found(err)
 	if err2 != nil {
@@ -85,6 +92,10 @@ func (r *room) inherit(id conclave.LegID, a *asker) {
 
 // askAnew has a leg at the door or in quarantine show a fresh assertion, if its Join brings one, before it is ruled anew.
 func (v *visitor) askAnew(ctx context.Context, m *signal.Join) error {
+	if !v.joins.take(joinsPerMinute/60.0, joinsPerMinute, v.now()) {
+		v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTooMany})
+		return nil
+	}
 	problem, err := v.assertion(ctx, m)
 	if err != nil {
 		return err
@@ -95,7 +106,10 @@ func (v *visitor) askAnew(ctx context.Context, m *signal.Join) error {
 	}
 	room, leg, asked := v.room, v.leg, *v.asker
 	room.post(func() {
-		if seat := room.seats[leg]; seat != nil && seat.conn == v.conn && asked.asserted {
+		// Only of one without a media path: a path that stands has a certificate that nobody touched for.
+		now, _ := room.roster.Leg(leg)
+		outside := now.Standing == roster.Quarantined || now.Standing == roster.Waiting
+		if seat := room.seats[leg]; outside && seat != nil && seat.conn == v.conn && asked.asserted {
 			seat.asker.asserted, seat.asker.fingerprint = true, asked.fingerprint
 			room.touched(leg, &seat.asker)
 		}

@@ -24,7 +24,7 @@ func (r *room) act(effects []roster.Effect) {
 			keep = true
 			r.cut(e)
 		case roster.Told:
-			r.send(e.Leg, &signal.Quarantined{Reasons: e.Reasons, Since: e.Since})
+			r.tellQuarantined(e.Leg, e.Reasons, e.Since)
 		case roster.Ended:
 			if s := r.seats[e.Leg]; s != nil {
 				s.conn.end(e.Why)

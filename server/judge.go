@@ -52,6 +52,7 @@ type asker struct {
 	way       way          // how its signalling came
 	media     mediaWay     // how its sound comes
 	steady    *line.Steady // shared by copies: of one goroutine at a time; nil: each look counts by itself
+	nonce     [32]byte     // of its connection: what it asserts is good for no other
 	asserted  bool         // it has shown a fresh assertion on this connection
 	// fingerprint is what that assertion binds its media to; nil: to nothing.
 	fingerprint []byte

@@ -169,6 +169,24 @@ func (r *room) tellWaiting(id conclave.LegID) {
 	}
 }
 
+// tellQuarantined says why a leg is in quarantine, and what a fresh assertion needs where one would help.
+func (r *room) tellQuarantined(id conclave.LegID, reasons []conclave.Problem, since time.Time) {
+	s := r.seats[id]
+	if s == nil {
+		return
+	}
+	m := &signal.Quarantined{Reasons: reasons, Since: since}
+	leg, _ := r.roster.Leg(id)
+	j, err := r.judge(r.ctx, &s.asker, r.meeting.ID, leg.LetIn)
+	if err == nil {
+		m.Assertion, err = r.assertionWanted(r.ctx, &s.asker, &j)
+	}
+	if err != nil {
+		r.cfg.Log.Error("leg in quarantine is not told what to assert", "meeting", r.meeting.ID, "leg", id, "cause", err)
+	}
+	s.conn.send(m)
+}
+
 // letBack lets a leg in from the door or from quarantine: with a pass, on the connection that it has. One whose line is lost
 // is let in when it comes back.
 func (r *room) letBack(leg roster.Leg, grade conclave.Grade) {

@@ -54,7 +54,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		leg.Standing, leg.Reasons = roster.Quarantined, ruling.Reasons
 		r.seats[id] = s
 		r.act(r.roster.Join(leg, r.now()))
-		s.conn.send(&signal.Quarantined{Reasons: ruling.Reasons, Since: r.now()})
+		r.tellQuarantined(id, ruling.Reasons, r.now())
 		return true
 	}
 	if early := r.early(&now); ruling.Outcome == conclave.Wait || early || r.changing() {
@@ -160,7 +160,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	case roster.Member:
 		r.bringBack(now, commits)
 	case roster.Quarantined:
-		r.send(leg.ID, &signal.Quarantined{Reasons: now.Reasons, Since: now.Since})
+		r.tellQuarantined(leg.ID, now.Reasons, now.Since)
 	case roster.Waiting:
 		r.tellWaiting(leg.ID)
 	}

@@ -135,7 +135,7 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 	}
 	v.meeting = m.Meeting
 	v.asker = &asker{address: v.conn.address, transport: v.conn.transport, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts,
-		browser: m.Client.Kind == "browser", way: v.conn.way, steady: newSteady()}
+		browser: m.Client.Kind == "browser", way: v.conn.way, steady: newSteady(), nonce: v.nonce}
 	j, err := v.judge(ctx, v.asker, v.meeting, m.Resume != nil)
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 		line.Findings = append(ruling.Reasons, slices.DeleteFunc(line.Findings, told)...)
 	}
 	var err error
-	if line.Assertion, err = v.assertionWanted(ctx, j); err != nil {
+	if line.Assertion, err = v.assertionWanted(ctx, v.asker, j); err != nil {
 		return err
 	}
 	// A touch at the join is no shortcoming of the line.

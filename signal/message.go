@@ -205,6 +205,8 @@ type (
 	Quarantined struct {
 		Reasons []conclave.Problem `json:"reasons"` // never empty
 		Since   time.Time          `json:"since"`
+		// Assertion is set where a fresh assertion, in another Join, takes away what stands in the way, or some of it.
+		Assertion *AssertionWanted `json:"assertion,omitempty"`
 	}
 	// Changed tells members that their meeting has another level or policy, once the group has it.
 	Changed struct {
