@@ -403,3 +403,28 @@ func TestNoGoroutineOutlivesTheServer(t *testing.T) {
 	stacks.Write(buf[:runtime.Stack(buf, true)])
 	t.Errorf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks.String())
 }
+
+func TestAssertionsAtTheDoorAreLookedAtAsSeldomAsJoins(t *testing.T) {
+	w := servertest.Start(t)
+	w.Enrol("anna")
+	b := w.Enrol("ben")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Closed", Chair: "anna", People: []conclave.PersonID{"ben"}, Door: identity.DoorChair})
+	r := connect(t, w)
+	r.hello(b, m)
+	expect[*signal.Line](r)
+	r.send(&signal.Join{})
+	expect[*signal.Waiting](r)
+	for range 30 {
+		r.send(&signal.Join{Fingerprint: make([]byte, 32), Assertion: []byte(`{}`)})
+	}
+	for n := 1; ; n++ {
+		if f := expect[*signal.Failed](r); f.Reason.Code == "too_many" {
+			if n > 21 {
+				t.Errorf("%d were looked at", n-1)
+			}
+			return
+		} else if n == 30 {
+			t.Fatalf("all were looked at, the last with %s", f.Reason.Code)
+		}
+	}
+}

@@ -89,6 +89,10 @@ func (v *visitor) serve() {
 				continue
 			}
 			if join, ok := m.(*signal.Join); ok && len(join.Assertion) > 0 {
+				if !v.joins.take(joinsPerMinute/60.0, joinsPerMinute, v.now()) {
+					v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTooMany})
+					break
+				}
 				err = v.askAnew(ctx, join)
 				break
 			}
