@@ -48,7 +48,7 @@ func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 	for what, said := range map[string][]int16{"the announcement": sentence(prompt.English, prompt.Joined), "the caller": callersVoice()} {
 		best := 0.0
 		for deadline := time.Now().Add(40 * time.Second); best < 0.7 && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
-			best = like(downsample(said, 8000), downsample(h.chair.all(), 8000))
+			best = like(downsample(said, 8000), downsample(late(h.chair.all(), 48000), 8000))
 		}
 		t.Logf("the room heard %s: correlation %.3f", what, best)
 		if best < 0.7 {
@@ -57,7 +57,7 @@ func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 	}
 	best := 0.0
 	for deadline := time.Now().Add(40 * time.Second); best < 0.7 && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
-		best = like(downsample(chairsVoice(), 8000), b.heard())
+		best = like(downsample(chairsVoice(), 8000), late(b.heard(), 8000))
 	}
 	t.Logf("the caller heard the chair: correlation %.3f", best)
 	if best < 0.7 {
@@ -79,7 +79,7 @@ func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 func quick(b *baresip, code string) {
 	b.t.Helper()
 	b.hears(prompt.German, prompt.Choose)
-	b.press("2" + code)
+	b.press("2*" + code + "#")
 	time.Sleep(1500 * time.Millisecond) // the code is looked at
 	b.press("1")
 }
@@ -136,7 +136,7 @@ func TestTheLineOfACallIsWhatItsSignallingAndMediaAre(t *testing.T) {
 			}
 			best := 0.0
 			for deadline := time.Now().Add(60 * time.Second); best < 0.6 && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
-				best = like(downsample(callersVoice(), 8000), downsample(h.chair.all(), 8000))
+				best = like(downsample(callersVoice(), 8000), downsample(late(h.chair.all(), 48000), 8000))
 			}
 			t.Logf("the room heard the caller: correlation %.3f", best)
 			if best < 0.6 {
@@ -206,14 +206,17 @@ func TestThreeWrongCodesEndTheCallAndGuessersAreBraked(t *testing.T) {
 	wrong := []byte(right)
 	wrong[11] = '0' + (wrong[11]-'0'+1)%10
 	b := newPhone(t, pcma, callersVoice())
-	for range 3 { // nine wrong codes: what one caller may in an hour
+	for range 5 { // nine wrong codes: what one caller may in an hour; three calls, unless a busy machine swallows keys
+		if h.gateway.Stats().WrongCodes >= 9 {
+			break
+		}
 		b.dial(h, pcma, "door")
 		h.until("the call to come", func() bool { return h.gateway.Stats().Legs == 1 })
 		b.hears(prompt.German, prompt.Choose)
 		time.Sleep(time.Second)
 		b.press("2")
 		for range 3 {
-			b.press(string(wrong))
+			b.press("*" + string(wrong) + "#")
 			time.Sleep(1500 * time.Millisecond)
 		}
 		b.hears(prompt.English, prompt.Locked)

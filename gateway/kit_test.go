@@ -551,7 +551,7 @@ func (b *baresip) heard() []int16 {
 	if len(files) == 0 {
 		return nil
 	}
-	return recording(files[0])
+	return recording(files[len(files)-1]) // of the last call
 }
 
 // recording reads a WAV file as sound at 8 kHz.
@@ -584,8 +584,8 @@ func recording(name string) []int16 {
 func (b *baresip) hears(l prompt.Language, n prompt.Name) {
 	b.t.Helper()
 	said, best := downsample(sentence(l, n), 8000), 0.0
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(400 * time.Millisecond) {
-		if best = max(best, like(said, b.heard())); best > 0.8 {
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(600 * time.Millisecond) {
+		if best = max(best, like(said, late(b.heard(), 8000))); best > 0.8 {
 			b.t.Logf("heard %s/%s: correlation %.3f", l, n, best)
 			return
 		}
@@ -677,6 +677,9 @@ func like(said, heard []int16) float64 {
 	}
 	return top
 }
+
+// late returns the last 20 seconds: to look through all again and again would take the time that the calls need.
+func late(pcm []int16, rate int) []int16 { return pcm[max(0, len(pcm)-20*rate):] }
 
 func energy(pcm []int16) (sum float64) {
 	for _, v := range pcm {
