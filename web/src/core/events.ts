@@ -36,6 +36,8 @@ export interface StateEvent {
   since?: string;
   /** Waiting: the meeting starts with its chair. */
   early?: boolean;
+  /** Quarantined: a fresh touch of the passkey helps. */
+  assertion?: AssertionWanted;
 }
 
 export interface LineEvent {
@@ -297,7 +299,7 @@ export type Command =
   | { do: "devices" }
   | { do: "revoke"; device: string }
   | { do: "open"; meeting: string; url: string }
-  /** fingerprint: of the certificate that the media path will have, base64; where the line asks for an assertion. */
+  /** fingerprint: of the certificate that the media path will have, base64; where the line, or the quarantine, asks for an assertion. */
   | { do: "join"; facts: Claim[]; fingerprint?: string }
   | { do: "media"; media: MediaOffer }
   | { do: "state"; muted: boolean; camera: boolean; screen: boolean; hand: boolean }

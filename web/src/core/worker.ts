@@ -4,7 +4,7 @@
 import wasm from "conclave.wasm?url";
 import "wasm_exec";
 import { assert, enrol, identify, ownDevices, Refusal, renew, renewed, revokeDevice, type Examiner } from "./enrol";
-import type { AssertionWanted, Command, CoreEvent, Problem, ReadyEvent, StreamKind, TouchAnswer, TouchWanted } from "./events";
+import type { AssertionWanted, Command, CoreEvent, Problem, ReadyEvent, State, StreamKind, TouchAnswer, TouchWanted } from "./events";
 import { keepDevice, readDevice, sign, verify, type Check, type Device } from "./keys";
 import type { FromFrames, ToFrames } from "./port";
 import { connect } from "./socket";
@@ -42,9 +42,10 @@ const streams: Record<StreamKind, number> = { microphone: 1, camera: 2, screen: 
 const post = (event: CoreEvent) => self.postMessage(event);
 
 let device: Device | undefined;
-/** The meeting that is open, and what its line asks of a join. */
+/** The meeting that is open, and what its line, or the quarantine, asks of a join. */
 let meeting = "";
 let assertion: AssertionWanted | undefined;
+let state: State = "connecting";
 let port: MessagePort | undefined;
 // What the frames worker must know and has not been told, because the page has not joined the two yet.
 let held: ToFrames[] = [];
@@ -69,6 +70,10 @@ const host = {
   post: (json: string) => {
     const event = JSON.parse(json) as CoreEvent;
     if (event.event === "line") assertion = event.line.assertion;
+    if (event.event === "state") {
+      state = event.state.state;
+      if (state === "quarantined") assertion = event.state.assertion;
+    }
     if (event.event === "keys" && device) void keepDevice(Object.assign(device, { withdrawn: event.keys.withdrawn }));
     if (event.event === "ready") event.ready.file = missionFile(event.ready);
     post(event);
@@ -247,8 +252,8 @@ function failed(command: Command, error: unknown): void {
   else if (command.do === "renew") post({ event: "renew_failed", problem });
   else if (command.do === "devices" || command.do === "revoke") post({ event: "devices", devices: null, problem });
   else if (command.do === "join") {
-    // The touch was not given. The line is as it was, and may be asked again.
-    post({ event: "state", state: { state: "checked" } });
+    // The touch was not given. All is as it was, and may be asked again.
+    if (state === "checked" || state === "refused") post({ event: "state", state: { state: "checked" } });
     post({ event: "failed", failed: { of: command.do, reason: problem } });
   }
   else if (command.do === "identify") post({ event: "identity", identity: null });

@@ -299,6 +299,41 @@ test("a leg in quarantine holds no media, is told why, and comes back by itself"
   assert.ok(session.notes.value.some((n) => n.what === "back" && n.missed === 2));
 });
 
+test("from quarantine, one touch leads back where a raised level asks for it", async () => {
+  const { edge, session, state } = inRoom();
+  const reasons = [{ code: "assertion_missing", fix: "confirm_with_passkey" }];
+  state({ state: "quarantined", reasons });
+  session.touch([]);
+  assert.equal(session.healing.value, false, "none is asked for");
+  const assertion = { nonce: "AAAA", server_fingerprint: "AAAA", credentials: ["AAAA"] };
+  state({ state: "quarantined", reasons, assertion });
+  edge.sent = [];
+  session.touch([{ name: "alone", value: "yes" }]);
+  session.touch([]);
+  await Promise.resolve();
+  assert.deepEqual(edge.sent, [{ do: "join", facts: [{ name: "alone", value: "yes", proven: false }], fingerprint: "AAAA" }]);
+  edge.onevent({ event: "failed", failed: { of: "join", reason: { code: "passkey_cancelled", fix: "passkey_again" } } });
+  assert.equal(session.joinProblem.value?.code, "passkey_cancelled");
+  assert.equal(session.state.value.state, "quarantined");
+  session.touch([]);
+  assert.equal(session.joinProblem.value, undefined);
+  state({ state: "entering" });
+  state({ state: "in" });
+  assert.equal(session.healing.value, false);
+});
+
+test("a statement is renewed while the meeting goes on", () => {
+  const { edge, session } = inRoom();
+  edge.onevent({ event: "identity", identity: { ...identity, due: true } });
+  edge.sent = [];
+  session.renew();
+  edge.onevent({ event: "renewed" });
+  edge.onevent({ event: "identity", identity });
+  assert.deepEqual(edge.dos(), ["renew"]);
+  assert.equal(session.identity.value?.due, undefined);
+  assert.deepEqual([session.state.value.state, edge.closed, edge.suspended], ["in", 0, 0]);
+});
+
 test("what is claimed of the line is told when it changes, and once", () => {
   const { edge, session, state } = start();
   session.claim([{ name: "alone", value: "yes" }]);

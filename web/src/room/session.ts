@@ -119,7 +119,9 @@ export class Session {
   readonly hand = signal(false);
 
   /** The own line is not good enough any more: why, since when. Set until the person is back in, or all is over. */
-  readonly quarantine = signal<{ reasons: readonly Problem[]; since: string } | undefined>(undefined);
+  readonly quarantine = signal<{ reasons: readonly Problem[]; since: string; touch: boolean } | undefined>(undefined);
+  /** The touch that leads out of it was asked for, and not answered yet. */
+  readonly healing = signal(false);
   /** What came of the latest test for a mission. */
   readonly ready = signal<ReadyEvent | undefined>(undefined);
   readonly readyProblem = signal<Problem | undefined>(undefined);
@@ -235,6 +237,19 @@ export class Session {
     void this.#media.fingerprint().then(
       (fingerprint) => this.#core.send({ do: "join", facts: claimed, fingerprint }),
       () => this.#core.send({ do: "join", facts: claimed }),
+    );
+  }
+
+  /** Gives the touch that a raised level asks for, from quarantine. */
+  touch(facts: readonly Omit<Fact, "proven">[]): void {
+    if (this.state.value.state !== "quarantined" || !this.quarantine.value?.touch || this.healing.value) return;
+    this.healing.value = true;
+    this.joinProblem.value = undefined;
+    const claimed = claims(facts);
+    this.#claimed = JSON.stringify(claimed);
+    void this.#media.fingerprint().then(
+      (fingerprint) => this.#core.send({ do: "join", facts: claimed, fingerprint }),
+      () => this.#failed("join", { code: "media_path", fix: "reload" }),
     );
   }
 
@@ -442,6 +457,8 @@ export class Session {
     const was = this.state.value.state;
     this.state.value = next;
     this.touching.value = "";
+    this.healing.value = false;
+    if (next.state === "quarantined") this.joinProblem.value = undefined;
     switch (next.state) {
       case "in":
         this.wasIn.value = true;
@@ -457,7 +474,7 @@ export class Session {
         this.mediaUp.value = false;
         this.#lostAt ||= next.since ? Date.parse(next.since) : this.#clock.now();
         if (was === "in") this.#codeAtLoss = this.#codeText();
-        this.quarantine.value = { reasons: next.reasons ?? [], since: next.since ?? new Date(this.#clock.now()).toISOString() };
+        this.quarantine.value = { reasons: next.reasons ?? [], since: next.since ?? new Date(this.#clock.now()).toISOString(), touch: next.assertion !== undefined };
         // A screen that was shown is not shown by itself once the person is back.
         if (this.screen.value) void this.setScreen(false);
         return;
@@ -551,6 +568,8 @@ export class Session {
     }
     if (of === "join") {
       this.joinProblem.value = problem; // shown where the button is
+      this.healing.value = false;
+      this.touching.value = "";
       return;
     }
     this.#note({ what: "failed", problem });

@@ -43,7 +43,7 @@ export function RenewCard({ app }: { app: App }) {
   const identity = session.identity.value;
   if (!identity?.due) return null;
   return (
-    <div class="renewcard" data-testid="renew-card">
+    <section class="renewcard" aria-label={w.renew.title} data-testid="renew-card">
       <h2>
         <Icon name="key" size={22} />
         {w.renew.title}
@@ -53,7 +53,7 @@ export function RenewCard({ app }: { app: App }) {
       <button class="btn" type="button" disabled={session.renewing.value} onClick={() => session.renew()} data-testid="renew">
         {session.renewing.value ? w.renew.busy : w.renew.button}
       </button>
-    </div>
+    </section>
   );
 }
 

@@ -5,6 +5,7 @@ import { Icon, LineDrawing, Page } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { fill, fixText, problemText, stopwatch, words } from "../words/words";
 import { DevicePickers } from "./check";
+import { TouchNote } from "./enrol";
 
 /** A place is kept this long, in seconds. */
 const keptFor = 600;
@@ -50,6 +51,15 @@ export function Quarantined({ app }: { app: App }) {
               <p role="status" data-testid="quarantine-reconnecting">
                 <Icon name="wifi-off" size={18} /> {q.reconnecting}
               </p>
+            )}
+            {out?.touch && (
+              <section class="here" aria-label={q.change} data-testid="quarantine-touch">
+                <TouchNote app={app} problem={session.joinProblem.value} testid="join-problem" />
+                <button class="btn primary" type="button" disabled={session.healing.value || state !== "quarantined"} onClick={() => session.touch(app.claims())} data-testid="touch-again">
+                  <Icon name="key" />
+                  {q.touch}
+                </button>
+              </section>
             )}
             {codes.has("not_alone") && (
               <button class="btn here" type="button" onClick={() => (app.alone.value = "yes")} data-testid="alone-again">

@@ -10,6 +10,7 @@ import { fill, fixText, language, list, problemText, span, words } from "../word
 import { Banners } from "./banners";
 import { ExceptDialog, RaiseDialog } from "./chair";
 import { Controls } from "./controls";
+import { RenewCard } from "./enrol";
 import { CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
 import { Live, Strip } from "./notes";
 import { People } from "./people";
@@ -72,6 +73,7 @@ export function Room({ app }: { app: App }) {
         <div class="banners">
           <Alarms app={app} />
           <Banners app={app} />
+          <RenewCard app={app} />
         </div>
         <main class="stage" id="main" tabIndex={-1} aria-label={w.room.stage}>
           <Stage app={app} onPeople={() => (people.value = true)} />

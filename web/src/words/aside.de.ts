@@ -16,6 +16,7 @@ export const aside: Shape<typeof en> = {
     reconnecting: "Der Server ist gerade nicht erreichbar. Wir versuchen es weiter.",
     change: "Hier beheben",
     alone: "Ich bin wieder allein; niemand sonst kann das hören oder sehen",
+    touch: "Mit Ihrem Passkey bestätigen",
     retest: "Jetzt noch einmal prüfen",
   },
   away: {

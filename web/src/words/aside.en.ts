@@ -14,6 +14,7 @@ export const aside = {
     reconnecting: "The server cannot be reached just now. We go on trying.",
     change: "Put it right here",
     alone: "I am alone again; nobody else can hear or see this",
+    touch: "Confirm with your passkey",
     retest: "Check again now",
   },
   away: {

@@ -16,6 +16,7 @@ export const aside: Shape<typeof en> = {
     reconnecting: "Le serveur est injoignable pour l’instant. Nous continuons d’essayer.",
     change: "Corriger ici",
     alone: "Je suis de nouveau seul ; personne d’autre ne peut entendre ni voir",
+    touch: "Confirmer avec votre clé d’accès",
     retest: "Vérifier maintenant",
   },
   away: {
