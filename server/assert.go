@@ -82,12 +82,30 @@ func (r *room) touched(id conclave.LegID, a *asker) {
 	r.bound[id] = a.fingerprint
 }
 
-// inherit has one who comes back to its place be bound to what it was bound to there: media of another certificate are
-// refused still, so a copy that comes back in its stead hears nothing.
-func (r *room) inherit(id conclave.LegID, a *asker) {
-	if fingerprint := r.bound[id]; fingerprint != nil && !a.asserted {
-		a.asserted, a.fingerprint = true, fingerprint
+// inherit has a member who comes back be bound to what it was bound to: media of another certificate are refused still, and a
+// copy that comes back in its stead has no keys. One who is let in anew is given keys: that takes a touch of its own.
+func (r *room) inherit(leg roster.Leg, a *asker) {
+	if fingerprint := r.bound[leg.ID]; fingerprint != nil && !a.asserted && leg.Standing == roster.Member {
+		a.asserted, a.inherited, a.fingerprint = true, true, fingerprint
 	}
+}
+
+// disinherit ends that for a leg that has lost its keys.
+func (r *room) disinherit(id conclave.LegID) {
+	for _, a := range []*asker{r.away[id], r.askerAt(id)} {
+		if a != nil && a.inherited {
+			a.asserted, a.inherited, a.fingerprint = false, false, nil
+		}
+	}
+	delete(r.bound, id)
+}
+
+// askerAt returns who has the leg's connection, nil if it has none.
+func (r *room) askerAt(id conclave.LegID) *asker {
+	if s := r.seats[id]; s != nil {
+		return &s.asker
+	}
+	return nil
 }
 
 // askAnew has a leg at the door or in quarantine show a fresh assertion, if its Join brings one, before it is ruled anew.

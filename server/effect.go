@@ -67,6 +67,7 @@ func (r *room) cut(e roster.Cut) {
 	switch {
 	case ok && leg.Standing == roster.Quarantined:
 		rec.Kind, rec.Codes, rec.Grade = audit.KindQuarantine, audit.Codes(leg.Reasons), &leg.Grade
+		r.disinherit(e.Leg)
 	case e.Why.Code == "left":
 		rec.Kind = audit.KindLeave
 	}

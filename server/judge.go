@@ -54,6 +54,7 @@ type asker struct {
 	steady    *line.Steady // shared by copies: of one goroutine at a time; nil: each look counts by itself
 	nonce     [32]byte     // of its connection: what it asserts is good for no other
 	asserted  bool         // it has shown a fresh assertion on this connection
+	inherited bool         // or it was shown on the one before, by a member that has come back since
 	// fingerprint is what that assertion binds its media to; nil: to nothing.
 	fingerprint []byte
 }

@@ -83,4 +83,18 @@ func TestATouchLetsALegOutOfTheQuarantineThatARaisedLevelPutItInto(t *testing.T)
 	}
 	anna.noAlarm()
 	ben.noAlarm()
+
+	// A member that comes back over another connection keeps what it touched for, until it has lost its keys: a copy of its
+	// device, which could come back in its stead, is not given any.
+	from = ben.count()
+	line.cut()
+	from = ben.await("reconnecting", from, state(endpoint.StateReconnecting))
+	line.mend()
+	from = ben.await("back in its place", from, state(endpoint.StateIn))
+	ben.Facts([]conclave.Fact{{Name: "alone", Value: "no"}})
+	from = ben.await("quarantine", from, reason("not_alone"))
+	ben.Facts([]conclave.Fact{{Name: "alone", Value: "yes"}})
+	from = ben.await("another touch asked for", from, reason("assertion_missing"))
+	ben.JoinWith(nil, fingerprint[:], touch(m, ben.asks()))
+	ben.await("in again", from, state(endpoint.StateIn))
 }

@@ -128,7 +128,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	if !ok && leg.Standing == roster.Member {
 		return false
 	}
-	r.inherit(leg.ID, &s.asker)
+	r.inherit(leg, &s.asker)
 	j, ruling, err := r.consider(leg.ID, leg.LetIn, &s.asker)
 	if err != nil {
 		return false
