@@ -2,6 +2,7 @@
 package gatetest
 
 import (
+	"sync"
 	"testing"
 
 	"conclave"
@@ -11,12 +12,14 @@ import (
 	"conclave/pass/passtest"
 )
 
-// DeviceLog is the device log of an organisation. It is not safe for concurrent use.
+// DeviceLog is the device log of an organisation. It may be used by several goroutines.
 type DeviceLog struct {
-	t      testing.TB
-	org    *passtest.Organisation
-	tree   merkle.Tree
-	places map[merkle.Hash]merkle.Index
+	t   testing.TB
+	org *passtest.Organisation
+
+	mu     sync.Mutex
+	tree   merkle.Tree                  // guarded by mu
+	places map[merkle.Hash]merkle.Index // guarded by mu
 }
 
 // New returns an empty log.
@@ -28,6 +31,8 @@ func New(t testing.TB, org *passtest.Organisation) *DeviceLog {
 // tlog-proof).
 func (l *DeviceLog) Proof(statement []byte) []byte {
 	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var person conclave.PersonID
 	var device conclave.DeviceID
 	if s, err := pass.ParseStatement(statement); err == nil {
@@ -53,6 +58,8 @@ func (l *DeviceLog) Proof(statement []byte) []byte {
 
 // Fill enters leaves that no statement stands behind.
 func (l *DeviceLog) Fill(leaves ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, leaf := range leaves {
 		l.tree.Append([]byte(leaf))
 	}
@@ -61,6 +68,8 @@ func (l *DeviceLog) Fill(leaves ...string) {
 // Consistency shows that the log only grew from one size to another.
 func (l *DeviceLog) Consistency(from, to uint64) [][]byte {
 	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	path, err := l.tree.Consistency(merkle.Size(from), merkle.Size(to))
 	if err != nil {
 		l.t.Fatal(err)
