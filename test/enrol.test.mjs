@@ -46,6 +46,13 @@ async function fresh() {
 const attribute = (page, id, name) => page.evaluate(([id, name]) => document.querySelector(`[data-testid="${id}"]`)?.dataset[name] ?? "", [id, name]);
 const devicesOf = async (person) => (await house.admin("GET", `/people/${people[person].id}`)).devices;
 
+// The browser that can be listened to is one for all tests: each begins with nothing kept.
+async function forget(page) {
+  const session = await page.page.context().newCDPSession(page.page);
+  await session.send("Storage.clearDataForOrigin", { origin: `http://localhost:${port}`, storageTypes: "all" });
+  await session.detach();
+}
+
 /** Enrols with a passkey and waits for the line check. */
 async function enrol(page, person, passkey, to = pointer) {
   const authenticator = await addPasskey(page, passkey);
@@ -195,6 +202,7 @@ test("a level is raised to one that asks for a touch: the line is out, and one t
   const david = await house.headlessRoom("david", meeting, { args: ["--commands"] });
   await david.state("in");
   const page = await browser.page();
+  await forget(page);
   const authenticator = await enrol(page, "anna", {}, meeting);
   await press(page);
   await hears(page, ["david"], { looks: 1 });
@@ -283,6 +291,7 @@ test("an enrolled person hears the room within 10 s of opening the link, with on
   const david = await house.headlessRoom("david", meeting);
   await david.state("in");
   const page = await browser.page();
+  await forget(page);
   await enrol(page, "anna", {}, meeting);
   await page.goto("about:blank");
   const began = Date.now();
