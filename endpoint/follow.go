@@ -30,7 +30,6 @@ const (
 var (
 	errEpoch    = errors.New("endpoint: commit of another epoch")
 	errNotSelf  = errors.New("endpoint: the server acknowledges another leaf or epoch")
-	errNoGroup  = errors.New("endpoint: the server gives no group to try again from")
 	errAppeared = errors.New("endpoint: a leaf cannot be proven")
 )
 

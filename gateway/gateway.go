@@ -75,7 +75,6 @@ type Gateway struct {
 	stack       *sip.Stack
 	link        *link
 	certificate *tls.Certificate
-	fingerprint media.Fingerprint
 	draining    atomic.Bool
 	counts      counts
 
