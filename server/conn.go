@@ -58,6 +58,14 @@ var errTooMany = errors.New("server: more messages than a leg sends")
 
 // serveSignal is GET /v1/signal.
 func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
+	s.accept(w, r, signal.Subprotocol, func(c *conn) {
+		c.transport, c.way = s.transport(r), s.wayOf(r)
+		newVisitor(s, c, r.Host).serve()
+	})
+}
+
+// accept makes a connection of a request, for as long as serve reads from it: what serve sent last is written before the end.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, subprotocol string, serve func(*conn)) {
 	address := s.clientAddress(r)
 	release := s.limits.connect(address, s.now())
 	if release == nil {
@@ -75,26 +83,25 @@ func (s *Server) serveSignal(w http.ResponseWriter, r *http.Request) {
 	_ = control.SetReadDeadline(time.Time{})
 	_ = control.SetWriteDeadline(time.Time{})
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols:    []string{signal.Subprotocol},
+		Subprotocols:    []string{subprotocol},
 		CompressionMode: websocket.CompressionDisabled, // what is secret and what is not share frames
 	})
 	if err != nil {
 		return // answered already
 	}
 	defer socket.CloseNow()
-	if socket.Subprotocol() != signal.Subprotocol {
-		socket.Close(websocket.StatusPolicyViolation, "speak "+signal.Subprotocol)
+	if socket.Subprotocol() != subprotocol {
+		socket.Close(websocket.StatusPolicyViolation, "speak "+subprotocol)
 		return
 	}
 	socket.SetReadLimit(signal.MaxSmallFrame)
 	c := newConn(s.ctx, socket, address, s.now, s.cfg.Log)
-	c.transport, c.way = s.transport(r), s.wayOf(r)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		c.write()
 	}()
-	newVisitor(s, c, r.Host).serve()
+	serve(c)
 	c.finish()
 	<-written
 	c.kill()

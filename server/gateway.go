@@ -41,45 +41,11 @@ type gateway struct {
 
 // serveGateway is GET /v1/gateway.
 func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
-	address := s.clientAddress(r)
-	release := s.limits.connect(address, s.now())
-	if release == nil {
-		s.answer(w, http.StatusTooManyRequests, problemTooMany)
-		return
-	}
-	defer release()
-	if !s.begin() {
-		s.answer(w, http.StatusServiceUnavailable, problemTrouble)
-		return
-	}
-	defer s.wait.Done()
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Time{})
-	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{signal.GatewaySubprotocol}, CompressionMode: websocket.CompressionDisabled,
+	s.accept(w, r, signal.GatewaySubprotocol, func(c *conn) {
+		g := &gateway{Server: s, conn: c, host: r.Host, checks: make(chan struct{}, maxChecks)}
+		g.serve()
+		g.wait.Wait()
 	})
-	if err != nil {
-		return // answered already
-	}
-	defer socket.CloseNow()
-	if socket.Subprotocol() != signal.GatewaySubprotocol {
-		socket.Close(websocket.StatusPolicyViolation, "speak "+signal.GatewaySubprotocol)
-		return
-	}
-	socket.SetReadLimit(signal.MaxSmallFrame)
-	c := newConn(s.ctx, socket, address, s.now, s.cfg.Log)
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		c.write()
-	}()
-	g := &gateway{Server: s, conn: c, host: r.Host, checks: make(chan struct{}, maxChecks)}
-	g.serve()
-	g.wait.Wait()
-	c.finish()
-	<-written
-	c.kill()
 }
 
 // serve reads messages until the connection ends.

@@ -86,10 +86,7 @@ var phoneGateway = command{
 		if o.name == "" {
 			return usageError{"a gateway needs --name"}
 		}
-		var m struct {
-			Token    string `json:"token"`
-			RootHash string `json:"root_hash"`
-		}
+		var m issued
 		if err := newAdmin(o.data).ask(ctx, "/phone/gateways", map[string]string{"name": o.name}, &m); err != nil {
 			return err
 		}
