@@ -22,23 +22,30 @@ import (
 )
 
 // enter takes a telephone through language, code and consent.
-func enter(b *baresip, code string, warning prompt.Name) {
+func enter(h *house, b *baresip, code string, warning prompt.Name) {
 	b.t.Helper()
 	b.hears(prompt.German, prompt.Choose)
 	b.press("2")
 	b.hears(prompt.English, prompt.Code)
-	b.press(code)
-	b.hears(prompt.English, warning)
+	h.once("consent", func() {
+		b.press(code)
+		b.hears(prompt.English, warning)
+		b.press("1") // before the warning is out: no consent
+	})
+	b.hears(prompt.English, prompt.Consent)
+	if h.chair.phone() != nil || h.moved("door") > 0 {
+		b.t.Error("a key before the warning's end was taken as consent")
+	}
 	b.press("1")
 }
 
 func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 	t.Parallel()
-	h := build(t, options{})
+	h := build(t, options{change: func(g *gateway.Config) { g.Prompts = builtIn() }})
 	b := newPhone(t, pcma, callersVoice())
 	code := h.code()
 	b.dial(h, pcma, "door")
-	enter(b, code, prompt.Warning)
+	enter(h, b, code, prompt.Warning)
 	h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
 	p := h.chair.phone()
 	if p.Grade != conclave.GradeOpen || p.Name != "Bert Maier" || !p.Gateway || p.Kind != "phone" {
@@ -76,11 +83,10 @@ func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 }
 
 // quick takes a telephone in without waiting for the sentences' ends.
-func quick(b *baresip, code string) {
+func quick(h *house, b *baresip, code string) {
 	b.t.Helper()
 	b.hears(prompt.German, prompt.Choose)
-	b.press("2*" + code + "#")
-	time.Sleep(1500 * time.Millisecond) // the code is looked at
+	h.once("consent", func() { b.press("2*" + code + "#") })
 	b.press("1")
 }
 
@@ -127,8 +133,10 @@ func TestTheLineOfACallIsWhatItsSignallingAndMediaAre(t *testing.T) {
 			code := h.code()
 			b.dial(h, l, "door")
 			b.hears(prompt.German, prompt.Choose)
-			b.press("2" + code)
-			b.hears(prompt.English, c.warning)
+			h.once("consent", func() {
+				b.press("2" + code)
+				b.hears(prompt.English, c.warning)
+			})
 			b.press("1")
 			h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
 			if p := h.chair.phone(); p.Grade != c.grade {
@@ -252,7 +260,7 @@ func TestTheChairDecidesAndNothingPassesBefore(t *testing.T) {
 	b := newPhone(t, pcma, callersVoice())
 	code := h.code()
 	b.dial(h, pcma, "door")
-	quick(b, code)
+	quick(h, b, code)
 	b.hears(prompt.English, prompt.Waiting)
 	time.Sleep(2 * time.Second)
 	if n := len(h.chair.all()); n != 0 {
@@ -314,7 +322,7 @@ func TestALegIsPutOutWithASentence(t *testing.T) {
 			b := newPhone(t, pcma, callersVoice())
 			code := h.code()
 			b.dial(h, pcma, "door")
-			quick(b, code)
+			quick(h, b, code)
 			h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
 			b.hears(prompt.English, prompt.Admitted)
 			began := time.Now()
@@ -355,7 +363,7 @@ func TestHoldStopsBothWaysAndLetsThemGoOn(t *testing.T) {
 	b := newPhone(t, pcma, callersVoice())
 	code := h.code()
 	b.dial(h, pcma, "door")
-	quick(b, code)
+	quick(h, b, code)
 	h.until("the phone to be in", func() bool { return h.gateway.Stats().In == 1 })
 	b.hears(prompt.English, prompt.Admitted)
 	fmt.Fprint(b.in, "/hold\n")
@@ -382,7 +390,10 @@ func TestAPersonIsRungAtTheNumberInTheDirectoryAlone(t *testing.T) {
 	if h.leaves() != 1 {
 		t.Error("who has not consented has a leaf")
 	}
-	b.hears(prompt.English, prompt.Warning)
+	h.once("consent", func() {
+		b.press("1")
+		b.hears(prompt.English, prompt.Warning)
+	})
 	b.press("1")
 	h.until("Bert to be in", func() bool { return h.chair.phone() != nil })
 	b.hears(prompt.English, prompt.Admitted)
@@ -416,8 +427,11 @@ func TestACallBackOverTLSIsAHop(t *testing.T) {
 		g.Trunks[0].Prefixes, g.Trunks[0].Domain = []string{"+4930"}, "127.0.0.1"
 	}})
 	b := newPhone(t, l, callersVoice())
-	h.chair.Ring("bert")
-	b.hears(prompt.English, prompt.Hop)
+	h.once("identify", func() { h.chair.Ring("bert") })
+	h.once("consent", func() {
+		b.press("1")
+		b.hears(prompt.English, prompt.Hop)
+	})
 	b.press("1")
 	h.until("Bert to be in", func() bool { return h.chair.phone() != nil })
 	if p := h.chair.phone(); p.Grade != conclave.GradeHop {
@@ -443,7 +457,7 @@ func TestACallEndsWithItsGateway(t *testing.T) {
 	b := newPhone(t, pcma, callersVoice())
 	code := h.code()
 	b.dial(h, pcma, "door")
-	quick(b, code)
+	quick(h, b, code)
 	h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
 	// The organisation takes the gateway out of use: nothing of its word counts any more.
 	var id conclave.DeviceID

@@ -82,7 +82,7 @@ func TestCallsThroughKamailio(t *testing.T) {
 		b := newPhone(t, c.line, callersVoice())
 		code := h.code()
 		b.dial(h, c.line, "door")
-		quick(b, code)
+		quick(h, b, code)
 		h.until("the phone to be in", func() bool { return h.chair.phone() != nil })
 		if p := h.chair.phone(); p.Grade != c.grade {
 			t.Errorf("over %s the grade is %v", c.network, p.Grade)

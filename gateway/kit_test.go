@@ -29,6 +29,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"conclave"
@@ -58,9 +59,31 @@ func TestMain(m *testing.M) {
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// prompts are the built-in recordings.
-var prompts = sync.OnceValue(func() *prompt.Set {
+// builtIn are the recordings as they are.
+var builtIn = sync.OnceValue(func() *prompt.Set {
 	s, err := prompt.BuiltIn()
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
+
+// prompts are the built-in recordings, the English warnings of them cut to their first two seconds: consent counts once they
+// are out, and most tests have no reason to hear them to their end.
+var prompts = sync.OnceValue(func() *prompt.Set {
+	folder := fstest.MapFS{}
+	for _, n := range prompt.Names {
+		var pcm []int16
+		source := builtIn().Source(prompt.English, n)
+		for f := (dsp.Frame{}); source.Next(&f); {
+			pcm = append(pcm, f[:]...)
+		}
+		if n == prompt.Warning || n == prompt.Hop {
+			pcm = pcm[:2*dsp.Rate]
+		}
+		folder["en/"+string(n)+".wav"] = &fstest.MapFile{Data: wav(downsample(pcm, prompt.Rate), prompt.Rate, false)}
+	}
+	s, err := prompt.Load(folder)
 	if err != nil {
 		panic(err)
 	}
@@ -539,6 +562,17 @@ func (b *baresip) press(keys string) {
 		io.WriteString(b.in, "\x04") // the key goes up
 		time.Sleep(80 * time.Millisecond)
 	}
+}
+
+// moved counts how often a call has come into a state, by the gateway's log.
+func (h *house) moved(state string) int { return strings.Count(h.log.String(), `"state":"`+state+`"`) }
+
+// once does something and waits until a call has come into a state after it.
+func (h *house) once(state string, do func()) {
+	h.t.Helper()
+	before := h.moved(state)
+	do()
+	h.until("a call to be in "+state, func() bool { return h.moved(state) > before })
 }
 
 func (b *baresip) hangUp() { io.WriteString(b.in, "/hangup\n") }

@@ -162,7 +162,7 @@ func (l *leg) act(ctx context.Context, e call.Effect) {
 		l.gateway.counts.refused.Add(1)
 		_ = l.sip.Refuse(e.Code, e.Phrase)
 	case call.Say:
-		l.say(ctx, e.Sentences)
+		l.say(ctx, e)
 	case call.Beep:
 		l.beep(ctx)
 	case call.Ask:
@@ -241,9 +241,9 @@ func (l *leg) changed(offer *sdp.Description) ([]byte, error) {
 }
 
 // say speaks to the caller, in place of what is being said.
-func (l *leg) say(ctx context.Context, sentences []call.Sentence) {
-	sources := make([]dsp.Source, 0, 2*len(sentences))
-	for _, s := range sentences {
+func (l *leg) say(ctx context.Context, what call.Say) {
+	sources := make([]dsp.Source, 0, 2*len(what.Sentences))
+	for _, s := range what.Sentences {
 		if s.Name == call.RefusalTone {
 			sources = append(sources, dsp.Tones(dsp.Refusal), dsp.Silence(10))
 		} else {
@@ -265,7 +265,7 @@ func (l *leg) say(ctx context.Context, sentences []call.Sentence) {
 			return
 		}
 		if l.media.Play(speaking, dsp.Sequence(sources...)) == nil {
-			l.tell(call.Spoken{})
+			l.tell(call.Spoken{Turn: what.Turn})
 		}
 	})
 }
@@ -275,7 +275,12 @@ func (l *leg) beep(ctx context.Context) {
 	if l.speaking != nil {
 		l.speaking()
 	}
-	l.wait.Go(func() { _ = l.media.Play(ctx, dsp.Tones(dsp.Key)) })
+	beeping, cancel := context.WithCancel(ctx)
+	l.speaking = cancel // a sentence that follows at once must not be replaced by it
+	l.wait.Go(func() {
+		defer cancel()
+		_ = l.media.Play(beeping, dsp.Tones(dsp.Key))
+	})
 }
 
 // check has a code looked at, with a fresh key for the leg that it may become.
@@ -374,15 +379,12 @@ func (l *leg) leave() {
 // announcement is what the room hears of this leg.
 func (l *leg) announcement(what call.Announcement) dsp.Source {
 	g := &l.gateway.config
-	switch what {
-	case call.Joined:
+	if what == call.Joined {
 		name := prompt.Joined
 		if l.course.Hop() {
 			name = prompt.JoinedHop
 		}
 		return dsp.Sequence(dsp.Tones(dsp.Entered), dsp.Silence(5), g.Prompts.Source(g.Language, name))
-	case call.LeftRoom:
-		return dsp.Sequence(dsp.Tones(dsp.Gone), dsp.Silence(5), g.Prompts.Source(g.Language, prompt.Left))
 	}
 	return dsp.Tones(dsp.Reminder)
 }

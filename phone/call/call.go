@@ -1,9 +1,9 @@
 // Package call is the course of one phone call, from the first ring to the end, as a pure state machine: events and time go
 // in, effects come out. It knows what may follow what; it does no SIP, plays no sound, and asks nobody anything.
 //
-// Its rules: a call's line only ever gets weaker. Nothing passes between caller and room before the caller has consented by a
-// key and the room has let the leg in, nor after either has changed. Every end has a spoken reason where somebody still
-// listens. Whatever does not fit a state changes nothing.
+// Its rules: nobody consents to what they have not heard: a key counts as consent once the warning is out. Nothing passes
+// between caller and room before that and before the room has let the leg in, nor after either has changed. Every end has a
+// spoken reason where somebody still listens. Whatever does not fit a state changes nothing.
 package call
 
 import (
@@ -24,7 +24,9 @@ const (
 	Code                         // the code is being typed
 	Checking                     // and looked at
 	RefusedAnswered              // a sentence says why, then it ends
-	Consent                      // the warning; 1 goes on
+	Identify                     // of a call that we made: is it the person whom we mean? 1 says so
+	Warned                       // the warning is being said: no key counts
+	Consent                      // it is out; 1 goes on
 	Keyed                        // of a call that we made: consented, the server is asked for a statement
 	Door                         // its leg asks to be let in
 	In                           // caller and room hear each other
@@ -32,7 +34,7 @@ const (
 	Ended
 )
 
-var stateNames = [...]string{"invited", "refused_early", "language", "code", "checking", "refused", "consent", "keyed", "door", "in", "held", "ended"}
+var stateNames = [...]string{"invited", "refused_early", "language", "code", "checking", "refused", "identify", "warned", "consent", "keyed", "door", "in", "held", "ended"}
 
 // String returns the state's word.
 func (s State) String() string { return stateNames[s] }
@@ -61,14 +63,12 @@ type (
 		CallBack bool // the person may ask to be rung
 		Failed   bool // no answer could be had
 	}
-	// Spoken says that what was said last is out.
-	Spoken struct{}
+	// Spoken says that what was said is out: that of which Say had this turn, and nothing before or after it.
+	Spoken struct{ Turn uint }
 	// Room is what the leg's endpoint tells.
 	Room struct{ What RoomEvent }
 	// Hold says that the caller holds us, or no longer.
 	Hold struct{ On bool }
-	// Weaker says that the line is weaker than it was.
-	Weaker struct{}
 	// Hungup says that the caller is gone.
 	Hungup struct{}
 	// Lost says that the caller's media have stopped.
@@ -87,7 +87,6 @@ func (Verdict) event()  {}
 func (Spoken) event()   {}
 func (Room) event()     {}
 func (Hold) event()     {}
-func (Weaker) event()   {}
 func (Hungup) event()   {}
 func (Lost) event()     {}
 func (Drain) event()    {}
@@ -125,8 +124,11 @@ type (
 		Code   int
 		Phrase string
 	}
-	// Say speaks to the caller, in place of what is being said; Spoken follows.
-	Say struct{ Sentences []Sentence }
+	// Say speaks to the caller, in place of what is being said; Spoken follows with the same turn, if nothing takes its place.
+	Say struct {
+		Turn      uint
+		Sentences []Sentence
+	}
 	// Beep says that a key was heard.
 	Beep struct{}
 	// Ask has a code looked at. It must not reach a log.
@@ -180,7 +182,6 @@ type Announcement uint8
 const (
 	Joined Announcement = iota
 	Reminder
-	LeftRoom
 )
 
 // Config is what the operator decides.
@@ -200,6 +201,7 @@ const (
 	languageTime = 6 * time.Second // after the question
 	codeTime     = 30 * time.Second
 	consentTime  = 15 * time.Second
+	warnTime     = 2 * time.Minute // longer than any recording may be
 	checkTime    = 20 * time.Second
 	doorTime     = 10 * time.Minute
 	enterTime    = 30 * time.Second
@@ -214,10 +216,9 @@ const (
 type Call struct {
 	config   Config
 	state    State
-	hop      bool
 	language prompt.Language
 	typed    string
-	quiet    bool // nothing is being said
+	turn     uint // of what was said last
 	offered  bool // a call-back may be asked for
 	outcome  string
 	entered  bool // Enter was done and Leave was not
@@ -231,7 +232,7 @@ type Call struct {
 
 // New returns a call that has just come, or that somebody has just taken.
 func New(c Config, now time.Time) *Call {
-	k := &Call{config: c, hop: c.Hop, language: c.Chosen, quiet: true}
+	k := &Call{config: c, language: c.Chosen}
 	if k.language == "" {
 		k.language = c.Default
 	}
@@ -246,8 +247,9 @@ func New(c Config, now time.Time) *Call {
 // State returns where the call stands.
 func (c *Call) State() State { return c.state }
 
-// Hop says whether the line is encrypted as far as us.
-func (c *Call) Hop() bool { return c.hop }
+// Hop says whether the line is encrypted as far as us. That never changes: an offer within the call that would weaken it is
+// refused, and none makes an open line better.
+func (c *Call) Hop() bool { return c.config.Hop }
 
 // Language is the caller's.
 func (c *Call) Language() prompt.Language { return c.language }
@@ -273,7 +275,7 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 	if c.state == Ended {
 		return nil
 	}
-	switch e.(type) {
+	switch e := e.(type) {
 	case Hungup:
 		return c.gone("left")
 	case Lost:
@@ -283,13 +285,12 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 			return c.refuse(503, "Service Unavailable", "failed")
 		}
 		return c.goodbye(now, prompt.Failed, "failed")
-	case Weaker:
-		c.hop = false
-		return nil
 	case Tick:
 		return c.tick(now)
 	case Spoken:
-		c.quiet = true
+		if e.Turn != c.turn {
+			return nil // of something that was said before
+		}
 		return c.spoken(now)
 	}
 	switch c.state {
@@ -303,8 +304,8 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 		if v, ok := e.(Verdict); ok {
 			return c.verdict(now, v)
 		}
-	case Consent:
-		return c.consent(now, e)
+	case Identify, Consent:
+		return c.one(now, e)
 	case RefusedAnswered:
 		if k, ok := e.(Key); ok && k.Digit == '2' && c.offered {
 			c.offered = false
@@ -318,12 +319,16 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 
 // say speaks, in the caller's language.
 func (c *Call) say(names ...prompt.Name) Effect {
-	c.quiet = false
-	s := Say{}
+	sentences := make([]Sentence, 0, len(names))
 	for _, n := range names {
-		s.Sentences = append(s.Sentences, Sentence{c.language, n})
+		sentences = append(sentences, Sentence{c.language, n})
 	}
-	return s
+	return c.speak(sentences)
+}
+
+func (c *Call) speak(sentences []Sentence) Effect {
+	c.turn++
+	return Say{c.turn, sentences}
 }
 
 func (c *Call) enter(s State, now time.Time, d time.Duration) {
@@ -344,11 +349,11 @@ func (c *Call) invited(now time.Time, e Event) []Effect {
 			return []Effect{Answer{}}
 		}
 		c.outcome = "refused"
-		say := Say{}
+		var sentences []Sentence
 		for _, l := range c.languages() {
-			say.Sentences = append(say.Sentences, Sentence{l, RefusalTone}, Sentence{l, e.Why})
+			sentences = append(sentences, Sentence{l, RefusalTone}, Sentence{l, e.Why})
 		}
-		c.quiet = false
+		say := c.speak(sentences)
 		if c.config.EarlyMedia {
 			c.enter(RefusedEarly, now, time.Minute)
 			return []Effect{Early{}, say}
@@ -361,18 +366,17 @@ func (c *Call) invited(now time.Time, e Event) []Effect {
 			return []Effect{c.say(prompt.Code)}
 		}
 		c.enter(Language, now, 0)
-		c.quiet = false
-		s := Say{}
+		var sentences []Sentence
 		for _, l := range prompt.Languages {
-			s.Sentences = append(s.Sentences, Sentence{l, prompt.Choose})
+			sentences = append(sentences, Sentence{l, prompt.Choose})
 		}
-		return []Effect{s}
+		return []Effect{c.speak(sentences)}
 	case Taken:
 		if !c.config.Outgoing {
 			return nil
 		}
-		c.enter(Consent, now, 0)
-		return []Effect{c.say(prompt.CallBack, c.warning())}
+		c.enter(Identify, now, 0)
+		return []Effect{c.say(prompt.CallBack)}
 	}
 	return nil
 }
@@ -391,11 +395,13 @@ func (c *Call) languages() []prompt.Language {
 	return out
 }
 
-func (c *Call) warning() prompt.Name {
-	if c.hop {
-		return prompt.Hop
+// warn says what the line means. The question follows when that is out.
+func (c *Call) warn(now time.Time) Effect {
+	c.enter(Warned, now, warnTime)
+	if c.config.Hop {
+		return c.say(prompt.Hop)
 	}
-	return prompt.Warning
+	return c.say(prompt.Warning)
 }
 
 func (c *Call) choose(now time.Time, e Event) []Effect {
@@ -450,25 +456,27 @@ func (c *Call) verdict(now time.Time, v Verdict) []Effect {
 	case v.Refused:
 		c.outcome, c.offered = "refused", v.CallBack
 		c.enter(RefusedAnswered, now, 2*time.Minute)
-		c.quiet = false
 		names := []Sentence{{c.language, RefusalTone}, {c.language, prompt.Refused}}
 		if v.CallBack {
 			names = append(names, Sentence{c.language, prompt.RingBack})
 		}
-		return []Effect{Say{names}}
+		return []Effect{c.speak(names)}
 	case c.state == Keyed:
 		c.enter(Door, now, enterTime)
 		c.entered = true
 		return []Effect{Enter{}}
 	}
-	c.enter(Consent, now, 0)
-	return []Effect{c.say(c.warning())}
+	return []Effect{c.warn(now)}
 }
 
-func (c *Call) consent(now time.Time, e Event) []Effect {
+// one takes the key that says yes: first that it is the person whom we mean, where we made the call, then the consent.
+func (c *Call) one(now time.Time, e Event) []Effect {
 	k, ok := e.(Key)
 	if !ok || k.Digit != '1' {
 		return nil
+	}
+	if c.state == Identify {
+		return []Effect{c.warn(now)}
 	}
 	if c.config.Outgoing {
 		c.enter(Keyed, now, checkTime)
@@ -561,7 +569,10 @@ func (c *Call) spoken(now time.Time) []Effect {
 		return c.hang(c.outcome)
 	case Language:
 		c.due = now.Add(languageTime)
-	case Consent:
+	case Warned:
+		c.enter(Consent, now, 0)
+		return []Effect{c.say(prompt.Consent)}
+	case Identify, Consent:
 		c.due = now.Add(consentTime)
 	case Code:
 		c.due = now.Add(codeTime)
@@ -585,9 +596,9 @@ func (c *Call) tick(now time.Time) []Effect {
 			return []Effect{c.say(prompt.Code)}
 		case Code:
 			return c.goodbye(now, prompt.Locked, "no_code")
-		case Consent:
+		case Identify, Consent:
 			return c.hang("no_consent")
-		case Checking, Keyed, Door:
+		case Checking, Warned, Keyed, Door:
 			return c.goodbye(now, prompt.Failed, "failed")
 		case RefusedAnswered, Held:
 			return c.hang(c.outcomeOr("left"))
@@ -652,7 +663,7 @@ func (c *Call) gone(outcome string) []Effect {
 		outcome = "cancelled"
 	case Code, Checking, Language:
 		outcome = "no_code"
-	case Consent:
+	case Identify, Warned, Consent:
 		outcome = "no_consent"
 	}
 	return append(c.out(), c.over(c.outcomeOr(outcome))...)

@@ -26,7 +26,7 @@ func text(effects []Effect) string {
 		case Bridge:
 			s += map[bool]string{true: " open", false: " shut"}[e.Open]
 		case Announce:
-			s += [...]string{" joined", " reminder", " left"}[e.What]
+			s += [...]string{" joined", " reminder"}[e.What]
 		case Refuse:
 			s += fmt.Sprint(" ", e.Code)
 		case Over:
@@ -51,6 +51,9 @@ func play(t *testing.T, c *Call, steps ...step) {
 	now := began
 	for i, s := range steps {
 		now = now.Add(s.after)
+		if _, ok := s.event.(Spoken); ok {
+			s.event = Spoken{c.turn}
+		}
 		if got := text(c.Do(now, s.event)); got != s.want {
 			t.Fatalf("step %d, %T in %v:\n got %q\nwant %q", i+1, s.event, c.State(), got, s.want)
 		}
@@ -83,6 +86,7 @@ func upTo(t *testing.T, c *Call) {
 		{0, Key{'2'}, "Say en/code"},
 	}, keys(code), []step{
 		{0, Verdict{Right: true}, "Say en/warning"},
+		{0, Spoken{}, "Say en/consent"},
 		{0, Key{'1'}, "Beep; Enter"},
 	})...)
 }
@@ -110,7 +114,7 @@ func TestEveryEndIsSpokenAndTheRoomIsGoneBefore(t *testing.T) {
 		upTo(t, c)
 		play(t, c, step{0, Room{RoomIn}, "Announce joined; Say en/admitted; Bridge open"},
 			step{0, Room{what}, "Bridge shut; Leave; Say en/" + want})
-		if got := text(c.Do(began, Spoken{})); !strings.HasPrefix(got, "Hang; Over ") {
+		if got := text(c.Do(began, Spoken{c.turn})); !strings.HasPrefix(got, "Hang; Over ") {
 			t.Errorf("%s: %q", want, got)
 		}
 	}
@@ -147,13 +151,26 @@ func TestARefusedCallerMayAskToBeRung(t *testing.T) {
 		step{0, Key{'2'}, "Beep; RingBack"}, step{0, Key{'2'}, ""}, step{10 * time.Second, Tick{}, "Hang; Over refused"})
 }
 
-func TestACallBackAsksForConsentFirst(t *testing.T) {
+func TestACallBackAsksWhoItIsThenWarnsThenAsksForConsent(t *testing.T) {
 	out := config
 	out.Outgoing, out.Hop = true, true
-	play(t, New(out, began), step{0, Taken{}, "Say en/callback en/hop"}, step{0, Key{'7'}, ""}, step{0, Key{'1'}, "Beep; AskKey"},
+	play(t, New(out, began), step{0, Taken{}, "Say en/callback"}, step{0, Key{'7'}, ""}, step{0, Key{'1'}, "Say en/hop"}, step{0, Key{'1'}, ""},
+		step{0, Spoken{}, "Say en/consent"}, step{0, Key{'1'}, "Beep; AskKey"},
 		step{0, Verdict{Right: true}, "Enter"}, step{0, Room{RoomIn}, "Announce joined; Say en/admitted; Bridge open"})
-	play(t, New(out, began), step{0, Taken{}, "Say en/callback en/hop"}, step{0, Spoken{}, ""}, step{16 * time.Second, Tick{}, "Hang; Over no_consent"})
+	play(t, New(out, began), step{0, Taken{}, "Say en/callback"}, step{0, Spoken{}, ""}, step{16 * time.Second, Tick{}, "Hang; Over no_consent"})
 	play(t, New(out, began), step{61 * time.Second, Tick{}, "Hang; Over unanswered"})
+}
+
+func TestAKeyIsNoConsentBeforeTheWarningIsOut(t *testing.T) {
+	c := New(config, began)
+	play(t, c, step{0, Screened{Ask: true}, "Answer"}, step{0, Answered{}, "Say de/language en/language fr/language"}, step{0, Key{'2'}, "Say en/code"})
+	before := c.turn // the question for the code ends when the warning has begun
+	play(t, c, keys(code)...)
+	play(t, c, step{0, Verdict{Right: true}, "Say en/warning"}, step{0, Key{'1'}, ""})
+	if got := text(c.Do(began, Spoken{before})); got != "" {
+		t.Errorf("the end of another sentence counts as that of the warning: %s", got)
+	}
+	play(t, c, step{0, Key{'1'}, ""}, step{0, Spoken{}, "Say en/consent"}, step{0, Key{'1'}, "Beep; Enter"})
 }
 
 func TestTimeRunsOut(t *testing.T) {
@@ -164,41 +181,35 @@ func TestTimeRunsOut(t *testing.T) {
 		step{time.Minute, Tick{}, "Announce reminder; Bridge shut; Leave; Say en/time"}, step{0, Spoken{}, "Hang; Over time"})
 }
 
-func TestALineNeverGetsBetter(t *testing.T) {
-	hop := config
-	hop.Hop = true
-	c := New(hop, began)
-	play(t, c, step{0, Weaker{}, ""})
-	if c.Hop() {
-		t.Fatal("still a hop")
-	}
-	play(t, c, step{0, Screened{Ask: true}, "Answer"}, step{0, Answered{}, "Say de/language en/language fr/language"}, step{0, Key{'2'}, "Say en/code"})
-	play(t, c, keys(code)...)
-	play(t, c, step{0, Verdict{Right: true}, "Say en/warning"}) // of an open line
-}
-
 // Whatever happens in whatever order: the way to the room is open only in In, an endpoint that entered leaves, and nothing
 // follows the end.
 func TestNoOrderOfEventsOpensTheRoomToWhoHasNotConsented(t *testing.T) {
 	events := []Event{Screened{Ask: true}, Screened{Why: prompt.Unknown}, Answered{}, Taken{}, Key{'1'}, Key{'2'}, Key{'#'}, Key{'*'}, Verdict{Right: true},
 		Verdict{Left: 1}, Verdict{}, Verdict{Right: true, Refused: true, CallBack: true}, Verdict{Failed: true}, Spoken{}, Room{RoomWaiting}, Room{RoomIn}, Room{RoomAway},
-		Room{RoomRaised}, Room{RoomRemoved}, Room{RoomOver}, Room{RoomPaused}, Room{RoomResumed}, Hold{true}, Hold{false}, Weaker{}, Tick{}, Tick{}, Hungup{}, Lost{}, Drain{}}
+		Room{RoomRaised}, Room{RoomRemoved}, Room{RoomOver}, Room{RoomPaused}, Room{RoomResumed}, Hold{true}, Hold{false}, Tick{}, Tick{}, Hungup{}, Lost{}, Drain{}}
 	r := rand.New(rand.NewSource(1))
 	reached := map[State]int{}
 	for range 200_000 {
 		cfg := config
 		cfg.Outgoing, cfg.Hop, cfg.EarlyMedia = r.Intn(4) == 0, r.Intn(2) == 0, r.Intn(2) == 0
 		c, now := New(cfg, began), began
-		open, entered, consented, over := false, false, false, false
+		open, entered, warned, consented, over := false, false, false, false, false
 		for range 40 {
 			now = now.Add(time.Duration(r.Intn(20)) * time.Second)
 			e := events[r.Intn(len(events))]
+			if _, ok := e.(Spoken); ok && r.Intn(4) > 0 { // else of something else
+				e = Spoken{c.turn}
+				warned = warned || c.State() == Warned
+			}
 			if c.State() == Code && r.Intn(2) == 0 {
 				for range 11 {
 					c.Do(now, Key{'3'})
 				}
 			}
 			if k, ok := e.(Key); ok && k.Digit == '1' && c.State() == Consent {
+				if !warned {
+					t.Fatal("consent is asked for before the warning")
+				}
 				consented = true
 			}
 			for _, f := range c.Do(now, e) {

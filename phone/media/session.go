@@ -184,9 +184,13 @@ func (s *Session) end(err error) {
 func (s *Session) Play(ctx context.Context, source Source) error {
 	p := &playing{source: source, done: make(chan error, 1)}
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || ctx.Err() != nil { // what was called off before its turn came replaces nothing
+		err := ctx.Err()
+		if s.closed {
+			err = ErrClosed
+		}
 		s.mu.Unlock()
-		return ErrClosed
+		return err
 	}
 	if s.playing != nil {
 		s.playing.done <- ErrReplaced

@@ -45,8 +45,9 @@ const (
 	Locked   Name = "locked"   // three wrong codes; the call ends
 	Refused  Name = "refused"  // the level forbids the line; why, and what happens next
 	Unknown  Name = "unknown"  // nobody known may call from there
-	Warning  Name = "warning"  // an open line; consent by 1
-	Hop      Name = "hop"      // a line encrypted to the gateway; consent by 1
+	Warning  Name = "warning"  // what an open line means
+	Hop      Name = "hop"      // what a line means that is encrypted to the gateway
+	Consent  Name = "consent"  // after either: 1 goes on
 	Waiting  Name = "waiting"  // at the door
 	Admitted Name = "admitted"
 	Declined Name = "declined" // the chair did not let the caller in
@@ -59,18 +60,18 @@ const (
 	Resumed  Name = "resumed"
 	Full     Name = "full"     // no leg is free
 	Failed   Name = "failed"   // something of ours failed
-	CallBack Name = "callback" // we rang; consent by 1
+	CallBack Name = "callback" // we rang; 1 says that it is the person we mean
 	RingBack Name = "ringback" // after Refused: be rung at the number in the directory, by 2
+	Ringing  Name = "ringing"  // we ring; this call ends
 
 	Joined    Name = "joined"    // to the room: an open line came in
 	JoinedHop Name = "joinedhop" // to the room: a hop came in
-	Left      Name = "left"      // to the room
 )
 
 // Names lists all sentences. Every language has all of them.
 var Names = [...]Name{
-	Choose, Code, Wrong, Locked, Refused, Unknown, Warning, Hop, Waiting, Admitted, Declined, Raised, Removed, Over, Soon, Time,
-	Paused, Resumed, Full, Failed, CallBack, RingBack, Joined, JoinedHop, Left,
+	Choose, Code, Wrong, Locked, Refused, Unknown, Warning, Hop, Consent, Waiting, Admitted, Declined, Raised, Removed, Over, Soon, Time,
+	Paused, Resumed, Full, Failed, CallBack, RingBack, Ringing, Joined, JoinedHop,
 }
 
 //go:embed recordings/*/*.opus
