@@ -225,7 +225,7 @@ type Call struct {
 	told     bool // the room was told that the leg is in
 	paused   bool
 	due      time.Time // of the state; zero: none
-	until    time.Time // of the leg's time
+	until    time.Time // of the leg's time, from when it was let in; it runs on while the server is away
 	warned   bool
 	tone     time.Time
 }
@@ -257,18 +257,24 @@ func (c *Call) Language() prompt.Language { return c.language }
 // Next returns when Tick is due; zero: never.
 func (c *Call) Next() time.Time {
 	next := c.due
-	for _, t := range []time.Time{c.until, c.tone} {
+	sooner := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}
+	// What tick does nothing about must not stand here: the timer would run out again and again.
+	if c.seated() {
+		sooner(c.tone)
+	}
+	sooner(c.until)
 	if !c.until.IsZero() && !c.warned {
-		if t := c.until.Add(-warnBefore); next.IsZero() || t.Before(next) {
-			next = t
-		}
+		sooner(c.until.Add(-warnBefore))
 	}
 	return next
 }
+
+// seated says whether the leg is a member now; who was, and lost the server, stands at the door meanwhile.
+func (c *Call) seated() bool { return c.state == In || c.state == Held }
 
 // Do takes an event and returns what is to be done.
 func (c *Call) Do(now time.Time, e Event) []Effect {
@@ -518,7 +524,9 @@ func (c *Call) follow(now time.Time, what RoomEvent) []Effect {
 			effects := []Effect{}
 			if !c.told {
 				c.told = true
-				c.tone = now.Add(c.config.Reminder)
+				if c.config.Reminder > 0 {
+					c.tone = now.Add(c.config.Reminder)
+				}
 				if c.config.Limit > 0 {
 					c.until = now.Add(c.config.Limit)
 				}
@@ -604,11 +612,8 @@ func (c *Call) tick(now time.Time) []Effect {
 			return c.hang(c.outcomeOr("left"))
 		}
 	}
-	if c.state != In && c.state != Held {
-		return nil
-	}
 	var effects []Effect
-	if !c.tone.IsZero() && !now.Before(c.tone) {
+	if c.seated() && !c.tone.IsZero() && !now.Before(c.tone) {
 		c.tone = now.Add(c.config.Reminder)
 		effects = append(effects, Announce{Reminder})
 	}

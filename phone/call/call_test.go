@@ -181,6 +181,27 @@ func TestTimeRunsOut(t *testing.T) {
 		step{time.Minute, Tick{}, "Announce reminder; Bridge shut; Leave; Say en/time"}, step{0, Spoken{}, "Hang; Over time"})
 }
 
+func TestALegThatLostTheServerWaitsForItAndKeepsItsTime(t *testing.T) {
+	c := New(config, began)
+	upTo(t, c)
+	play(t, c, step{0, Room{RoomIn}, "Announce joined; Say en/admitted; Bridge open"}, step{0, Room{RoomAway}, "Bridge shut"})
+	if next := c.Next(); next != began.Add(doorTime) {
+		t.Errorf("the next tick is due after %v", next.Sub(began))
+	}
+	// The tone that was due meanwhile sounds once when it is back.
+	play(t, c, step{2 * time.Minute, Tick{}, ""}, step{0, Room{RoomIn}, "Bridge open"}, step{0, Tick{}, "Announce reminder"}, step{0, Tick{}, ""})
+	// And its time ends though the server is away.
+	now := began.Add(time.Hour - time.Second)
+	c.Do(now, Tick{})
+	c.Do(now, Room{RoomAway})
+	if next := c.Next(); next != began.Add(time.Hour) {
+		t.Errorf("its time ends after %v", next.Sub(began))
+	}
+	if got := text(c.Do(began.Add(time.Hour), Tick{})); got != "Bridge shut; Leave; Say en/time" {
+		t.Errorf("at its end: %q", got)
+	}
+}
+
 // Whatever happens in whatever order: the way to the room is open only in In, an endpoint that entered leaves, and nothing
 // follows the end.
 func TestNoOrderOfEventsOpensTheRoomToWhoHasNotConsented(t *testing.T) {
@@ -194,7 +215,7 @@ func TestNoOrderOfEventsOpensTheRoomToWhoHasNotConsented(t *testing.T) {
 		cfg.Outgoing, cfg.Hop, cfg.EarlyMedia = r.Intn(4) == 0, r.Intn(2) == 0, r.Intn(2) == 0
 		c, now := New(cfg, began), began
 		open, entered, warned, consented, over := false, false, false, false, false
-		for range 40 {
+		for range 60 {
 			now = now.Add(time.Duration(r.Intn(20)) * time.Second)
 			e := events[r.Intn(len(events))]
 			if _, ok := e.(Spoken); ok && r.Intn(4) > 0 { // else of something else
@@ -229,6 +250,9 @@ func TestNoOrderOfEventsOpensTheRoomToWhoHasNotConsented(t *testing.T) {
 				case Over:
 					over = true
 				}
+			}
+			if _, ok := e.(Tick); ok && !c.Next().IsZero() && !c.Next().After(now) {
+				t.Fatalf("in %v a tick leaves what was due: the leg would do nothing else", c.State())
 			}
 			if open && (c.State() != In || !consented || !entered) {
 				t.Fatalf("the room is open in %v", c.State())
