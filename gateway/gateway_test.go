@@ -415,17 +415,7 @@ func TestACallBackOverTLSIsAHop(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
 	l := line{network: sip.TLS, codec: "PCMA/8000/1", rate: 8000, media: "srtp-mand", port: port, user: "+493011122", from: newCertificate(t)}
-	roots := x509.NewCertPool()
-	certificate, err := x509.ParseCertificate(l.from.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots.AddCert(certificate)
-	h := build(t, options{level: 1, phone: "+493011122", change: func(g *gateway.Config) {
-		g.TrunkRoots = roots
-		g.Trunks[0].Target, g.Trunks[0].TargetNetwork = fmt.Sprintf("127.0.0.1:%d", port+1), sip.TLS // baresip's TLS port
-		g.Trunks[0].Prefixes, g.Trunks[0].Domain = []string{"+4930"}, "127.0.0.1"
-	}})
+	h := build(t, options{level: 1, phone: "+493011122", change: overTLS(t, l)})
 	b := newPhone(t, l, callersVoice())
 	h.once("identify", func() { h.chair.Ring("bert") })
 	h.once("consent", func() {
@@ -436,6 +426,53 @@ func TestACallBackOverTLSIsAHop(t *testing.T) {
 	h.until("Bert to be in", func() bool { return h.chair.phone() != nil })
 	if p := h.chair.phone(); p.Grade != conclave.GradeHop {
 		t.Errorf("the grade is %v", p.Grade)
+	}
+}
+
+// A caller whose line is too weak presses 2: the call ends first, then the same telephone is rung, over TLS and with SRTP, and is let
+// in as a hop.
+func TestARefusedCallerIsRungBackOnABetterLine(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	l := line{network: sip.UDP, codec: "PCMA/8000/1", rate: 8000, media: "srtp", port: port, user: "+493011122", from: newCertificate(t)}
+	h := build(t, options{level: 1, phone: "+493011122", change: overTLS(t, l)})
+	b := newPhone(t, l, callersVoice())
+	code := h.code()
+	b.dial(h, l, "door")
+	b.hears(prompt.German, prompt.Choose)
+	h.once("refused", func() { b.press("2" + code) })
+	b.press("2") // before the sentence is out
+	b.hears(prompt.English, prompt.Ringing)
+	h.until("the refused call to end", func() bool { return strings.Contains(h.log.String(), `"outcome":"refused"`) })
+	h.until("the call-back to be taken", func() bool { return h.moved("identify") == 1 })
+	if !strings.Contains(h.log.String(), `"line":"hop","outgoing":true`) {
+		t.Error("the call-back is no hop")
+	}
+	h.once("warned", func() { b.press("1") })
+	h.until("the question", func() bool { return h.moved("consent") == 1 })
+	b.press("1")
+	h.until("Bert to be in", func() bool { return h.chair.phone() != nil })
+	if p := h.chair.phone(); p.Grade != conclave.GradeHop {
+		t.Errorf("the grade is %v", p.Grade)
+	}
+	if n := h.records(audit.KindRing, ""); n != 1 {
+		t.Errorf("%d records of a ring", n)
+	}
+}
+
+// overTLS has a gateway ring a telephone over TLS, and trust its certificate.
+func overTLS(t *testing.T, l line) func(*gateway.Config) {
+	t.Helper()
+	certificate, err := x509.ParseCertificate(l.from.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	return func(g *gateway.Config) {
+		g.TrunkRoots = roots
+		g.Trunks[0].Target, g.Trunks[0].TargetNetwork = fmt.Sprintf("127.0.0.1:%d", l.port+1), sip.TLS // baresip's TLS port
+		g.Trunks[0].Prefixes, g.Trunks[0].Domain = []string{"+4930"}, "127.0.0.1"
 	}
 }
 

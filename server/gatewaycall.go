@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"conclave"
 	"conclave/admission"
@@ -41,7 +42,7 @@ func (g *gateway) receive(m signal.Message) {
 	case *signal.CallLine:
 		g.fell(m)
 	case *signal.CallBack:
-		g.callBack(ctx, m)
+		g.callBack(m)
 	case *signal.CallOver:
 		g.overWith(ctx, m)
 	}
@@ -280,17 +281,31 @@ func (g *gateway) fell(m *signal.CallLine) {
 	}
 }
 
-// callBack rings the person of a refused call.
-func (g *gateway) callBack(ctx context.Context, m *signal.CallBack) {
+// ringAfter is how long a telephone that asked to be rung is given to be free: its call is over when its gateway says so, but
+// the other end may still be told.
+const ringAfter = 2 * time.Second
+
+// callBack rings the person of a refused call, once that is over.
+func (g *gateway) callBack(m *signal.CallBack) {
 	c, ok := g.phones.take(m.Call, g.device)
 	if !ok || !c.asked {
 		g.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
 		return
 	}
 	g.phones.change(m.Call, g.device, func(c *phoneCall) { c.asked = false })
-	if err := g.ringPerson(ctx, c.meeting, c.person, conclave.LegID{}); err != nil {
-		g.conn.send(&signal.Failed{Of: m.Type(), Reason: problemOf(err, problemTrouble)})
+	if !g.begin() {
+		return
 	}
+	go func() {
+		defer g.Server.wait.Done()
+		if !pause(g.Server.ctx, ringAfter) {
+			return
+		}
+		if err := g.ringPerson(g.Server.ctx, c.meeting, c.person, conclave.LegID{}); err != nil {
+			g.cfg.Log.Warn("call-back not made", "cause", err)
+			g.tellChairs(c.meeting, &signal.Notice{Notice: conclave.Problem{Code: "ring_unanswered", Fix: "ring_back"}})
+		}
+	}()
 }
 
 // ring is the chair's wish to have a person rung; it runs on the room's goroutine.

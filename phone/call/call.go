@@ -143,7 +143,7 @@ type (
 	Bridge struct{ Open bool }
 	// Announce speaks or sounds in the room, in the leg's own voice.
 	Announce struct{ What Announcement }
-	// RingBack asks that the person be rung.
+	// RingBack asks that the person be rung; the call is over then.
 	RingBack struct{}
 	// Hang hangs up.
 	Hang struct{}
@@ -220,6 +220,7 @@ type Call struct {
 	typed    string
 	turn     uint // of what was said last
 	offered  bool // a call-back may be asked for
+	ringBack bool // and was: the telephone must be free before it is rung
 	outcome  string
 	entered  bool // Enter was done and Leave was not
 	told     bool // the room was told that the leg is in
@@ -314,8 +315,9 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 		return c.one(now, e)
 	case RefusedAnswered:
 		if k, ok := e.(Key); ok && k.Digit == '2' && c.offered {
-			c.offered = false
-			return []Effect{Beep{}, RingBack{}}
+			c.offered, c.ringBack = false, true
+			c.due = now.Add(time.Minute)
+			return []Effect{c.say(prompt.Ringing)}
 		}
 	case Door, In, Held:
 		return c.room(now, e)
@@ -681,5 +683,8 @@ func (c *Call) refuse(code int, phrase, outcome string) []Effect {
 func (c *Call) over(outcome string) []Effect {
 	c.state, c.due, c.until, c.tone = Ended, time.Time{}, time.Time{}, time.Time{}
 	c.typed = ""
+	if c.ringBack {
+		return []Effect{RingBack{}, Over{outcome}}
+	}
 	return []Effect{Over{outcome}}
 }

@@ -148,7 +148,15 @@ func TestARefusedCallerMayAskToBeRung(t *testing.T) {
 	play(t, c, step{0, Screened{Ask: true}, "Answer"}, step{0, Answered{}, "Say de/language en/language fr/language"}, step{0, Key{'1'}, "Say de/code"})
 	play(t, c, keys(code)...)
 	play(t, c, step{0, Verdict{Right: true, Refused: true, CallBack: true}, "Say de/ de/refused de/ringback"}, step{0, Spoken{}, ""},
-		step{0, Key{'2'}, "Beep; RingBack"}, step{0, Key{'2'}, ""}, step{10 * time.Second, Tick{}, "Hang; Over refused"})
+		step{0, Key{'2'}, "Say de/ringing"}, step{0, Key{'2'}, ""}, step{10 * time.Second, Tick{}, ""}, step{0, Spoken{}, "Hang; RingBack; Over refused"})
+	// In the middle of the sentence, and by one who hangs up at once: the telephone is free when it is rung.
+	for last, want := range map[Event]string{Spoken{}: "Hang; RingBack; Over refused", Hungup{}: "RingBack; Over refused"} {
+		c := New(config, began)
+		play(t, c, step{0, Screened{Ask: true}, "Answer"}, step{0, Answered{}, "Say de/language en/language fr/language"}, step{0, Key{'1'}, "Say de/code"})
+		play(t, c, keys(code)...)
+		play(t, c, step{0, Verdict{Right: true, Refused: true, CallBack: true}, "Say de/ de/refused de/ringback"},
+			step{0, Key{'2'}, "Say de/ringing"}, step{0, last, want})
+	}
 }
 
 func TestACallBackAsksWhoItIsThenWarnsThenAsksForConsent(t *testing.T) {
