@@ -27,7 +27,7 @@ type leg struct {
 	line    signal.PhoneLine
 	events  chan call.Event
 	inRoom  atomic.Bool
-	started time.Time // of the media; zero before
+	started time.Time // from when on the caller's silence counts: of the media, or of the end of a hold; zero before
 
 	course    *call.Call
 	wait      sync.WaitGroup // what run starts
@@ -111,7 +111,7 @@ func (l *leg) run(ctx context.Context, c call.Config) {
 			e = call.Lost{}
 		}
 		before := l.course.State()
-		for _, effect := range l.course.Do(now(), e) {
+		for _, effect := range l.do(e) {
 			l.act(ctx, effect)
 		}
 		if after := l.course.State(); after != before {
@@ -121,10 +121,19 @@ func (l *leg) run(ctx context.Context, c call.Config) {
 	l.sip.Hang()
 }
 
+// do takes an event into the course of the call.
+func (l *leg) do(e call.Event) []call.Effect {
+	now := l.gateway.config.Now()
+	if h, ok := e.(call.Hold); ok && !h.On {
+		l.started = now // their silence counts anew
+	}
+	return l.course.Do(now, e)
+}
+
 // silent says whether the caller's media have stopped. A caller who holds us may be silent, and one who was never heard may
 // still be on the way.
 func (l *leg) silent() bool {
-	if l.started.IsZero() || l.course.State() == call.Held || l.course.State() == call.RefusedEarly {
+	if l.started.IsZero() || l.course.OnHold() || l.course.State() == call.RefusedEarly {
 		return false
 	}
 	last := l.media.Stats().LastPacket

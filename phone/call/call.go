@@ -225,6 +225,7 @@ type Call struct {
 	entered  bool // Enter was done and Leave was not
 	told     bool // the room was told that the leg is in
 	paused   bool
+	held     bool      // the caller holds us: they hear nothing, and press nothing
 	due      time.Time // of the state; zero: none
 	until    time.Time // of the leg's time, from when it was let in; it runs on while the server is away
 	warned   bool
@@ -294,6 +295,8 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 		return c.goodbye(now, prompt.Failed, "failed")
 	case Tick:
 		return c.tick(now)
+	case Hold:
+		return c.hold(now, e.On)
 	case Spoken:
 		if e.Turn != c.turn {
 			return nil // of something that was said before
@@ -320,10 +323,35 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 			return []Effect{c.say(prompt.Ringing)}
 		}
 	case Door, In, Held:
-		return c.room(now, e)
+		if r, ok := e.(Room); ok {
+			return c.follow(now, r.What)
+		}
 	}
 	return nil
 }
+
+// hold notes that the caller holds us, in whatever state, or no longer. A warning that went into a held line was not heard, so
+// it is said anew.
+func (c *Call) hold(now time.Time, on bool) []Effect {
+	if c.held == on {
+		return nil
+	}
+	c.held = on
+	switch {
+	case on && c.state == In:
+		c.enter(Held, now, heldTime)
+		return []Effect{Bridge{false}}
+	case !on && c.state == Held:
+		c.enter(In, now, 0)
+		return []Effect{Bridge{!c.paused}}
+	case !on && (c.state == Warned || c.state == Consent):
+		return []Effect{c.warn(now)}
+	}
+	return nil
+}
+
+// OnHold says whether the caller holds us: then they may be silent.
+func (c *Call) OnHold() bool { return c.held }
 
 // say speaks, in the caller's language.
 func (c *Call) say(names ...prompt.Name) Effect {
@@ -480,7 +508,7 @@ func (c *Call) verdict(now time.Time, v Verdict) []Effect {
 // one takes the key that says yes: first that it is the person whom we mean, where we made the call, then the consent.
 func (c *Call) one(now time.Time, e Event) []Effect {
 	k, ok := e.(Key)
-	if !ok || k.Digit != '1' {
+	if !ok || k.Digit != '1' || c.held {
 		return nil
 	}
 	if c.state == Identify {
@@ -495,24 +523,7 @@ func (c *Call) one(now time.Time, e Event) []Effect {
 	return []Effect{Beep{}, Enter{}}
 }
 
-// room takes what happens to the leg once its endpoint asks to be let in.
-func (c *Call) room(now time.Time, e Event) []Effect {
-	switch e := e.(type) {
-	case Room:
-		return c.follow(now, e.What)
-	case Hold:
-		switch {
-		case e.On && c.state == In:
-			c.enter(Held, now, heldTime)
-			return []Effect{Bridge{false}}
-		case !e.On && c.state == Held:
-			c.enter(In, now, 0)
-			return []Effect{Bridge{!c.paused}}
-		}
-	}
-	return nil
-}
-
+// follow takes what happens to the leg once its endpoint asks to be let in.
 func (c *Call) follow(now time.Time, what RoomEvent) []Effect {
 	switch what {
 	case RoomWaiting:
@@ -534,10 +545,14 @@ func (c *Call) follow(now time.Time, what RoomEvent) []Effect {
 				}
 				effects = append(effects, Announce{Joined}, c.say(prompt.Admitted))
 			}
+			if c.held {
+				c.enter(Held, now, heldTime)
+				return effects
+			}
 			return append(effects, Bridge{!c.paused})
 		}
 	case RoomAway:
-		if c.state == In {
+		if c.seated() {
 			c.enter(Door, now, doorTime)
 			return []Effect{Bridge{false}}
 		}

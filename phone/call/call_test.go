@@ -181,6 +181,24 @@ func TestAKeyIsNoConsentBeforeTheWarningIsOut(t *testing.T) {
 	play(t, c, step{0, Key{'1'}, ""}, step{0, Spoken{}, "Say en/consent"}, step{0, Key{'1'}, "Beep; Enter"})
 }
 
+func TestACallerMayHoldUsAtAnyTime(t *testing.T) {
+	// At the door: the leg is let in, and the way opens when the caller is back.
+	c := New(config, began)
+	upTo(t, c)
+	play(t, c, step{0, Room{RoomWaiting}, "Say en/waiting"}, step{0, Hold{true}, ""})
+	if !c.OnHold() {
+		t.Error("nobody knows that we are held")
+	}
+	play(t, c, step{0, Room{RoomIn}, "Announce joined; Say en/admitted"}, step{0, Room{RoomAway}, "Bridge shut"}, step{0, Room{RoomIn}, ""},
+		step{0, Hold{false}, "Bridge open"}, step{0, Hold{false}, ""})
+	// While they are warned: they heard nothing of it.
+	c = New(config, began)
+	play(t, c, step{0, Screened{Ask: true}, "Answer"}, step{0, Answered{}, "Say de/language en/language fr/language"}, step{0, Key{'2'}, "Say en/code"})
+	play(t, c, keys(code)...)
+	play(t, c, step{0, Verdict{Right: true}, "Say en/warning"}, step{0, Hold{true}, ""}, step{0, Spoken{}, "Say en/consent"}, step{0, Key{'1'}, ""},
+		step{0, Hold{false}, "Say en/warning"}, step{0, Key{'1'}, ""}, step{0, Spoken{}, "Say en/consent"}, step{0, Key{'1'}, "Beep; Enter"})
+}
+
 func TestTimeRunsOut(t *testing.T) {
 	c := New(config, began)
 	upTo(t, c)
