@@ -39,8 +39,6 @@ func (g *gateway) receive(m signal.Message) {
 		g.check(m)
 	case *signal.CallKey:
 		g.key(ctx, m)
-	case *signal.CallLine:
-		g.fell(m)
 	case *signal.CallBack:
 		g.callBack(m)
 	case *signal.CallOver:
@@ -266,19 +264,6 @@ func (g *gateway) refused(ctx context.Context, c *phoneCall, reasons []conclave.
 	}
 	answer.CallBack = true
 	g.phones.change(c.id, g.device, func(c *phoneCall) { c.asked = true })
-}
-
-// fell takes the word that a line is weaker; never that it is better.
-func (g *gateway) fell(m *signal.CallLine) {
-	var device conclave.DeviceID
-	g.phones.change(m.Call, g.device, func(c *phoneCall) {
-		if m.Line == signal.PhoneOpen && c.line != signal.PhoneOpen {
-			c.line, device = signal.PhoneOpen, c.device
-		}
-	})
-	if (device != conclave.DeviceID{}) {
-		g.recheck(device)
-	}
 }
 
 // ringAfter is how long a telephone that asked to be rung is given to be free: its call is over when its gateway says so, but

@@ -78,11 +78,6 @@ type (
 		LeafKey []byte `json:"leaf_key"` // of this call only: an uncompressed P-256 point
 		Proof   []byte `json:"proof"`    // by the leaf key over CallContent
 	}
-	// CallLine says that a call's line is weaker than it was. It never gets better.
-	CallLine struct {
-		Call CallID    `json:"call"`
-		Line PhoneLine `json:"line"`
-	}
 	// CallBack is a caller's wish, by key, to be rung at the number that the directory has for the person whose code it was.
 	CallBack struct {
 		Call CallID `json:"call"`
@@ -198,8 +193,6 @@ func (m *CallCode) check() error {
 	return nil
 }
 
-func (m *CallLine) check() error { return m.Line.check() }
-
 func (m *CallKey) check() error {
 	if len(m.LeafKey) != maxKey || len(m.Proof) > MaxSignature {
 		return errSize
@@ -231,7 +224,6 @@ func (*CallCame) Type() string { return "call_came" }
 func (*CallCode) Type() string { return "call_code" }
 
 // Type implements Message.
-func (*CallLine) Type() string { return "call_line" }
 
 // Type implements Message.
 func (*CallBack) Type() string { return "call_back" }
@@ -263,7 +255,6 @@ var (
 		"gateway_hello": func() Message { return new(GatewayHello) },
 		"call_came":     func() Message { return new(CallCame) },
 		"call_code":     func() Message { return new(CallCode) },
-		"call_line":     func() Message { return new(CallLine) },
 		"call_back":     func() Message { return new(CallBack) },
 		"call_key":      func() Message { return new(CallKey) },
 		"call_over":     func() Message { return new(CallOver) },

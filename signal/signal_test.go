@@ -40,8 +40,6 @@ func TestEveryMessageComesBackAsItWasSent(t *testing.T) {
 				m.Person = "anna.weber"
 			case *CallCame:
 				m.Line = PhoneOpen
-			case *CallLine:
-				m.Line = PhoneHop
 			case *CallCode:
 				m.Code, m.LeafKey = "123456789012", append(make32(), append(make32(), 4)...)
 			case *CallKey:

@@ -166,7 +166,7 @@ func TestComfortNoiseIsSoftAndNeverStops(t *testing.T) {
 }
 
 func TestTonesSwellFadeAndEnd(t *testing.T) {
-	for name, tones := range map[string][]Tone{"reminder": Reminder, "entered": Entered, "gone": Gone, "refusal": Refusal, "ringing": Ringing, "key": Key} {
+	for name, tones := range map[string][]Tone{"reminder": Reminder, "entered": Entered, "refusal": Refusal, "ringing": Ringing, "key": Key} {
 		source, want, got := Tones(tones), 0, 0
 		for _, tone := range tones {
 			want += tone.Frames

@@ -13,9 +13,8 @@ type Tone struct {
 var (
 	// Reminder is heard by the room at intervals while a phone leg is in. Recognised, and soft enough to speak over.
 	Reminder = []Tone{{[2]float64{440, 0}, 8, 1800}, {[2]float64{349.23, 0}, 12, 1800}}
-	// Entered and Gone are heard by the room with the sentence that a phone leg came or went.
+	// Entered is heard by the room with the sentence that a phone leg came.
 	Entered = []Tone{{[2]float64{523.25, 0}, 8, 3000}, {[2]float64{659.25, 0}, 12, 3000}}
-	Gone    = []Tone{{[2]float64{659.25, 0}, 8, 3000}, {[2]float64{523.25, 0}, 12, 3000}}
 	// Refusal is heard by a caller before the sentence that says why (the frequencies of a special information tone's first two).
 	Refusal = []Tone{{[2]float64{950, 0}, 12, 3000}, {[2]float64{1400, 0}, 12, 3000}}
 	// Ringing is heard by a caller who waits: ITU-T E.180, 425 Hz.
