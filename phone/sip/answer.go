@@ -146,15 +146,33 @@ func clip(s string) string {
 	return s[:min(len(s), 64)]
 }
 
-// find returns the call of a request within a dialog: it must be the same trunk's.
-func (s *Stack) find(trunk *Trunk, r *sip.Request) *Call {
+// dialogOf returns the call that a request names, by its dialog's three parts.
+func (s *Stack) dialogOf(r *sip.Request) *Call {
 	s.mu.Lock()
 	c := s.calls[dialogKey(r.CallID().Value(), tag(r.To().Params))]
 	s.mu.Unlock()
-	if c == nil || c.trunk != trunk || tag(r.From().Params) != c.remoteTag() {
+	if c == nil || tag(r.From().Params) != c.remoteTag() {
 		return nil
 	}
 	return c
+}
+
+// find returns the call of a request within a dialog: it must be the same trunk's, and what stands in a call over TLS is only
+// heard over TLS. Within a call nobody is asked for a password: its tags prove that the sender saw it begin, so they must
+// not have crossed the network in the clear.
+func (s *Stack) find(trunk *Trunk, r *sip.Request) *Call {
+	c := s.dialogOf(r)
+	if c == nil || c.trunk != trunk || c.network == TLS && networkOf(r.Transport()) != TLS {
+		return nil
+	}
+	return c
+}
+
+// peer is where the other end's SIP comes from.
+func (c *Call) peer() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.source
 }
 
 func (c *Call) remoteTag() string {

@@ -177,9 +177,11 @@ func (a *accepting) shake(ctx context.Context) {
 				return
 			}
 			known := &certified{Conn: t, peers: &a.stack.peers, at: c.RemoteAddr().String()}
+			var shown [sha256.Size]byte // stays zero where none was: no certificate has that sum
 			if certificates := t.ConnectionState().PeerCertificates; len(certificates) > 0 {
-				a.stack.peers.put(known.at, fingerprint(certificates[0].Raw))
+				shown = fingerprint(certificates[0].Raw)
 			}
+			a.stack.peers.put(known.at, shown)
 			select {
 			case a.shaken <- known:
 			case <-ctx.Done():
@@ -212,7 +214,8 @@ func (c *certified) Close() error {
 	return c.Conn.Close()
 }
 
-// peers are the certificates that TLS peers have shown, by their address: sipgo does not tell.
+// peers are the TLS connections that were accepted, by the other end's address, each with the sum of the certificate that was
+// shown, zero where none was: sipgo does not tell.
 type peers struct {
 	mu    sync.Mutex
 	shown map[string][sha256.Size]byte // guarded by mu

@@ -201,6 +201,9 @@ func (s *Stack) guard(f func(*Trunk, *sip.Request, sip.ServerTransaction)) sipgo
 			return
 		}
 		trunk := s.trunkOf(r)
+		if c := s.dialled(r); c != nil {
+			trunk = c.trunk
+		}
 		if trunk == nil {
 			return // it came past the listeners, from nobody that we know: silence
 		}

@@ -45,6 +45,9 @@ func (t *Trunk) check() error {
 	if len(t.Networks) == 0 {
 		return fmt.Errorf("sip: trunk %s: networks are missing", t.Name)
 	}
+	if slices.Contains(t.Certificates, [sha256.Size]byte{}) {
+		return fmt.Errorf("sip: trunk %s: a certificate's sum is all zero", t.Name)
+	}
 	if t.User != "" && t.Password == "" {
 		return fmt.Errorf("sip: trunk %s: password is missing", t.Name)
 	}
@@ -91,6 +94,22 @@ func (s *Stack) known(a netip.Addr) bool {
 	return slices.ContainsFunc(s.config.Trunks, func(t Trunk) bool { return t.holds(a) })
 }
 
+// dialled returns the call of ours that a request belongs to, where it comes back on the very TLS connection that the call was
+// made over: its other end was verified when we dialled, and shows no client's certificate there.
+func (s *Stack) dialled(r *sip.Request) *Call {
+	if networkOf(r.Transport()) != TLS {
+		return nil
+	}
+	if _, accepted := s.peers.certificate(r.Source()); accepted {
+		return nil
+	}
+	c := s.dialogOf(r)
+	if c == nil || !c.outgoing || c.network != TLS || c.peer() != r.Source() {
+		return nil
+	}
+	return c
+}
+
 // trunkOf returns the trunk that a request comes from: by its address, and where the trunk shows certificates, by that. The
 // first that fits is it; nil: nobody's.
 func (s *Stack) trunkOf(r *sip.Request) *Trunk {
@@ -98,7 +117,7 @@ func (s *Stack) trunkOf(r *sip.Request) *Trunk {
 	if err != nil {
 		return nil
 	}
-	shown, _ := s.peers.certificate(r.Source())
+	shown, _ := s.peers.certificate(r.Source()) // zero: none, and none of Certificates is
 	for i := range s.config.Trunks {
 		t := &s.config.Trunks[i]
 		if !t.holds(source.Addr()) {

@@ -1,0 +1,294 @@
+package sip
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Peers that are written out here, octet by octet: what no client of others can be made to do.
+
+// patience is how long a test waits for what must come, on however busy a machine.
+const patience = 30 * time.Second
+
+// peer is the other end of a connection, or of a UDP socket.
+type peer struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func newPeer(t *testing.T, conn net.Conn) *peer {
+	t.Helper()
+	t.Cleanup(func() { conn.Close() })
+	return &peer{t, conn, bufio.NewReaderSize(conn, 1<<16)}
+}
+
+// dialUDP is a peer on a UDP socket.
+func (w *world) dialUDP(t *testing.T) *peer {
+	t.Helper()
+	conn, err := net.Dial("udp", w.udp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newPeer(t, conn)
+}
+
+// at is the peer's own address.
+func (p *peer) at() string { return p.conn.LocalAddr().String() }
+
+// send writes a message; lines end as the text's do.
+func (p *peer) send(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// read returns the next message: its head and body, one string.
+func (p *peer) read() string {
+	p.t.Helper()
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+	var b strings.Builder
+	length := 0
+	for {
+		line, err := p.in.ReadString('\n')
+		if err != nil {
+			p.t.Fatalf("nothing more came: %v; so far %q", err, b.String())
+		}
+		if b.Len() == 0 && line == "\r\n" {
+			continue // between messages: a keep-alive
+		}
+		b.WriteString(line)
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Content-Length") {
+			length, _ = strconv.Atoi(strings.TrimSpace(value))
+		}
+		if line == "\r\n" {
+			break
+		}
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(p.in, body); err != nil {
+		p.t.Fatal(err)
+	}
+	return b.String() + string(body)
+}
+
+// until reads on until a message begins so.
+func (p *peer) until(start string) string {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if m := p.read(); strings.HasPrefix(m, start) {
+			return m
+		}
+	}
+	p.t.Fatalf("no %q came", start)
+	return ""
+}
+
+// header returns a header's value in a message.
+func header(message, name string) string {
+	for line := range strings.SplitSeq(message, "\r\n") {
+		if n, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(n, name) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// reply answers a request, with more lines of head and a body.
+func reply(request, status, head, body string) string {
+	to := header(request, "To")
+	if !strings.Contains(to, "tag=") {
+		to += ";tag=theirs"
+	}
+	var via strings.Builder
+	for line := range strings.SplitSeq(request, "\r\n") {
+		if strings.HasPrefix(line, "Via:") {
+			via.WriteString(line + "\n")
+		}
+	}
+	if body != "" {
+		head += "Content-Type: application/sdp\n"
+	}
+	return fmt.Sprintf("SIP/2.0 %s\n%sFrom: %s\nTo: %s\nCall-ID: %s\nCSeq: %s\n%sContent-Length: %d\n\n%s", status, via.String(), header(request, "From"), to,
+		header(request, "Call-ID"), header(request, "CSeq"), head, len(strings.ReplaceAll(body, "\n", "\r\n")), body)
+}
+
+// ask is a request of a call that this end began: tag is the other end's, "" before there is one.
+func (p *peer) ask(method string, seq int, call, tag, transport, head, body string) string {
+	to := "<sip:door@127.0.0.1>"
+	if tag != "" {
+		to += ";tag=" + tag
+	}
+	if body != "" {
+		head += "Content-Type: application/sdp\n"
+	}
+	body = strings.ReplaceAll(body, "[local_ip]", "127.0.0.1")
+	return fmt.Sprintf("%s sip:door@127.0.0.1 SIP/2.0\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s%d%s;rport\nFrom: <sip:4930111@127.0.0.1>;tag=mine\nTo: %s\nCall-ID: %s\nCSeq: %d %s\n"+
+		"Contact: <sip:x@%s>\nMax-Forwards: 70\n%sContent-Length: %d\n\n%s", method, transport, p.at(), call, seq, method, to, call, seq, method, p.at(), head,
+		len(strings.ReplaceAll(body, "\n", "\r\n")), body)
+}
+
+// tagOf returns the tag that the other end has put into To.
+func tagOf(message string) string {
+	_, tag, _ := strings.Cut(header(message, "To"), "tag=")
+	return tag
+}
+
+// begin makes a call over UDP, or TLS, and acknowledges its answer.
+func (p *peer) begin(call, transport, head string) (tag string) {
+	p.t.Helper()
+	p.send(p.ask("INVITE", 1, call, "", transport, head, offerBody))
+	tag = tagOf(p.until("SIP/2.0 200"))
+	p.send(p.ask("ACK", 1, call, tag, transport, "", ""))
+	return tag
+}
+
+func newCertificate(t *testing.T) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// withTLS adds a TLS listener, the third address of a world.
+func withTLS(t *testing.T, c *Config) {
+	c.Listeners = append(c.Listeners, Listener{Network: TLS, Address: netip.MustParseAddrPort("127.0.0.1:0"), Certificate: newCertificate(t)})
+}
+
+// dialTLS connects to the third listener, with a certificate or without one.
+func (w *world) dialTLS(t *testing.T, mine *tls.Certificate) *peer {
+	t.Helper()
+	c := &tls.Config{InsecureSkipVerify: true} // whose it is does not matter here
+	if mine != nil {
+		c.Certificates = []tls.Certificate{*mine}
+	}
+	conn, err := tls.Dial("tcp", w.Addresses()[2].String(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newPeer(t, conn)
+}
+
+func ended(t *testing.T, c *Call) End {
+	t.Helper()
+	select {
+	case <-c.Done():
+	case <-time.After(patience):
+		t.Fatal("the call still lives")
+	}
+	return c.Ended()
+}
+
+// A PBX that is known by its certificate hangs up where it took the call: on the connection that we made.
+func TestAByeComesBackOnTheConnectionThatWasDialled(t *testing.T) {
+	theirs := newCertificate(t)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*theirs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	roots := x509.NewCertPool()
+	parsed, err := x509.ParseCertificate(theirs.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(parsed)
+	w := start(t, func(c *Config) {
+		withTLS(t, c)
+		c.Roots.Pool = roots
+		c.Trunks[0].Certificates = [][sha256.Size]byte{sha256.Sum256(theirs.Certificate[0])}
+		c.Trunks[0].Target, c.Trunks[0].TargetNetwork, c.Trunks[0].Prefixes = listener.Addr().String(), TLS, []string{"+4930"}
+	}, answering)
+	taken := make(chan *peer, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		p := newPeer(t, conn)
+		invite := p.until("INVITE")
+		p.send(reply(invite, "200 OK", "Contact: <sip:pbx@127.0.0.1;transport=tls>\n", strings.ReplaceAll(answer, "\r\n", "\n")))
+		taken <- p
+	}()
+	trunk, err := w.TrunkFor("+493012345", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	call, err := w.Ring(ctx, trunk, "+493012345", []byte(answer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := <-taken
+	ack := p.until("ACK")
+	bye := func(callID, tag string) string {
+		return fmt.Sprintf("BYE sip:conclave@127.0.0.1 SIP/2.0\nVia: SIP/2.0/TLS %s;branch=z9hG4bKbye%s\nFrom: <sip:+493012345@127.0.0.1>;tag=%s\nTo: %s\nCall-ID: %s\nCSeq: 1 BYE\nMax-Forwards: 70\nContent-Length: 0\n\n",
+			p.at(), tag, tag, header(ack, "From"), callID)
+	}
+	// Somebody else of that address, without the certificate, is not heard, whatever they know.
+	other := w.dialTLS(t, nil)
+	other.send(bye(header(ack, "Call-ID"), "theirs"))
+	// Nor does the connection carry other calls than those that were made over it: of these it is nobody's.
+	p.send(bye(header(ack, "Call-ID"), "wrong"))
+	p.send(p.ask("OPTIONS", 1, "options", "", "TLS", "", ""))
+	if e := call.Ended(); e != 0 {
+		t.Fatalf("ended by %v", e)
+	}
+	p.send(bye(header(ack, "Call-ID"), "theirs"))
+	if m := p.read(); !strings.HasPrefix(m, "SIP/2.0 200") || header(m, "CSeq") != "1 BYE" {
+		t.Errorf("the answer is %q", m)
+	}
+	if e := ended(t, call); e != EndBye {
+		t.Errorf("ended by %v", e)
+	}
+}
+
+// Within a call nobody is asked for a password: what stands in one over TLS is heard over TLS alone.
+func TestACallOverTLSIsOnlyChangedOverTLS(t *testing.T) {
+	w := start(t, func(c *Config) { withTLS(t, c) }, answering)
+	p := w.dialTLS(t, nil)
+	tag := p.begin("tls", "TLS", "")
+	thief := w.dialUDP(t)
+	for i, method := range []string{"INVITE", "UPDATE", "BYE"} {
+		thief.send(thief.ask(method, 2+i, "tls", tag, "UDP", "", offerBody))
+		if m := thief.until("SIP/2.0 4"); !strings.HasPrefix(m, "SIP/2.0 481") {
+			t.Errorf("%s over UDP: %.40q", method, m)
+		}
+		if method == "INVITE" {
+			thief.send(strings.Replace(thief.ask("ACK", 2, "tls", tag, "UDP", "", ""), "2ACK;", "2INVITE;", 1))
+		}
+	}
+	p.send(p.ask("UPDATE", 9, "tls", tag, "TLS", "", offerBody))
+	p.until("SIP/2.0 200")
+	p.send(p.ask("BYE", 10, "tls", tag, "TLS", "", ""))
+	if e := w.end(); e != EndBye {
+		t.Errorf("ended by %v", e)
+	}
+}
