@@ -269,8 +269,8 @@ func (s *Stack) reinvite(trunk *Trunk, r *sip.Request, tx sip.ServerTransaction)
 		return
 	}
 	c.sessionTimer(r, res)
-	if err := c.deliver(tx, res, r.CSeq().SeqNo); err == ErrNoAck {
-		c.end(EndNoAck)
+	if err := c.deliver(tx, res, r.CSeq().SeqNo); err != nil {
+		c.undelivered(err)
 	}
 }
 

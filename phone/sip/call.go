@@ -26,6 +26,7 @@ const (
 	EndTimer                    // the session was not refreshed (RFC 4028)
 	EndRefused                  // a call of ours was refused
 	EndDrained                  // we stop
+	EndUnsent                   // our answer could not be sent
 )
 
 // String returns the end in a word, for logs.
@@ -45,6 +46,8 @@ func (e End) String() string {
 		return "refused"
 	case EndDrained:
 		return "drained"
+	case EndUnsent:
+		return "unsent"
 	}
 	return "living"
 }
@@ -216,7 +219,7 @@ func (c *Call) Refuse(code int, phrase string) error {
 }
 
 // Answer answers the call with 200 and waits for the acknowledgement. Media may begin before it returns: some ends speak
-// first and acknowledge later. A call that is never acknowledged ends with ErrNoAck.
+// first and acknowledge later. A call that is never acknowledged ends with ErrNoAck, and any other error ends it too.
 func (c *Call) Answer(answer []byte) error {
 	if !c.stack.unacked(1) {
 		c.stack.unacked(-1)
@@ -234,12 +237,19 @@ func (c *Call) Answer(answer []byte) error {
 	res := c.response(200, "OK", answer)
 	c.sessionTimer(c.invite, res)
 	if err := c.deliver(c.tx, res, c.invite.CSeq().SeqNo); err != nil {
-		if errors.Is(err, ErrNoAck) {
-			c.end(EndNoAck)
-		}
+		c.undelivered(err)
 		return err
 	}
 	return nil
+}
+
+// undelivered ends a call whose answer the other end does not have: nobody else would.
+func (c *Call) undelivered(err error) {
+	if errors.Is(err, ErrNoAck) {
+		c.end(EndNoAck)
+	} else {
+		c.end(EndUnsent) // of one that has ended it is nothing new
+	}
 }
 
 // deliver sends a 2xx again and again until it is acknowledged (RFC 3261, Section 13.3.1.4).

@@ -292,3 +292,38 @@ func TestACallOverTLSIsOnlyChangedOverTLS(t *testing.T) {
 		t.Errorf("ended by %v", e)
 	}
 }
+
+// A call over many proxies: the answer repeats their routes and is larger than what an Ethernet frame holds.
+func TestAnAnswerOfManyHopsIsSentOverUDP(t *testing.T) {
+	w := start(t, nil, answering)
+	p := w.dialUDP(t)
+	var routes strings.Builder
+	for i := range 9 {
+		fmt.Fprintf(&routes, "Record-Route: <sip:proxy%d.%s.example;lr>\n", i, strings.Repeat("long", 40))
+	}
+	tag := p.begin("hops", "UDP", routes.String())
+	p.send(p.ask("BYE", 2, "hops", tag, "UDP", "", ""))
+	if e := w.end(); e != EndBye {
+		t.Errorf("ended by %v", e)
+	}
+}
+
+func TestACallWhoseAnswerCannotBeSentEnds(t *testing.T) {
+	failed := make(chan error, 1)
+	w := start(t, nil, func(_ context.Context, c *Call) {
+		failed <- c.Answer(make([]byte, 70_000)) // more than UDP carries
+		select {
+		case <-c.Done():
+		case <-time.After(patience):
+			t.Error("the call still lives")
+		}
+	})
+	p := w.dialUDP(t)
+	p.send(p.ask("INVITE", 1, "unsent", "", "UDP", "", offerBody))
+	if err := <-failed; err == nil {
+		t.Error("an answer of 70 000 octets was sent")
+	}
+	if e := w.end(); e != EndUnsent {
+		t.Errorf("ended by %v", e)
+	}
+}

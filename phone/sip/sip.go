@@ -109,6 +109,11 @@ const UserAgent = "conclave"
 
 var errConfig = errors.New("sip: incomplete configuration")
 
+// A datagram may be as large as UDP carries it. sipgo refuses to write more than 1300 octets, so that an answer on a route with many
+// hops, which grows by a header for each, was never sent; RFC 3261, Section 18.1.1, asks that of requests alone, and our
+// trunk is what we were told that it is: where it speaks TCP or TLS, the call goes over that.
+func init() { sip.UDPMTUSize = 1<<16 + 200 }
+
 // New checks the configuration.
 func New(c Config) (*Stack, error) {
 	if len(c.Listeners) == 0 || len(c.Trunks) == 0 || c.Incoming == nil || c.Log == nil || c.Now == nil {
