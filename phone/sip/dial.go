@@ -224,8 +224,19 @@ func (c *Call) taken(ctx context.Context, res *sip.Response) error {
 	return nil
 }
 
-// registerAgain is the pause after a registration that failed.
-const registerAgain = 30 * time.Second
+// registerAgain is the pause after a registration that failed; registerLeast is the least between two, whatever is granted.
+const (
+	registerAgain = 30 * time.Second
+	registerLeast = 5 * time.Second
+)
+
+// renewAfter is when a registration that was granted for so long is renewed: with a quarter of it left.
+func renewAfter(granted time.Duration) time.Duration { return max(granted*3/4, registerLeast) }
+
+// tooBrief is a registrar's word that a registration must live longer (423; RFC 3261, Section 10.3).
+type tooBrief struct{ least time.Duration }
+
+func (e tooBrief) Error() string { return "sip: refused with 423" }
 
 // keepRegistered registers at a trunk until ctx ends.
 func (s *Stack) keepRegistered(ctx context.Context, t *Trunk) {
@@ -238,27 +249,62 @@ func (s *Stack) keepRegistered(ctx context.Context, t *Trunk) {
 		select {
 		case <-ctx.Done():
 			leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			_ = s.register(leaving, t, 0)
+			_, _ = s.register(leaving, t, 0)
 			cancel()
 			return
 		case <-time.After(wait):
 		}
 		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := s.register(limited, t, every)
+		granted, err := s.register(limited, t, every)
 		cancel()
+		var brief tooBrief
+		if errors.As(err, &brief) && brief.least > every && brief.least <= maxRegistration {
+			every, wait = brief.least, 0
+			continue
+		}
 		if err != nil {
 			s.config.Log.Warn("trunk not registered", "trunk", t.Name, "cause", err)
 			wait = registerAgain
 			continue
 		}
-		wait = every * 3 / 4
+		wait = renewAfter(granted)
 	}
 }
 
-func (s *Stack) register(ctx context.Context, t *Trunk, every time.Duration) error {
+// maxRegistration is the longest that a registrar may ask for.
+const maxRegistration = 24 * time.Hour
+
+// granted is how long a registration holds by its answer: what stands at our Contact, else Expires, else what we asked for
+// (RFC 3261, Section 10.2.4). Other bindings of the same user may stand beside it.
+func granted(res *sip.Response, ours *sip.ContactHeader, asked time.Duration) time.Duration {
+	seconds := func(text string) (time.Duration, bool) {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
+		return min(time.Duration(n)*time.Second, asked), err == nil && n > 0
+	}
+	for _, h := range res.GetHeaders("Contact") {
+		c, ok := h.(*sip.ContactHeader)
+		if !ok || c.Address.Host != ours.Address.Host || c.Address.Port != ours.Address.Port || c.Params == nil {
+			continue
+		}
+		if text, ok := c.Params.Get("expires"); ok {
+			if d, ok := seconds(text); ok {
+				return d
+			}
+		}
+	}
+	if h := res.GetHeader("Expires"); h != nil {
+		if d, ok := seconds(h.Value()); ok {
+			return d
+		}
+	}
+	return asked
+}
+
+// register registers for so long, and returns for how long the registrar holds it.
+func (s *Stack) register(ctx context.Context, t *Trunk, every time.Duration) (time.Duration, error) {
 	host, _, err := net.SplitHostPort(t.Target)
 	if err != nil {
-		return fmt.Errorf("sip: register: target: %w", err)
+		return 0, fmt.Errorf("sip: register: target: %w", err)
 	}
 	domain := t.Domain
 	if domain == "" {
@@ -266,7 +312,7 @@ func (s *Stack) register(ctx context.Context, t *Trunk, every time.Duration) err
 	}
 	contact := s.contact(t.TargetNetwork)
 	if contact == nil {
-		return fmt.Errorf("sip: register: nothing listens on %s", t.TargetNetwork)
+		return 0, fmt.Errorf("sip: register: nothing listens on %s", t.TargetNetwork)
 	}
 	r := sip.NewRequest(sip.REGISTER, sip.Uri{Scheme: "sip", Host: domain, UriParams: sip.NewParams(), Headers: sip.NewParams()})
 	us := sip.Uri{Scheme: "sip", User: t.User, Host: domain, UriParams: sip.NewParams(), Headers: sip.NewParams()}
@@ -288,12 +334,17 @@ func (s *Stack) register(ctx context.Context, t *Trunk, every time.Duration) err
 		res, err = s.client.DoDigestAuth(ctx, r, res, sipgo.DigestAuth{Username: t.User, Password: t.Password})
 	}
 	if err != nil {
-		return fmt.Errorf("sip: register: %w", err)
+		return 0, fmt.Errorf("sip: register: %w", err)
+	}
+	if h := res.GetHeader("Min-Expires"); res.StatusCode == 423 && h != nil {
+		if n, err := strconv.ParseUint(strings.TrimSpace(h.Value()), 10, 31); err == nil {
+			return 0, tooBrief{time.Duration(n) * time.Second}
+		}
 	}
 	if !res.IsSuccess() {
-		return Refusal{res.StatusCode}
+		return 0, Refusal{res.StatusCode}
 	}
-	return nil
+	return granted(res, contact, every), nil
 }
 
 // SourceAddress is the address that a call's SIP comes from; zero if it is a name.

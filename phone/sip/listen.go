@@ -33,7 +33,8 @@ func (s *Stack) listen(ctx context.Context, l Listener) (io.Closer, net.Addr, fu
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("sip: %w", err)
 		}
-		f := &filtered{PacketConn: conn, stack: s}
+		f := &filtered{PacketConn: conn, stack: s, heard: make(chan struct{})}
+		s.serving = append(s.serving, f.heard)
 		return conn, conn.LocalAddr(), func() error { return s.server.ServeUDP(f) }, nil
 	}
 	// "tcp" also for TLS: sipgo's own "tcp6" would speak WebSocket.
@@ -66,9 +67,12 @@ func (s *Stack) listen(ctx context.Context, l Listener) (io.Closer, net.Addr, fu
 type filtered struct {
 	net.PacketConn
 	stack *Stack
+	heard chan struct{} // closed when it is read from first: sipgo sends over it from then on
+	once  sync.Once
 }
 
 func (f *filtered) ReadFrom(b []byte) (int, net.Addr, error) {
+	f.once.Do(func() { close(f.heard) })
 	for {
 		n, from, err := f.PacketConn.ReadFrom(b)
 		if err != nil {

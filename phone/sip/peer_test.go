@@ -327,3 +327,77 @@ func TestACallWhoseAnswerCannotBeSentEnds(t *testing.T) {
 		t.Errorf("ended by %v", e)
 	}
 }
+
+// registrar answers what registers at it, one request after the other, and tells which there were.
+func registrar(t *testing.T, answers ...func(request string) string) (address string, came <-chan string) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	out := make(chan string, 20)
+	go func() {
+		b := make([]byte, 1<<16)
+		seen, answered := map[string]string{}, 0
+		for {
+			n, from, err := conn.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			request := string(b[:n])
+			again, ok := seen[header(request, "Via")]
+			if !ok && answered < len(answers) {
+				again = answers[answered](request)
+				answered++
+				seen[header(request, "Via")] = again
+				out <- request
+			}
+			if again != "" {
+				conn.WriteToUDP([]byte(strings.ReplaceAll(again, "\n", "\r\n")), from)
+			}
+		}
+	}()
+	return conn.LocalAddr().String(), out
+}
+
+// A carrier decides for how long a registration holds, and for how long at least.
+func TestARegistrationIsRenewedBeforeWhatWasGrantedEnds(t *testing.T) {
+	challenge := func(r string) string {
+		return reply(r, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n", "")
+	}
+	at, came := registrar(t,
+		challenge,
+		func(r string) string { return reply(r, "423 Interval Too Brief", "Min-Expires: 900\n", "") },
+		challenge,
+		func(r string) string {
+			other := "Contact: <sip:conclave@192.0.2.9:5060>;expires=3000\n"
+			return reply(r, "200 OK", other+"Contact: "+header(r, "Contact")+";expires=4\nExpires: 900\n", "")
+		},
+		challenge,
+		func(r string) string { return reply(r, "200 OK", "", "") },
+	)
+	start(t, func(c *Config) {
+		tr := &c.Trunks[0]
+		tr.User, tr.Password, tr.Register = "us", "secret", true
+		tr.Target, tr.TargetNetwork = at, UDP
+	}, answering)
+	for i, want := range []string{"600", "600", "900", "900", "900", "900"} {
+		select {
+		case r := <-came:
+			if got := header(r, "Expires"); !strings.HasPrefix(r, "REGISTER sip:127.0.0.1 ") || got != want {
+				t.Errorf("request %d is for %s s, want %s: %.60q", i+1, got, want, r)
+			}
+			if i%2 == 1 && !strings.Contains(header(r, "Authorization"), `username="us"`) {
+				t.Errorf("request %d knows no password", i+1)
+			}
+		case <-time.After(patience): // the last within 5 s: of 4 s that were granted, not of 900
+			t.Fatalf("request %d never came", i+1)
+		}
+	}
+	for granted, want := range map[time.Duration]time.Duration{time.Minute: 45 * time.Second, time.Second: registerLeast, time.Hour: 45 * time.Minute} {
+		if got := renewAfter(granted); got != want {
+			t.Errorf("%v: renewed after %v", granted, got)
+		}
+	}
+}

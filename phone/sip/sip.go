@@ -87,7 +87,8 @@ type Stack struct {
 	auth    authenticator
 	limits  limiter
 	ready   chan struct{}
-	bound   []net.Addr // in the order of Listeners; set before ready is closed
+	serving []chan struct{} // of UDP listeners: see filtered
+	bound   []net.Addr      // in the order of Listeners; set before ready is closed
 	stats   stats
 	drained atomic.Bool
 
@@ -244,13 +245,25 @@ func (s *Stack) Run(ctx context.Context) error {
 			}
 		})
 	}
+	// A request of ours that is sent before would open a second socket on the same port, and fail: the first registration did.
+	var err error
+	for _, heard := range s.serving {
+		select {
+		case <-heard:
+		case <-ctx.Done():
+		case err = <-failed:
+			cancel()
+			s.agent.Close()
+			serve.Wait()
+			return err
+		}
+	}
 	close(s.ready)
 	for i := range s.config.Trunks {
 		if t := &s.config.Trunks[i]; t.Register {
 			serve.Go(func() { s.keepRegistered(inner, t) })
 		}
 	}
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
