@@ -382,10 +382,12 @@ func sessionExpires(r interface{ GetHeader(string) sip.Header }) (d time.Duratio
 	return time.Duration(n) * time.Second, refresher, true
 }
 
-// sessionTimer takes what a request asks for into its answer, and arms it.
+// sessionTimer takes what a request asks for into its answer, and arms it. Every offer and update refreshes the session, and one
+// that asks for no timer ends the one there was (Section 9): the call is not to be cut for want of a refresh.
 func (c *Call) sessionTimer(r *sip.Request, res *sip.Response) {
 	d, refresher, ok := sessionExpires(r)
 	if !ok {
+		c.disarm()
 		return
 	}
 	d = min(max(d, minSession), maxSession)
@@ -413,12 +415,25 @@ func (c *Call) arm(d time.Duration, ours bool) {
 	c.session = time.AfterFunc(d, func() { c.end(EndTimer) })
 }
 
+// disarm leaves the session without a timer.
+func (c *Call) disarm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		c.session.Stop()
+		c.session = nil
+	}
+}
+
 func (c *Call) refresh() {
-	if c.Ended() != 0 {
+	c.mu.Lock()
+	over, expires := c.ended != 0, c.expires
+	c.mu.Unlock()
+	if over {
 		return
 	}
 	update := c.request(sip.UPDATE)
-	update.AppendHeader(sip.NewHeader("Session-Expires", fmt.Sprintf("%d;refresher=uac", int(c.expires/time.Second))))
+	update.AppendHeader(sip.NewHeader("Session-Expires", fmt.Sprintf("%d;refresher=uac", int(expires/time.Second))))
 	update.AppendHeader(sip.NewHeader("Supported", "timer"))
 	ctx, cancel := context.WithTimeout(context.Background(), 16*time.Second)
 	defer cancel()
@@ -427,5 +442,5 @@ func (c *Call) refresh() {
 		c.end(EndTimer)
 		return
 	}
-	c.arm(c.expires, true)
+	c.arm(expires, true)
 }

@@ -401,3 +401,30 @@ func TestARegistrationIsRenewedBeforeWhatWasGrantedEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestARefreshWithoutATimerEndsTheOneThereWas(t *testing.T) {
+	calls := make(chan *Call, 1)
+	w := start(t, nil, func(ctx context.Context, c *Call) { calls <- c; answering(ctx, c) })
+	p := w.dialUDP(t)
+	tag := p.begin("timer", "UDP", "Session-Expires: 120\nSupported: timer\n")
+	c := <-calls
+	armed := func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.session != nil
+	}
+	if !armed() {
+		t.Error("no timer although one was asked for")
+	}
+	p.send(p.ask("UPDATE", 2, "timer", tag, "UDP", "", ""))
+	if m := p.until("SIP/2.0 200"); header(m, "Session-Expires") != "" {
+		t.Error("the answer names a timer that nobody asked for")
+	}
+	if armed() {
+		t.Error("the call will be cut for want of a refresh")
+	}
+	p.send(p.ask("UPDATE", 3, "timer", tag, "UDP", "Session-Expires: 180\nSupported: timer\n", ""))
+	if m := p.until("SIP/2.0 200"); header(m, "Session-Expires") != "180;refresher=uac" || !armed() {
+		t.Errorf("a timer that was asked for anew: %q", header(m, "Session-Expires"))
+	}
+}
