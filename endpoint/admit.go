@@ -29,6 +29,7 @@ func (s *session) hello(m *signal.Challenge) {
 		return
 	}
 	s.greeted = true
+	s.takeFresh()
 	s.send(&signal.Hello{Meeting: s.cfg.Meeting, Statement: s.cfg.Identity.Statement, Signature: sig,
 		Client: s.cfg.Client, Facts: s.cfg.Facts, Resume: s.place})
 	s.after(dueAnswer, answerLimit)
@@ -37,9 +38,12 @@ func (s *session) hello(m *signal.Challenge) {
 // line is the server's view of the line, before joining. One who was in already asks again at once: the place was not
 // kept.
 func (s *session) line(m *signal.Line) {
-	if !s.greeted || s.asked {
+	if !s.greeted {
 		s.lost(errOutOfTurn)
 		return
+	}
+	if s.asked {
+		return // it answers what was said before the question
 	}
 	s.forget(dueAnswer)
 	e := &LineEvent{Organisation: string(s.cfg.Organisation), Grade: m.Grade, Facts: m.Facts, Findings: m.Findings,

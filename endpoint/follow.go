@@ -150,6 +150,7 @@ func (s *session) resume(m *signal.Admitted) {
 		return
 	}
 	s.planCommit()
+	s.freshLeaf()
 }
 
 // commit applies a commit that the server ordered. What breaks a rule is not followed: the endpoint keeps its epoch and
@@ -252,6 +253,9 @@ func (s *session) newEpoch(removals map[string]removal) {
 	s.enforce()
 	if s.crowded && len(m.order) <= s.admitted.Slots.Audio {
 		s.showSlots() // it is crowded no longer, whatever the server says
+	}
+	if !s.resuming {
+		s.freshLeaf()
 	}
 }
 

@@ -40,10 +40,12 @@ type house struct {
 	links    int // of the device log's states that were asked for
 	// enterHook sees each Enter first, and keeps it from the house by returning true.
 	enterHook func(*signal.Enter) bool
-	deaf      *device // whose renewals are not answered
-	quiet     bool    // who is removed is not told
-	asked     int     // proposals of members that others go
-	ledgers   []signal.Ledger
+	// restateHook sees that there is a fresh statement, and keeps it from the house by returning true.
+	restateHook func() bool
+	deaf        *device // whose renewals are not answered
+	quiet       bool    // who is removed is not told
+	asked       int     // proposals of members that others go
+	ledgers     []signal.Ledger
 }
 
 // randReader is the system's randomness.
@@ -58,6 +60,7 @@ type lies struct {
 	entered  func(*signal.Entered)
 	// consistency answers in the place of the device log.
 	consistency func(*pipe, *signal.Consistency)
+	restated    bool // a fresh statement is answered with the proof of the one before
 	commits     bool // members' commits are ordered never
 	failed      bool // members' commits are ordered, and the line breaks with the word that they failed
 }
@@ -213,7 +216,7 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 		l.statement = m.Statement
 		if m.Resume != nil {
 			if old := h.legs[m.Resume.Leg]; old != nil && old.member {
-				old.conn, old.lost = p, nil
+				old.conn, old.lost, old.statement = p, nil, m.Statement
 				p.say(h.admitted(old, m.Resume))
 				h.tellRoster()
 				return old
@@ -247,6 +250,15 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 		b := h.org.Pass(l.device.signer.Public(), h.meeting, time.Now())
 		h.passes[l.leaf] = b
 		h.tell(&signal.Passes{Passes: []signal.LeafPass{{Leaf: l.leaf, Pass: b}}})
+	case *signal.Restate:
+		if h.restateHook == nil || !h.restateHook() {
+			l.statement = m.Statement
+			logged := m.Statement
+			if h.lie.restated {
+				logged = l.device.statement
+			}
+			p.say(&signal.Restated{Statement: m.Statement, LogProof: h.devices.Proof(logged)})
+		}
 	case *signal.Consistency:
 		h.links++
 		if h.lie.consistency != nil {
@@ -267,7 +279,7 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 
 func (h *house) admitted(l *leg, resume *signal.Resume) *signal.Admitted {
 	a := &signal.Admitted{Leg: l.id, Pass: h.org.Pass(l.device.signer.Public(), h.meeting, time.Now()), Grants: h.org.Grants,
-		LogProof: h.devices.Proof(l.device.statement),
+		LogProof: h.devices.Proof(l.statement),
 		Meeting: signal.Meeting{Title: "Border liaison", Level: h.meeting.Level, LevelName: "RESTRICTED",
 			PolicyHash: h.meeting.PolicyHash[:], Since: time.Now(), Role: conclave.RoleMember},
 		Slots:  signal.SlotCounts{Audio: 4, Camera: 2, Screen: 1},

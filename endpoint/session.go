@@ -49,6 +49,7 @@ type session struct {
 	// fingerprint and assertion are for the next Join; an assertion is good for one.
 	fingerprint, assertion []byte
 
+	fresh    []byte         // a statement by which the server does not go yet; nil: none
 	place    *signal.Resume // the leg to come back to, nil if none
 	admitted *signal.Admitted
 	trust    *trust
@@ -343,6 +344,8 @@ func (s *session) arrive(a arrival) {
 		s.slots(m)
 	case *signal.Passes:
 		s.passes(m)
+	case *signal.Restated:
+		s.restated(m)
 	case *signal.ConsistencyProof:
 		s.consistency(m)
 	case *signal.Ended:

@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -172,11 +173,14 @@ func (r *Room) Resume(leg conclave.LegID, device conclave.DeviceID, now time.Tim
 	return []Effect{Changed{}}, true
 }
 
-// Restate notes the statement with which a leg in quarantine came back: its device's may have been renewed.
-func (r *Room) Restate(leg conclave.LegID, statement []byte) {
-	if l := r.legs[leg]; l != nil && l.Standing == Quarantined {
-		l.Statement = statement
+// Restate notes the statement by which a leg goes from now on: its device's was renewed.
+func (r *Room) Restate(leg conclave.LegID, statement []byte) []Effect {
+	l := r.legs[leg]
+	if l == nil || bytes.Equal(l.Statement, statement) {
+		return nil
 	}
+	l.Statement = statement
+	return []Effect{Changed{}}
 }
 
 // Remove is the chair's removal of a leg, for a reason in the words of Removed.

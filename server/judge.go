@@ -83,9 +83,6 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 
 	// A device that was never enrolled here, or no longer, has a statement that says otherwise: it counts for nothing.
 	device, err := s.directory.Device(ctx, a.device)
-	if j.request.Statement == admission.StatementExpired && err == nil && now.Before(device.Until) {
-		j.request.Statement = admission.StatementValid // renewed since the hello: the leaf brings the new one
-	}
 	j.revoked = j.request.Statement != admission.StatementInvalid && problemOf(err, conclave.Problem{}).Code == problemRevoked.Code
 	kind := line.KindEndpoint
 	var proven []conclave.Fact

@@ -27,6 +27,7 @@ type guest struct {
 	name  string
 	keys  keyRing
 	facts []conclave.Fact // claimed at the door
+	looks bool            // does not join by itself
 
 	mu     sync.Mutex
 	events []endpoint.Event
@@ -130,6 +131,19 @@ func comeOver(t testing.TB, w *servertest.World, d *servertest.Device, name stri
 
 func comeAs(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, line *wire, facts []conclave.Fact) *guest {
 	t.Helper()
+	return (&guest{facts: facts}).come(t, w, d, name, meeting, line)
+}
+
+// look comes as far as the line check.
+func look(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID) *guest {
+	t.Helper()
+	g := (&guest{looks: true}).come(t, w, d, name, meeting, new(wire))
+	g.await("line", 0, state(endpoint.StateChecked))
+	return g
+}
+
+func (g *guest) come(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, line *wire) *guest {
+	t.Helper()
 	dial, host, err := endpoint.Dial(w.URL, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +157,7 @@ func comeAs(t testing.TB, w *servertest.World, d *servertest.Device, name string
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{t: t, name: name, facts: facts, more: make(chan struct{}, 1), done: make(chan error, 1)}
+	g.t, g.name, g.more, g.done = t, name, make(chan struct{}, 1), make(chan error, 1)
 	g.Endpoint, err = endpoint.New(endpoint.Config{
 		Dial: dial, Host: host, Identity: endpoint.Identity{Statement: d.Statement, Signer: signer},
 		Organisation: w.Organisation.ID, Root: w.Organisation.Root, Meeting: meeting,
@@ -167,7 +181,7 @@ func comeAs(t testing.TB, w *servertest.World, d *servertest.Device, name string
 }
 
 func (g *guest) emit(e endpoint.Event) {
-	if e.State != nil && e.State.State == endpoint.StateChecked {
+	if e.State != nil && e.State.State == endpoint.StateChecked && !g.looks {
 		g.Join(g.facts)
 	}
 	g.mu.Lock()

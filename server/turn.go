@@ -153,7 +153,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	}
 	r.seats[leg.ID] = s
 	delete(r.away, leg.ID)
-	r.roster.Restate(leg.ID, s.asker.encoded)
+	r.act(r.roster.Restate(leg.ID, s.asker.encoded))
 	r.act(effects)
 	r.follow(leg, &j, ruling)
 	switch now, _ := r.roster.Leg(leg.ID); now.Standing {
@@ -241,6 +241,8 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		err = r.mark(leg, m)
 	case *signal.Renew:
 		err = r.renew(leg)
+	case *signal.Restate:
+		err = r.restate(leg, m)
 	case *signal.Decide:
 		err = r.decide(leg, m)
 	case *signal.Pause:

@@ -77,7 +77,11 @@ func (v *visitor) serve() {
 			}
 			if facts, ok := m.(*signal.Facts); ok && v.room == nil && v.asker != nil {
 				v.asker.claimed = facts.Facts
-				err = v.tellLine(ctx)
+				err = v.tellLine(ctx, facts)
+				break
+			}
+			if renewed, ok := m.(*signal.Restate); ok && v.room == nil && v.asker != nil {
+				err = v.restate(ctx, renewed)
 				break
 			}
 			if mission, ok := m.(*signal.Mission); ok && v.room == nil && v.asker != nil {
@@ -160,10 +164,10 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 	return nil
 }
 
-// tellLine judges anew and says what is known of the line.
-func (v *visitor) tellLine(ctx context.Context) error {
+// tellLine judges anew and says what is known of the line since what.
+func (v *visitor) tellLine(ctx context.Context, what signal.Message) error {
 	if !v.joins.take(joinsPerMinute/60.0, joinsPerMinute, v.now()) {
-		v.conn.send(&signal.Failed{Of: "facts", Reason: problemTooMany})
+		v.conn.send(&signal.Failed{Of: what.Type(), Reason: problemTooMany})
 		return nil
 	}
 	j, err := v.judge(ctx, v.asker, v.meeting, false)

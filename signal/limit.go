@@ -47,6 +47,13 @@ func (m *Join) check() error {
 	return checkFacts(m.Facts)
 }
 
+func (m *Restate) check() error {
+	if len(m.Statement) == 0 || len(m.Statement) > MaxStatement {
+		return errSize
+	}
+	return nil
+}
+
 func (m *Facts) check() error { return checkFacts(m.Facts) }
 
 func (m *Mission) check() error { return checkFacts(m.Facts) }

@@ -91,6 +91,10 @@ type (
 	}
 	// Renew asks for a fresh pass.
 	Renew struct{}
+	// Restate shows the statement that the device was given since the hello: it counts from the answer on, Restated.
+	Restate struct {
+		Statement []byte `json:"statement"`
+	}
 	// Decide is the chair's decision at the door.
 	Decide struct {
 		Leg   conclave.LegID   `json:"leg"`
@@ -378,6 +382,13 @@ type (
 	// Ended is the last message of a leg: why it is out.
 	Ended struct {
 		Reason conclave.Problem `json:"reason"`
+	}
+	// Restated answers Restate: the leg goes by that statement now.
+	Restated struct {
+		Statement []byte `json:"statement"`
+		// LogProof shows that it stands in the device log, and goes into the leaf with it; absent before the leg is at the
+		// door: Admitted brings it.
+		LogProof []byte `json:"log_proof,omitempty"`
 	}
 	// Failed answers a message that could not be followed; the connection goes on.
 	Failed struct {

@@ -25,6 +25,9 @@ func (*State) Type() string { return "state" }
 func (*Renew) Type() string { return "renew" }
 
 // Type implements Message.
+func (*Restate) Type() string { return "restate" }
+
+// Type implements Message.
 func (*Decide) Type() string { return "decide" }
 
 // Type implements Message.
@@ -123,6 +126,9 @@ func (*ConsistencyProof) Type() string { return "consistency_proof" }
 // Type implements Message.
 func (*Notice) Type() string { return "notice" }
 
+// Type implements Message.
+func (*Restated) Type() string { return "restated" }
+
 func (*Enter) large()  {}
 func (*Commit) large() {}
 
@@ -137,6 +143,7 @@ var messages = [4]map[string]func() Message{
 		"media":       func() Message { return new(Media) },
 		"state":       func() Message { return new(State) },
 		"renew":       func() Message { return new(Renew) },
+		"restate":     func() Message { return new(Restate) },
 		"decide":      func() Message { return new(Decide) },
 		"remove":      func() Message { return new(Remove) },
 		"leave":       func() Message { return new(Leave) },
@@ -174,6 +181,7 @@ var messages = [4]map[string]func() Message{
 		"readiness":         func() Message { return new(Readiness) },
 		"consistency_proof": func() Message { return new(ConsistencyProof) },
 		"notice":            func() Message { return new(Notice) },
+		"restated":          func() Message { return new(Restated) },
 		"ping":              func() Message { return new(Ping) },
 		"pong":              func() Message { return new(Pong) },
 	},

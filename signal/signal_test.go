@@ -32,6 +32,8 @@ func TestEveryMessageComesBackAsItWasSent(t *testing.T) {
 				m.Reason, m.Minutes = "the only line there is", 10
 			case *Consistency:
 				m.From, m.To = 1, 2
+			case *Restate:
+				m.Statement = []byte{1}
 			case *Ledger:
 				m.Sealed = []byte{1}
 			case *Mark:

@@ -228,39 +228,74 @@ test("a level is raised to one that asks for a touch: the line is out, and one t
   await david.end();
 });
 
-test("a renewal that is due is one touch in the room, and the meeting goes on", { timeout: 120_000 }, async () => {
-  const meeting = await house.meeting({ chair: "david", invited: ["anna", "david"], level: "INTERNAL" });
-  const david = await house.headlessRoom("david", meeting);
-  await david.state("in");
-  const { page, close } = await fresh();
-  // Statements hold for seven days: the page is told that this one is about to end, until it is renewed.
-  await page.page.addInitScript(() => {
+/** Has the page told that its statement is about to end, until it was renewed so many times; statements hold for seven days. */
+function due(page, times) {
+  return page.page.addInitScript((times) => {
     const Native = window.Worker;
-    let renewed = false;
+    let renewed = 0;
     window.Worker = class extends Native {
       constructor(...args) {
         super(...args);
         this.addEventListener("message", ({ data }) => {
-          if (data?.event === "renewed") renewed = true;
-          if (data?.event === "identity" && data.identity) data.identity.due = !renewed;
+          if (data?.event === "renewed") renewed += 1;
+          if (data?.event === "identity" && data.identity) data.identity.due = renewed < times;
         });
       }
     };
-  });
-  const authenticator = await enrol(page, "anna", {}, meeting);
-  await accessible(page, "check-renew");
-  await press(page);
-  await inRoom(page);
+  }, times);
+}
+
+/** Renews with one touch, after the second for which the former statement began: statements are good to the second. */
+async function renew(page, authenticator, { more = false } = {}) {
   await page.shown("renew-card");
-  await accessible(page, "room-renew");
+  await new Promise((resolve) => setTimeout(resolve, 1100));
   const before = await authenticator.touches();
   await page.click("renew");
-  await page.until(() => document.querySelector('[data-testid="renew-card"]') === null, undefined, { what: "the card is gone" });
+  if (more) await page.until(() => document.querySelector('[data-testid="renew"]')?.disabled === false, undefined, { what: "renewed" });
+  else await page.until(() => document.querySelector('[data-testid="renew-card"]') === null, undefined, { what: "the card is gone" });
   assert.equal((await authenticator.touches()) - before, 1, "touches");
+}
+
+test("a renewal that is due is one touch, before the room and in it, and the meeting goes on", { timeout: 120_000 }, async () => {
+  const meeting = await house.meeting({ chair: "david", invited: ["anna", "ben", "david"], level: "INTERNAL" });
+  const david = await house.headlessRoom("david", meeting);
+  await david.state("in");
+  const { page, close } = await fresh();
+  await due(page, 2);
+  const authenticator = await enrol(page, "anna", {}, meeting);
+  await accessible(page, "check-renew");
+  await renew(page, authenticator, { more: true });
+  await press(page);
+  await inRoom(page);
+  const ben = await house.headlessRoom("ben", meeting);
+  await ben.state("in");
+  await accessible(page, "room-renew");
+  let seen = ben.all.length;
+  await renew(page, authenticator);
+  // The new statement stands in her leaf, and the others follow.
+  await ben.next((l) => l.event === "code" && l.code.why === "renewed", { from: seen });
   assert.equal(await attribute(page, "screen-room", "state"), "in");
   assert.equal(await attribute(page, "screen-room", "media"), "true");
-  await close();
+  // It is she, beside David, who puts out his leaf; nobody refuses what she commits.
+  const { legs } = (await house.admin("GET", `/meetings/${meeting}`)).room;
+  const anna = legs.find((l) => l.person === people.anna.id).leg;
+  const newest = async () => {
+    for (let all = [], from = 1; ; from = all.at(-1).index + 1) {
+      const { records } = await house.admin("GET", `/records?from=${from}`);
+      all = records.length ? records : all;
+      if (records.length < 1000) return all;
+    }
+  };
+  const from = (await newest()).at(-1).index;
+  seen = ben.all.length;
   await david.end();
+  await ben.next((l) => l.event === "code" && l.code.why === "went", { from: seen });
+  const commits = (await newest()).filter((r) => r.index > from && r.record.meeting === meeting && r.record.kind.startsWith("commit"));
+  assert.deepEqual(commits.map((r) => [r.record.kind, r.record.leg]), [["commit", anna]]);
+  assert.ok(!ben.all.some((l) => l.event === "alarm"), "nobody was alarmed");
+  assert.equal(await attribute(page, "screen-room", "state"), "in");
+  await close();
+  await ben.end();
 });
 
 test("a copy that leaves the question out is refused by the server", { timeout: 120_000 }, async () => {

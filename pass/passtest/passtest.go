@@ -61,8 +61,14 @@ func (o *Organisation) Trust() *pass.Trust {
 // Statement signs a statement on the device that holds leafKey, for six days from now, with a software key's assurance.
 func (o *Organisation) Statement(leafKey []byte, person conclave.PersonID, name string) []byte {
 	o.t.Helper()
+	return o.StatementBetween(leafKey, person, name, o.now, o.now.Add(6*24*time.Hour))
+}
+
+// StatementBetween is Statement for other times.
+func (o *Organisation) StatementBetween(leafKey []byte, person conclave.PersonID, name string, from, until time.Time) []byte {
+	o.t.Helper()
 	b, err := pass.SignStatement(o.Enrolment, &pass.Statement{Organisation: o.ID, Person: person, Name: name, Unit: "Test",
-		LeafKey: leafKey, Assurance: conclave.AssuranceSoftware, NotBefore: o.now, NotAfter: o.now.Add(6 * 24 * time.Hour)})
+		LeafKey: leafKey, Assurance: conclave.AssuranceSoftware, NotBefore: from, NotAfter: until})
 	if err != nil {
 		o.t.Fatal(err)
 	}
