@@ -6,6 +6,7 @@ import (
 	"conclave"
 	"conclave/gate"
 	"conclave/mls"
+	"conclave/pass"
 	"conclave/signal"
 )
 
@@ -14,15 +15,23 @@ import (
 // its removal and commit it. A server that orders no such commit gets nothing more to forward either: rather than speak under
 // the eyes of somebody who may not be there, an endpoint stops sending.
 
-// lapsed says whether a leaf's pass is not good for what the group is for, or ran out so long ago that its renewal cannot be
-// on the way.
+// papersEnd is when a leaf's pass runs out, or its statement, which is first.
+func papersEnd(l *pass.Leaf) time.Time {
+	if l.Statement.NotAfter.Before(l.Pass.NotAfter) {
+		return l.Statement.NotAfter
+	}
+	return l.Pass.NotAfter
+}
+
+// lapsed says whether a leaf's pass is not good for what the group is for, or it or the statement ran out so long ago that
+// its renewal cannot be on the way.
 func (s *session) lapsed(at mls.LeafIndex) bool {
 	l := s.member.leaves[at]
 	if l == nil {
 		return false
 	}
 	want := &s.trust.want
-	return s.cfg.Now().Sub(l.Pass.NotAfter) > lapse || l.Pass.Level < want.Level || !want.Rules(l.Pass.PolicyHash)
+	return s.cfg.Now().Sub(papersEnd(l)) > lapse || l.Pass.Level < want.Level || !want.Rules(l.Pass.PolicyHash)
 }
 
 // enforce puts out leaves whose pass has lapsed, and comes back when the next one would.
@@ -40,7 +49,7 @@ func (s *session) enforce() {
 			continue // nobody puts itself out
 		}
 		if !s.lapsed(at) {
-			s.enforceAt(l.Pass.NotAfter.Add(lapse + time.Second))
+			s.enforceAt(papersEnd(l).Add(lapse + time.Second))
 			continue
 		}
 		device := l.Statement.Device()

@@ -52,6 +52,22 @@ func TestMembersPutOutWhosePassLapsesThoughTheServerSaysNothing(t *testing.T) {
 	})
 }
 
+func TestMembersPutOutWhoseStatementRunsOutWhateverPassTheServerSigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		short := h.device(h.org, "jan")
+		short.statement = h.org.StatementBetween(short.signer.Public(), "jan", "jan", time.Now(), time.Now().Add(time.Minute))
+		anna, jan, karin := h.in(h.device(h.org, "anna")), h.in(short), h.in(h.device(h.org, "karin"))
+		alike(t, anna, jan, karin)
+		time.Sleep(time.Minute + lapse + 5*time.Second)
+		alike(t, anna, karin)
+		anna.await("the alarm", isAlarm("alarm_pass_lapsed"))
+		anna.stop()
+		jan.stop()
+		karin.stop()
+	})
+}
+
 func TestNobodySpeaksToOneWhosePassLapsedLongAgoAndWhomTheServerKeeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -18,6 +18,7 @@ import (
 	"conclave/identity"
 	"conclave/line"
 	"conclave/pass"
+	"conclave/roster"
 	"conclave/signal"
 )
 
@@ -270,15 +271,23 @@ func verifyLeaf(point, content, signature []byte) bool {
 	return ecdsa.VerifyASN1(key, sum[:], signature)
 }
 
-// signPass records and signs a pass from now on.
-func (s *Server) signPass(ctx context.Context, m pass.MeetingContext, leg conclave.LegID, device conclave.DeviceID, grade conclave.Grade, life time.Duration) ([]byte, time.Time, error) {
+// signPass records and signs a pass from now on, which ends with the leg's statement if it does not end before: a member
+// believes no pass beyond it.
+func (s *Server) signPass(ctx context.Context, m pass.MeetingContext, leg *roster.Leg, grade conclave.Grade, life time.Duration) ([]byte, time.Time, error) {
 	now := s.now()
 	until := now.Add(life).Truncate(time.Second)
-	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindPass, Time: now, Meeting: m.Meeting, Leg: leg, Device: device, Grade: &grade, Level: &m.Level}); err != nil {
+	statement, err := pass.ParseStatement(leg.Statement)
+	if err != nil {
+		return nil, until, err
+	}
+	if statement.NotAfter.Before(until) {
+		until = statement.NotAfter
+	}
+	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindPass, Time: now, Meeting: m.Meeting, Leg: leg.ID, Device: leg.Device, Grade: &grade, Level: &m.Level}); err != nil {
 		return nil, until, err
 	}
 	b, err := s.cfg.Organisation.SignPass(&pass.Pass{
-		Meeting: m.Meeting, Device: device, Level: m.Level, Grade: grade, PolicyHash: m.PolicyHash, NotBefore: now, NotAfter: until,
+		Meeting: m.Meeting, Device: leg.Device, Level: m.Level, Grade: grade, PolicyHash: m.PolicyHash, NotBefore: now, NotAfter: until,
 	})
 	return b, until, err
 }

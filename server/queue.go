@@ -59,7 +59,7 @@ func (q *queue) due() (time.Time, bool) { return q.until, len(q.legs) > 0 }
 
 // admitNext tells the newest state to the leg whose turn it is.
 func (r *room) admitNext() {
-	for {
+	for !r.unproven() {
 		leg, ok := r.queue.next(r.now())
 		if !ok {
 			return

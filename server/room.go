@@ -60,6 +60,9 @@ type room struct {
 	ended   bool           // everybody was put out: the meeting is over
 	broken  bool           // the store failed: everybody comes back to a room that is opened anew
 
+	stated time.Time // when a leg whose statement has run out was ruled on last
+	held   bool      // somebody was held back (heldBack)
+
 	closed    []string  // what the policy holds closed while somebody's line is as weak as it is
 	rosterDue time.Time // when the roster is to be sent; zero: nothing has changed
 	rosterAt  time.Time // when it was sent last
@@ -175,6 +178,7 @@ func (r *room) run() {
 	defer r.media.Close()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	r.lapseStatements()
 	r.act(r.roster.Tick(r.now())) // removals that were due when the server stopped
 	for {
 		r.flush()
@@ -198,6 +202,7 @@ func (r *room) run() {
 // tick does what is due.
 func (r *room) tick() {
 	now := r.now()
+	r.lapseStatements()
 	r.act(r.roster.Tick(now))
 	if due := r.healDue(); !due.IsZero() && !now.Before(due) {
 		r.heal()
@@ -235,6 +240,9 @@ func (r *room) idle() time.Duration {
 		next = t
 	}
 	if t := r.healDue(); !t.IsZero() && t.Before(next) {
+		next = t
+	}
+	if t, ok := r.statementDue(); ok && t.Before(next) {
 		next = t
 	}
 	if r.change != nil && now.Add(changeAgain).Before(next) {
@@ -311,6 +319,7 @@ func (r *room) tellFrame(frame []byte) {
 // flush sends what has changed: the group to whose turn it is, slots and roster.
 func (r *room) flush() {
 	r.advance()
+	r.letOn()
 	r.admitNext()
 	if r.slotsDue {
 		r.slotsDue = false
@@ -425,7 +434,7 @@ func (r *room) extendPass(leg roster.Leg) {
 	if p, err := pass.ParsePass(leg.Pass); err == nil && p.NotAfter.Sub(r.now()) >= lostPassLife {
 		return
 	}
-	b, until, err := r.signPass(r.ctx, r.passes(), leg.ID, leg.Device, leg.Grade, lostPassLife)
+	b, until, err := r.signPass(r.ctx, r.passes(), &leg, leg.Grade, lostPassLife)
 	if err != nil {
 		r.cfg.Log.Error("pass of a lost leg not renewed", "meeting", r.meeting.ID, "cause", err)
 		return

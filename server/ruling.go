@@ -141,7 +141,8 @@ func (r *room) follow(leg roster.Leg, j *judgement, ruling conclave.Ruling) {
 		r.act(r.roster.Quarantine(leg.ID, ruling.Reasons, r.now()))
 	case ruling.Outcome == conclave.Wait, !past && r.early(j):
 		r.hold(leg, ruling.Outcome == conclave.Admit)
-	case !past && r.changing():
+	case !past && r.heldBack():
+		r.held = true
 		r.hold(leg, false)
 	case past:
 		if s := r.seats[leg.ID]; s != nil {
@@ -201,7 +202,7 @@ func (r *room) letBack(leg roster.Leg, grade conclave.Grade) {
 			return
 		}
 	}
-	b, until, err := r.signPass(r.ctx, r.passes(), leg.ID, leg.Device, grade, passLife)
+	b, until, err := r.signPass(r.ctx, r.passes(), &leg, grade, passLife)
 	if err != nil {
 		r.cfg.Log.Error("leg not let in", "meeting", r.meeting.ID, "cause", err)
 		r.act(r.roster.Quarantine(leg.ID, []conclave.Problem{problemTrouble}, r.now()))
@@ -316,7 +317,7 @@ func (r *room) renew(leg roster.Leg) error {
 // renewPass signs a fresh pass and tells it to all members. If it cannot, it says so to the leg.
 func (r *room) renewPass(id conclave.LegID, grade conclave.Grade) bool {
 	leg, _ := r.roster.Leg(id)
-	b, until, err := r.signPass(r.ctx, r.passes(), id, leg.Device, grade, passLife)
+	b, until, err := r.signPass(r.ctx, r.passes(), &leg, grade, passLife)
 	if err != nil {
 		r.cfg.Log.Error("pass not renewed", "meeting", r.meeting.ID, "cause", err)
 		r.send(id, &signal.Failed{Of: "renew", Reason: problemTrouble})

@@ -57,7 +57,9 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		r.tellQuarantined(id, ruling.Reasons, r.now())
 		return true
 	}
-	if early := r.early(&now); ruling.Outcome == conclave.Wait || early || r.changing() {
+	held := r.heldBack()
+	if early := r.early(&now); ruling.Outcome == conclave.Wait || early || held {
+		r.held = r.held || held
 		leg.Early = early && ruling.Outcome == conclave.Admit
 		r.seats[id] = s
 		r.act(r.roster.Join(leg, r.now()))
@@ -65,7 +67,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		return true
 	}
 	leg.Standing = roster.Admitted
-	if leg.Pass, leg.PassUntil, err = r.signPass(r.ctx, r.passes(), id, leg.Device, leg.Grade, passLife); err != nil {
+	if leg.Pass, leg.PassUntil, err = r.signPass(r.ctx, r.passes(), &leg, leg.Grade, passLife); err != nil {
 		r.cfg.Log.Error("pass not signed", "meeting", r.meeting.ID, "cause", err)
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
 		return false

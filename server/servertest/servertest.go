@@ -179,7 +179,12 @@ func (w *World) AddPerson(id conclave.PersonID, name string) {
 // Link returns a one-time enrolment token for a person, as it stands in links.
 func (w *World) Link(person conclave.PersonID) string {
 	w.t.Helper()
-	token, err := w.Server.Directory().IssueToken(context.Background(), person, rand.Reader, time.Now())
+	return w.linkAt(person, time.Now())
+}
+
+func (w *World) linkAt(person conclave.PersonID, at time.Time) string {
+	w.t.Helper()
+	token, err := w.Server.Directory().IssueToken(context.Background(), person, rand.Reader, at)
 	w.must(err)
 	return token.Text()
 }
@@ -227,15 +232,21 @@ func (d *Device) Sign(content []byte) []byte {
 // Enrol adds a person, if there is none of that id, and enrols a device of theirs.
 func (w *World) Enrol(person conclave.PersonID) *Device {
 	w.t.Helper()
+	return w.EnrolAt(person, time.Now())
+}
+
+// EnrolAt is Enrol at another time: the statement holds for seven days from then.
+func (w *World) EnrolAt(person conclave.PersonID, at time.Time) *Device {
+	w.t.Helper()
 	if _, err := w.Server.Directory().Person(context.Background(), person); err != nil {
 		w.AddPerson(person, "")
 	}
 	d := w.NewDevice()
-	token, err := identity.ParseToken(w.Link(person))
+	token, err := identity.ParseToken(w.linkAt(person, at))
 	w.must(err)
 	d.Statement, _, err = w.Server.Directory().Enrol(context.Background(), identity.Enrolment{
 		Token: token, LeafKey: d.Point, Proof: d.Sign(signal.EnrolContent(token.Text())), DeviceName: "Test",
-	}, time.Now())
+	}, at)
 	w.must(err)
 	return d
 }

@@ -24,9 +24,12 @@ func renew(t testing.TB, w *servertest.World, d *servertest.Device, g *guest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Statements are good to the second: another one than the last.
+	at := time.Now()
+	if next := last.NotBefore.Add(time.Second); at.Before(next) {
+		at = next // statements are good to the second: another one than the last
+	}
 	statement, _, err := w.Server.Directory().Renew(context.Background(), identity.Renewal{Statement: d.Statement, Nonce: nonce, Host: w.Host,
-		Signature: d.Sign(signal.RenewContent(nonce, d.Statement, w.Host))}, last.NotBefore.Add(time.Second))
+		Signature: d.Sign(signal.RenewContent(nonce, d.Statement, w.Host))}, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,4 +178,46 @@ func forged(statement []byte) []byte {
 	other := bytes.Clone(statement)
 	other[len(other)-1] ^= 1
 	return other
+}
+
+func TestAStatementThatRunsOutInTheRoomIsRuledOnThenAndLocksNobodyOut(t *testing.T) {
+	w := servertest.Start(t)
+	const left = 8 * time.Second
+	soon := time.Now().Add(left - pass.MaxStatementLife)
+	a, b, c, d := w.Enrol("anna"), w.EnrolAt("ben", soon), w.EnrolAt("cleo", soon), w.Enrol("dora")
+	m := w.OpenMeeting("anna", "ben", "cleo", "dora")
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	var line wire
+	cleo := comeOver(t, w, c, "cleo", m, &line).in()
+	alike(t, anna, ben, cleo)
+	// Of one whose line is lost it is seen too.
+	line.cut()
+	from := ben.await("quarantine", 0, reason("statement_expired"))
+	dora := come(t, w, d, "dora", m).in()
+	if late := time.Since(soon.Add(pass.MaxStatementLife).Truncate(time.Second)); late < 0 {
+		t.Errorf("ruled on %v before its end", -late)
+	}
+	alike(t, anna, dora)
+	if _, key := ben.keys.now(); key != nil {
+		t.Error("ben has keys")
+	}
+	renew(t, w, b, ben)
+	ben.await("in again", from, state(endpoint.StateIn))
+	alike(t, anna, ben, dora)
+	for _, g := range []*guest{anna, ben, dora} {
+		g.noAlarm()
+	}
+}
+
+func TestAPassEndsWithTheStatement(t *testing.T) {
+	w := servertest.Start(t)
+	a := w.EnrolAt("anna", time.Now().Add(time.Minute-pass.MaxStatementLife))
+	statement, err := pass.ParseStatement(a.Statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pass.ParsePass(connect(t, w).admitted(a, w.OpenMeeting("anna")).Pass)
+	if err != nil || !p.NotAfter.Equal(statement.NotAfter) {
+		t.Errorf("the pass ends at %v, the statement at %v: %v", p.NotAfter, statement.NotAfter, err)
+	}
 }
