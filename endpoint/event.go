@@ -75,6 +75,7 @@ type (
 		Level     conclave.Level `json:"level"`
 		LevelName string         `json:"level_name"`
 		Since     time.Time      `json:"since"`
+		Until     time.Time      `json:"until,omitzero"` // as the server says: it is over then
 		Role      conclave.Role  `json:"role"`
 		Raised    string         `json:"raised,omitempty"` // the name of who raised the level just now
 	}

@@ -107,7 +107,7 @@ func (s *session) changed(m *signal.Changed) {
 }
 
 func (s *session) meetingEvent(m *signal.Meeting) *MeetingEvent {
-	return &MeetingEvent{Title: m.Title, Level: m.Level, LevelName: m.LevelName, Since: m.Since, Role: m.Role}
+	return &MeetingEvent{Title: m.Title, Level: m.Level, LevelName: m.LevelName, Since: m.Since, Until: m.Until, Role: m.Role}
 }
 
 // nameOf returns the name of a leg's leaf, verified; "" for one without.

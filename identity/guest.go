@@ -54,10 +54,10 @@ func (d *Directory) Invite(ctx context.Context, meeting conclave.MeetingID, name
 		return Token{}, err
 	}
 	until := now.Add(invitationLife)
-	if m.Ended != nil || !m.Until.IsZero() && !now.Before(m.Until) {
+	if m.Ended != nil || !now.Before(m.Until) {
 		return Token{}, problem("meeting_over", "ask_chair_for_meeting")
 	}
-	if !m.Until.IsZero() && m.Until.Before(until) {
+	if m.Until.Before(until) {
 		until = m.Until
 	}
 	t, err := NewToken(rand)

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/rand"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func TestAGuestIsBoundToOneMeetingAndNamedByTheInvitation(t *testing.T) {
 
 func TestAnInvitationRunsOut(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
-	short, long := w.open(t, Meeting{Until: now.Add(time.Hour)}), w.open(t, Meeting{})
+	short, long := w.open(t, Meeting{Until: now.Add(time.Hour)}), w.open(t, Meeting{Until: now.Add(14 * 24 * time.Hour)})
 	for m, life := range map[conclave.MeetingID]time.Duration{short.ID: time.Hour, long.ID: invitationLife} {
 		token, err := w.Invite(ctx, m, "Lena Berg", "", rand.Reader, now)
 		if err != nil {
@@ -101,7 +102,6 @@ func TestAMeetingHasItsTime(t *testing.T) {
 		"over before it begins": {From: now.Add(2 * time.Hour), Until: now.Add(time.Hour)},
 		"over already":          {Until: now},
 		"in two years":          {From: now.Add(2 * 366 * 24 * time.Hour)},
-		"until in two years":    {Until: now.Add(2 * 366 * 24 * time.Hour)},
 	} {
 		m.Title, m.Chair, m.Door = name, "anna.weber", DoorInvited
 		_, err := w.OpenMeeting(t.Context(), m, rand.Reader, now)
@@ -110,5 +110,56 @@ func TestAMeetingHasItsTime(t *testing.T) {
 	m := w.open(t, Meeting{From: now.Add(time.Hour), Until: now.Add(2 * time.Hour)})
 	if got, err := w.Meeting(t.Context(), m.ID); err != nil || !got.From.Equal(m.From) || !got.Until.Equal(m.Until) {
 		t.Error(err)
+	}
+}
+
+func TestNoMeetingGoesOnForEver(t *testing.T) {
+	w := newWorld(t)
+	if m := w.open(t, Meeting{}); !m.Until.Equal(now.Add(UsualLength)) {
+		t.Errorf("without an end it ends at %v", m.Until)
+	}
+	later := now.Add(48 * time.Hour)
+	if m := w.open(t, Meeting{From: later}); !m.Until.Equal(later.Add(UsualLength)) {
+		t.Errorf("one that begins later ends at %v", m.Until)
+	}
+	if m := w.open(t, Meeting{From: later, Until: later.Add(LongestLength)}); !m.Until.Equal(later.Add(LongestLength)) {
+		t.Errorf("the longest ends at %v", m.Until)
+	}
+	too := Meeting{Title: "x", Chair: "anna.weber", Door: DoorInvited, Until: now.Add(LongestLength + time.Minute)}
+	_, err := w.OpenMeeting(t.Context(), too, rand.Reader, now)
+	wantProblem(t, err, "meeting_long")
+
+	// What the operator says holds; and where the longest is shorter than the usual, it is the usual.
+	w.SetLengths(Lengths{Longest: 3 * time.Hour})
+	if m := w.open(t, Meeting{}); !m.Until.Equal(now.Add(3 * time.Hour)) {
+		t.Errorf("with three hours at most it ends at %v", m.Until)
+	}
+	too.Until = now.Add(4 * time.Hour)
+	_, err = w.OpenMeeting(t.Context(), too, rand.Reader, now)
+	wantProblem(t, err, "meeting_long")
+
+	// One that was opened before every meeting had an end has one too.
+	m := w.open(t, Meeting{})
+	m.Until = time.Time{}
+	if err := w.put(t.Context(), meetingKey(m.ID), m); err != nil {
+		t.Fatal(err)
+	}
+	if old, err := w.Meeting(t.Context(), m.ID); err != nil || !old.Until.Equal(now.Add(3*time.Hour)) {
+		t.Errorf("the old one ends at %v, %v", old.Until, err)
+	}
+	list, err := w.Meetings(t.Context())
+	if err != nil || slices.ContainsFunc(list, func(m Meeting) bool { return m.Until.IsZero() }) {
+		t.Errorf("%v: the list has one without an end", err)
+	}
+
+	for _, bad := range []Lengths{{Usual: -1}, {Longest: -1}, {Usual: 2 * time.Hour, Longest: time.Hour}, {Longest: maxAhead + 1}, {Usual: LongestLength + 1}} {
+		if bad.Check() == nil {
+			t.Errorf("%+v passes", bad)
+		}
+	}
+	for _, good := range []Lengths{{}, {Usual: time.Hour}, {Longest: time.Hour}} {
+		if err := good.Check(); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +62,7 @@ type Meeting struct {
 	People []conclave.PersonID `json:"people"` // invited, the chair among them
 	Door   Door                `json:"door"`
 	From   time.Time           `json:"from,omitzero"`  // nobody comes in before; zero: since ever
-	Until  time.Time           `json:"until,omitzero"` // it is over then; zero: until Ended
+	Until  time.Time           `json:"until,omitzero"` // it is over then; never zero in what the directory returns
 	Opened time.Time           `json:"opened"`
 	Ended  *time.Time          `json:"ended,omitempty"`
 }
@@ -76,12 +77,46 @@ func (m *Meeting) Invited(person conclave.PersonID) bool {
 	return false
 }
 
+// Lengths bound meetings: none goes on for ever, and a link that was forgotten opens nothing.
+type Lengths struct {
+	Usual   time.Duration // of a meeting that is opened without an end; zero: UsualLength, or Longest if that is shorter
+	Longest time.Duration // from its beginning; zero: LongestLength
+}
+
+// What holds where nothing else is configured. A day is longer than any conversation, and a month than a series of them that
+// nobody looks at again.
+const (
+	UsualLength   = 24 * time.Hour
+	LongestLength = 31 * 24 * time.Hour
+)
+
+// Check says whether l is in order.
+func (l Lengths) Check() error {
+	full := l.full()
+	if l.Usual < 0 || l.Longest < 0 || full.Longest > maxAhead || full.Usual > full.Longest {
+		return fmt.Errorf("identity: a meeting's usual length may not be over the longest, nor that over %v", maxAhead)
+	}
+	return nil
+}
+
+// full is l with what holds where it says nothing.
+func (l Lengths) full() Lengths {
+	if l.Longest == 0 {
+		l.Longest = LongestLength
+	}
+	if l.Usual == 0 {
+		l.Usual = min(UsualLength, l.Longest)
+	}
+	return l
+}
+
 // Directory is the organisation's directory. It may be used by several goroutines.
 type Directory struct {
 	store        store.Store
 	organisation *Organisation
 	record       audit.Recorder
 	rules        Rules
+	lengths      Lengths
 
 	logMu sync.Mutex
 	log   *DeviceLog // guarded by logMu; nil until it is first asked for
@@ -91,6 +126,9 @@ type Directory struct {
 func NewDirectory(st store.Store, o *Organisation, record audit.Recorder) *Directory {
 	return &Directory{store: st, organisation: o, record: record}
 }
+
+// SetLengths bounds the meetings that are opened from now on. Call it before the directory is used.
+func (d *Directory) SetLengths(l Lengths) { d.lengths = l }
 
 func problem(code, fix string) conclave.Problem { return conclave.Problem{Code: code, Fix: fix} }
 
@@ -172,7 +210,7 @@ func (d *Directory) Person(ctx context.Context, id conclave.PersonID) (Person, e
 }
 
 // OpenMeeting enters a meeting under a fresh pointer. Title, Level, Chair, People, Door, From and Until are the caller's;
-// the chair is invited in any case.
+// the chair is invited in any case, and without Until it ends as the directory's lengths say, from From or now on.
 func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, now time.Time) (Meeting, error) {
 	if !goodText(m.Title) || m.Title == "" {
 		return m, problem("meeting_title", "choose_other_name")
@@ -180,8 +218,18 @@ func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, 
 	if m.Door != DoorInvited && m.Door != DoorChair {
 		return m, problem("meeting_door", "choose_door")
 	}
-	if !m.Until.IsZero() && (!m.Until.After(now) || !m.Until.After(m.From) || m.Until.Sub(now) > maxAhead) || m.From.Sub(now) > maxAhead {
+	lengths, begins := d.lengths.full(), now
+	if m.From.After(now) {
+		begins = m.From
+	}
+	if m.Until.IsZero() {
+		m.Until = begins.Add(lengths.Usual)
+	}
+	switch {
+	case !m.Until.After(begins), begins.Sub(now) > maxAhead:
 		return m, problem("meeting_time", "choose_time")
+	case m.Until.Sub(begins) > lengths.Longest:
+		return m, conclave.Problem{Code: "meeting_long", Args: map[string]string{"hours": strconv.Itoa(int(lengths.Longest.Hours()))}, Fix: "choose_end"}
 	}
 	m.From, m.Until = m.From.UTC(), m.Until.UTC()
 	if len(m.People) > maxPeople {
@@ -220,7 +268,18 @@ func (d *Directory) Meeting(ctx context.Context, id conclave.MeetingID) (Meeting
 	if errors.Is(err, store.ErrNotFound) {
 		return m, problem("meeting_unknown", "check_link")
 	}
+	d.bound(&m)
 	return m, err
+}
+
+// bound gives an end to a meeting that was opened before every meeting had one.
+func (d *Directory) bound(m *Meeting) {
+	if m.Until.IsZero() && !m.Opened.IsZero() {
+		m.Until = m.Opened.Add(d.lengths.full().Longest)
+		if m.From.After(m.Opened) {
+			m.Until = m.From.Add(d.lengths.full().Longest)
+		}
+	}
 }
 
 // Meetings returns all meetings, those that are over among them, the newest first.
@@ -235,6 +294,7 @@ func (d *Directory) Meetings(ctx context.Context) ([]Meeting, error) {
 		if err := json.Unmarshal(e.Value, &m); err != nil {
 			return nil, fmt.Errorf("identity: a stored value cannot be read: %v", err)
 		}
+		d.bound(&m)
 		meetings = append(meetings, m)
 	}
 	slices.SortFunc(meetings, func(a, b Meeting) int { return b.Opened.Compare(a.Opened) })

@@ -128,7 +128,8 @@ func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
 	}
 	s.answer(w, http.StatusOK, struct {
 		Pointer conclave.MeetingID `json:"pointer"`
-	}{meeting.ID})
+		Until   time.Time          `json:"until"`
+	}{meeting.ID, meeting.Until})
 }
 
 func (s *Server) showMeeting(w http.ResponseWriter, r *http.Request) {

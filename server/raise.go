@@ -185,7 +185,7 @@ func (r *room) meetingMessage(role conclave.Role) signal.Meeting {
 	m := r.group.Meeting()
 	return signal.Meeting{
 		Title: r.meeting.Title, Level: m.Level, LevelName: r.policy().Levels().Name(m.Level), PolicyHash: m.PolicyHash[:],
-		Since: r.meeting.Opened, Role: role,
+		Since: r.meeting.Opened, Until: r.meeting.Until, Role: role,
 	}
 }
 

@@ -207,7 +207,7 @@ func (r *room) tick() {
 	if due := r.healDue(); !due.IsZero() && !now.Before(due) {
 		r.heal()
 	}
-	if until := r.meeting.Until; !until.IsZero() && !now.Before(until) && !r.ended {
+	if !now.Before(r.meeting.Until) && !r.ended {
 		if err := r.directory.EndMeeting(r.ctx, r.meeting.ID, now); err != nil {
 			r.cfg.Log.Error("meeting's end not kept", "meeting", r.meeting.ID, "cause", err)
 		}
@@ -248,7 +248,7 @@ func (r *room) idle() time.Duration {
 	if r.change != nil && now.Add(changeAgain).Before(next) {
 		next = now.Add(changeAgain)
 	}
-	if t := r.meeting.Until; !t.IsZero() && t.Before(next) && !r.ended {
+	if t := r.meeting.Until; t.Before(next) && !r.ended {
 		next = t
 	}
 	return max(next.Sub(now), 0)

@@ -43,6 +43,7 @@ type Config struct {
 	Hosts     []string
 	OIDC      OIDC                   // the organisation's sign-in; zero: none
 	Enrolment identity.Rules         // how devices are enrolled; may be zero
+	Meetings  identity.Lengths       // how long meetings may last; may be zero
 	Networks  line.Networks          // approved networks; may be empty
 	Proxies   []netip.Prefix         // whose X-Forwarded-For is believed; may be empty
 	Places    *network.Ground        // what is known of addresses; nil: nothing
@@ -122,7 +123,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.directory = identity.NewDirectory(cfg.Store, cfg.Organisation, s.audit)
+	if err := cfg.Meetings.Check(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	s.directory.SetRules(cfg.Enrolment)
+	s.directory.SetLengths(cfg.Meetings)
 	if _, err := io.ReadFull(cfg.Rand, s.nonces.key[:]); err != nil {
 		return nil, fmt.Errorf("server: draw a key: %w", err)
 	}

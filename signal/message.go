@@ -269,6 +269,7 @@ type (
 		LevelName  string         `json:"level_name"` // the organisation's word, for instance "RESTRICTED"
 		PolicyHash []byte         `json:"policy_hash"`
 		Since      time.Time      `json:"since"`
+		Until      time.Time      `json:"until,omitzero"` // it is over then
 		Role       conclave.Role  `json:"role"`
 	}
 	// SlotCounts says how many receiving slots the room has: the answer's template.

@@ -188,7 +188,7 @@ var deviceRevoke = command{
 
 var meetingList = command{
 	name: "meeting list", usage: "[--data DIR]",
-	about: "lists the meetings, the newest first",
+	about: "lists the meetings with when they were opened and end, the newest first",
 	flags: dataFlag,
 	run: func(ctx context.Context, k *call) error {
 		var m struct {
@@ -197,6 +197,7 @@ var meetingList = command{
 				Title     string     `json:"title"`
 				LevelName string     `json:"level_name"`
 				Opened    time.Time  `json:"opened"`
+				Until     time.Time  `json:"until"`
 				Ended     *time.Time `json:"ended"`
 				Running   bool       `json:"running"`
 			} `json:"meetings"`
@@ -208,12 +209,12 @@ var meetingList = command{
 		for _, one := range m.Meetings {
 			state := "open"
 			switch {
-			case one.Ended != nil:
+			case one.Ended != nil || !time.Now().Before(one.Until):
 				state = "over"
 			case one.Running:
 				state = "running"
 			}
-			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", one.ID, one.Opened.Local().Format("2006-01-02 15:04"), state, one.LevelName, one.Title)
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", one.ID, one.Opened.Local().Format("2006-01-02 15:04"), one.Until.Local().Format("2006-01-02 15:04"), state, one.LevelName, one.Title)
 		}
 		return out.Flush()
 	},

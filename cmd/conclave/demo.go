@@ -273,8 +273,9 @@ func (o *demoOptions) meeting(ctx context.Context, a *admin) (conclave.MeetingID
 	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &kept) == nil {
 		var m struct {
 			Ended *time.Time `json:"ended"`
+			Until time.Time  `json:"until"`
 		}
-		if err := a.ask(ctx, "/meetings/"+kept.Meeting.Text(), nil, &m); err == nil && m.Ended == nil {
+		if err := a.ask(ctx, "/meetings/"+kept.Meeting.Text(), nil, &m); err == nil && m.Ended == nil && time.Now().Before(m.Until) {
 			return kept.Meeting, nil
 		}
 	}
@@ -286,7 +287,7 @@ func (o *demoOptions) meeting(ctx context.Context, a *admin) (conclave.MeetingID
 		ids = append(ids, p.id)
 	}
 	var err error
-	if kept.Meeting, err = a.openMeeting(ctx, newMeeting{Title: demoTitle, Level: demoLevel, Chair: ids[0], People: ids, Door: "invited"}); err != nil {
+	if kept.Meeting, _, err = a.openMeeting(ctx, newMeeting{Title: demoTitle, Level: demoLevel, Chair: ids[0], People: ids, Door: "invited"}); err != nil {
 		return kept.Meeting, err
 	}
 	b, err := json.Marshal(kept)

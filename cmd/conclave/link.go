@@ -96,11 +96,12 @@ var inviteCommand = command{
 type meetingOptions struct {
 	data, server, title, level, chair, people, door string
 	from, until                                     string
+	length                                          time.Duration
 }
 
 var meetingOpen = command{
-	name: "meeting open", usage: "--title TITLE --chair ID --people ID,ID [--level LEVEL] [--door invited|chair] [--from TIME] [--until TIME] [--data DIR]",
-	about: "opens a meeting and prints its address",
+	name: "meeting open", usage: "--title TITLE --chair ID --people ID,ID [--level LEVEL] [--door invited|chair] [--from TIME] [--until TIME | --for TIME] [--data DIR]",
+	about: "opens a meeting and prints its address, and when it is over",
 	flags: func(f *flag.FlagSet) any {
 		o := new(meetingOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
@@ -111,7 +112,8 @@ var meetingOpen = command{
 		f.StringVar(&o.people, "people", "", "`ids` of the invited, with commas between")
 		f.StringVar(&o.door, "door", "invited", "who is let in: `invited`, or chair for those whom the chair admits one by one")
 		f.StringVar(&o.from, "from", "", "`time` before which nobody comes in: 2026-11-23T14:00 on this machine's clock, RFC 3339, or +2h from now")
-		f.StringVar(&o.until, "until", "", "`time` from which the meeting is over, written likewise")
+		f.StringVar(&o.until, "until", "", "`time` from which the meeting is over, written likewise (default: what the server has as the usual length of meetings)")
+		f.DurationVar(&o.length, "for", 0, "`length` from its beginning, instead of --until: 90m, 2h")
 		return o
 	},
 	run: func(ctx context.Context, k *call) error {
@@ -129,11 +131,20 @@ var meetingOpen = command{
 		if m.Until, err = parseTime(o.until, now); err != nil {
 			return err
 		}
-		pointer, err := newAdmin(o.data).openMeeting(ctx, m)
+		switch {
+		case o.length < 0 || o.length > 0 && o.until != "":
+			return usageError{"a meeting ends with --until or after --for, which is a length such as 90m"}
+		case o.length > 0 && m.From.After(now):
+			m.Until = m.From.Add(o.length)
+		case o.length > 0:
+			m.Until = now.Add(o.length)
+		}
+		pointer, until, err := newAdmin(o.data).openMeeting(ctx, m)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(k.stdout, address(o.server, pointer))
+		fmt.Fprintf(k.stderr, "over %s\n", until.Local().Format("2006-01-02 15:04"))
 		return nil
 	},
 }
@@ -149,15 +160,17 @@ type newMeeting struct {
 	Until  time.Time `json:"until,omitzero"`
 }
 
-func (a *admin) openMeeting(ctx context.Context, meeting newMeeting) (conclave.MeetingID, error) {
+// openMeeting returns the meeting's pointer and when it is over.
+func (a *admin) openMeeting(ctx context.Context, meeting newMeeting) (conclave.MeetingID, time.Time, error) {
 	var m struct {
 		Pointer conclave.MeetingID `json:"pointer"`
+		Until   time.Time          `json:"until"`
 	}
 	if meeting.People == nil {
 		meeting.People = []string{}
 	}
 	err := a.ask(ctx, "/meetings", meeting, &m)
-	return m.Pointer, err
+	return m.Pointer, m.Until, err
 }
 
 // parseTime reads a moment as people write it; empty is none.

@@ -135,7 +135,7 @@ func (o *swarmOptions) prepare(ctx context.Context) (conclave.MeetingID, []*swar
 		}
 		people = append(people, id)
 	}
-	meeting, err := a.openMeeting(ctx, newMeeting{Title: "Swarm", Level: o.level, Chair: people[0], People: people, Door: "invited"})
+	meeting, _, err := a.openMeeting(ctx, newMeeting{Title: "Swarm", Level: o.level, Chair: people[0], People: people, Door: "invited"})
 	if err != nil {
 		return none, nil, err
 	}

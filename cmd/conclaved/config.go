@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -68,6 +69,11 @@ type config struct {
 		Start    admission.Start   `toml:"start"`    // "anyone" or "chair"
 		Cosigned bool              `toml:"cosigned"` // opens only with a witness's word
 	} `toml:"level"`
+	// Meetings bounds how long meetings last: Usual is for those that are opened without an end.
+	Meetings struct {
+		Usual   time.Duration `toml:"usual"`
+		Longest time.Duration `toml:"longest"`
+	} `toml:"meetings"`
 	// Slots are how many speakers, cameras and shared screens everybody receives at once.
 	Slots struct {
 		Audio  int `toml:"audio"`

@@ -73,7 +73,8 @@ func newServer(ctx context.Context, c *config, secure bool, listener net.Listene
 		return nil, err
 	}
 	cfg := server.Config{Organisation: o, Store: st, Secure: secure, Log: log,
-		Slots: slot.Plan{Audio: c.Slots.Audio, Camera: c.Slots.Camera, Screen: c.Slots.Screen},
+		Meetings: identity.Lengths{Usual: c.Meetings.Usual, Longest: c.Meetings.Longest},
+		Slots:    slot.Plan{Audio: c.Slots.Audio, Camera: c.Slots.Camera, Screen: c.Slots.Screen},
 		Limits: server.Limits{Connections: c.Limits.Connections, PerAddress: c.Limits.PerAddress, Rate: c.Limits.Rate,
 			Burst: c.Limits.Burst, Requests: c.Limits.Requests}}
 	if cfg.Hosts, err = c.hosts(port); err != nil {

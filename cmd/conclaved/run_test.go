@@ -188,6 +188,7 @@ func TestMistakesAreToldInOneSentence(t *testing.T) {
 		"a network":              {[]string{"--data", dir, "--listen", "127.0.0.1:0", "--config", write("[[network]]\nname='a'\nprefix='b'")}, "network"},
 		"a proxy":                {[]string{"--data", dir, "--listen", "127.0.0.1:0", "--config", write("trusted_proxies=['x']")}, "trusted_proxies"},
 		"a policy nowhere":       {[]string{"--data", dir, "--listen", "127.0.0.1:0", "--config", write("policy='/none'")}, "policy"},
+		"a length of meetings":   {[]string{"--data", dir, "--listen", "127.0.0.1:0", "--media", "127.0.0.1:0", "--config", write("[meetings]\nusual='48h'\nlongest='24h'")}, "usual length"},
 		"slots beyond the limit": {[]string{"--data", dir, "--listen", "127.0.0.1:0", "--media", "127.0.0.1:0", "--config", write("[slots]\naudio=1000")}, "slot"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,6 +57,8 @@ export interface MeetingEvent {
   level: number;
   level_name: string;
   since: string;
+  /** It is over then. */
+  until?: string;
   role: Role;
   /** The name of who raised the level just now. */
   raised?: string;

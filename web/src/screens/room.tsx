@@ -6,7 +6,7 @@ import type { App } from "../app";
 import { Icon, LanguageSwitch, LineDrawing, Marking } from "../parts/parts";
 import { minute, secondsSince } from "../parts/time";
 import { levelWord } from "../room/levels";
-import { fill, fixText, language, list, problemText, span, words } from "../words/words";
+import { endTime, fill, fixText, language, list, problemText, span, words } from "../words/words";
 import { Banners } from "./banners";
 import { ExceptDialog, RaiseDialog } from "./chair";
 import { Controls } from "./controls";
@@ -66,6 +66,11 @@ export function Room({ app }: { app: App }) {
           <p class="num" data-testid="minutes">
             {fill(w.room.minutes, { n: minutes })}
           </p>
+          {meeting?.role === "chair" && meeting.until && (
+            <p class="num" title={w.room.untilWhy} data-testid="until" data-until={meeting.until}>
+              {fill(w.room.until, { time: endTime(new Date(meeting.until), new Date(minute.value * 60_000)) })}
+            </p>
+          )}
           <span class="sep" />
           <TruthSentence app={app} />
           <LanguageSwitch />

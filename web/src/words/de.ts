@@ -291,6 +291,8 @@ export const de = {
 
   room: {
     minutes: "{n} min",
+    until: "bis {time}",
+    untilWhy: "Dann ist die Besprechung für alle zu Ende. Was länger braucht, braucht eine weitere.",
     truth: "Ende zu Ende verschlüsselt.",
     truthRest: "Der Server kann nicht mithören.",
     truthGateway: "Ende zu Ende verschlüsselt, aber offen am Telefon-Gateway.",

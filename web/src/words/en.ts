@@ -291,6 +291,8 @@ export const en = {
 
   room: {
     minutes: "{n} min",
+    until: "until {time}",
+    untilWhy: "The meeting is over for all then. What needs longer needs another meeting.",
     truth: "Encrypted end to end.",
     truthRest: "The server cannot listen.",
     truthGateway: "Encrypted end to end, but open at the phone gateway.",

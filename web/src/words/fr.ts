@@ -291,6 +291,8 @@ export const fr = {
 
   room: {
     minutes: "{n} min",
+    until: "jusqu’à {time}",
+    untilWhy: "La réunion est alors finie pour tous. Ce qui demande plus de temps demande une autre réunion.",
     truth: "Chiffré de bout en bout.",
     truthRest: "Le serveur ne peut pas écouter.",
     truthGateway: "Chiffré de bout en bout, mais ouvert à la passerelle téléphonique.",

@@ -187,6 +187,7 @@ export const problems = {
   policy_mistake: "Die neuen Dateien haben einen Fehler: {where}. Was galt, gilt weiter.",
   reload_absent: "Dieser Server kann seine Dateien nicht neu lesen.",
   record_not_cosigned: "Die Stufe dieser Besprechung verlangt, dass andere das Protokoll mitgezeichnet haben; das ist noch nicht geschehen.",
+  meeting_long: "Eine Besprechung darf hier höchstens {hours} Stunden dauern.",
 };
 
 export const fixes = {
@@ -272,4 +273,5 @@ export const fixes = {
   mend_file: "Bessern Sie diese Zeile aus und laden Sie neu.",
   restart_server: "Starten Sie ihn neu.",
   wait_for_witnesses: "Warten Sie einen Moment und versuchen Sie es noch einmal; dauert es an, sagen Sie Ihrer Administration, dass die Zeugen nicht erreichbar sind.",
+  choose_end: "Nennen Sie ein früheres Ende, und eröffnen Sie für später eine weitere.",
 };

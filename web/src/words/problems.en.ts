@@ -188,6 +188,7 @@ export const problems = {
   policy_mistake: "The new files have a mistake: {where}. What was in force stays in force.",
   reload_absent: "This server cannot read its files anew.",
   record_not_cosigned: "This meeting’s level asks that others have signed the record, and they have not yet.",
+  meeting_long: "A meeting may last {hours} hours at most here.",
 };
 
 export const fixes = {
@@ -273,4 +274,5 @@ export const fixes = {
   mend_file: "Mend that line and reload.",
   restart_server: "Restart it.",
   wait_for_witnesses: "Wait a moment and try again; if it lasts, tell your administrator that the witnesses are away.",
+  choose_end: "Give an earlier end, and open another one for what comes later.",
 };

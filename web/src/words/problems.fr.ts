@@ -187,6 +187,7 @@ export const problems = {
   policy_mistake: "Les nouveaux fichiers ont une erreur : {where}. Ce qui valait continue de valoir.",
   reload_absent: "Ce serveur ne peut pas relire ses fichiers.",
   record_not_cosigned: "Le niveau de cette réunion exige que d’autres aient cosigné le registre ; ce n’est pas encore fait.",
+  meeting_long: "Ici, une réunion peut durer {hours} heures au plus.",
 };
 
 export const fixes = {
@@ -272,4 +273,5 @@ export const fixes = {
   mend_file: "Corrigez cette ligne et rechargez.",
   restart_server: "Redémarrez-le.",
   wait_for_witnesses: "Patientez un instant et réessayez ; si cela dure, dites à votre administrateur que les témoins sont absents.",
+  choose_end: "Donnez une fin plus proche, et ouvrez-en une autre pour la suite.",
 };

@@ -5,7 +5,7 @@ import codes from "./codes.json";
 import { de } from "./de";
 import { en } from "./en";
 import { fr } from "./fr";
-import { clockTime, count, fill, fixText, list, pickLanguage, problemText, span, speak, stopwatch, words } from "./words";
+import { clockTime, count, endTime, fill, fixText, list, pickLanguage, problemText, span, speak, stopwatch, words } from "./words";
 
 const web = process.env["CONCLAVE_WEB"] ?? "";
 const catalogues = { en, de, fr };
@@ -104,4 +104,6 @@ test("clocks count", () => {
   assert.equal(span(-1), "0 s");
   assert.equal(stopwatch(40), "0:40");
   assert.match(clockTime(new Date(2026, 0, 1, 18, 5)), /^18:05$/);
+  assert.equal(endTime(new Date(2026, 0, 1, 18, 5), new Date(2026, 0, 1, 9)), "18:05");
+  assert.equal(endTime(new Date(2026, 0, 2, 18, 5), new Date(2026, 0, 1, 9)), "2 January 2026, 18:05");
 });

@@ -69,6 +69,11 @@ export function day(time: Date): string {
   return new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: "numeric" }).format(time);
 }
 
+/** When something ends, seen from now: the clock alone on the same day, else the day too. */
+export function endTime(time: Date, now: Date): string {
+  return time.toDateString() === now.toDateString() ? clockTime(time) : `${day(time)}, ${clockTime(time)}`;
+}
+
 /** A span of seconds, short: "26 s", "1:05 min". */
 export function span(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));
