@@ -62,6 +62,8 @@ const (
 	KindErasure        Kind = "erasure"         // personal parts of records were erased: Erased
 	KindExport         Kind = "export"          // a person was given all that is kept on them
 	KindInvestigation  Kind = "investigation"   // sealed ledgers or marks were opened
+	KindUndone         Kind = "undone"          // an earlier record of the kind in Codes had no effect: writing it failed
+	KindUnrecorded     Kind = "unrecorded"      // the disk was away for so long that Size records are lost
 )
 
 // Index is a record's number in the log; the first has 1.

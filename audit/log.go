@@ -54,6 +54,7 @@ type Log struct {
 	// changed has a value when there are records that no checkpoint covers.
 	changed chan struct{}
 
+	scribe  scribe
 	erasing sync.Mutex // one erasure at a time
 
 	publishing sync.Mutex     // guards what follows up to mu, and the copy
@@ -69,18 +70,14 @@ type Log struct {
 
 // NewLog returns a log in st that records and reads but signs nothing: for tests of what records, and for tools.
 func NewLog(st store.Store) *Log {
-	return &Log{store: st, rand: rand.Reader, changed: make(chan struct{}, 1)}
+	return &Log{store: st, rand: rand.Reader, changed: make(chan struct{}, 1), scribe: scribe{asked: make(chan struct{}, 1)}}
 }
 
-// Record implements Recorder.
-func (l *Log) Record(ctx context.Context, r Record) (Index, error) {
-	leafBytes, partBytes, err := split(r, l.rand)
+// append writes a record at the end of the stream.
+func (l *Log) append(ctx context.Context, r Record) (Index, error) {
+	b, err := l.encode(ctx, r)
 	if err != nil {
-		return 0, fmt.Errorf("audit: encode %s: %w", r.Kind, err)
-	}
-	b, err := l.seal(ctx, leafBytes, partBytes)
-	if err != nil {
-		return 0, fmt.Errorf("audit: record %s: %w", r.Kind, err)
+		return 0, err
 	}
 	seq, err := l.store.Append(ctx, store.Audit, b)
 	// Even if it failed the record may stand there.
@@ -89,6 +86,19 @@ func (l *Log) Record(ctx context.Context, r Record) (Index, error) {
 		return 0, fmt.Errorf("audit: record %s: %w", r.Kind, err)
 	}
 	return Index(seq), nil
+}
+
+// encode returns a record as it goes into the stream.
+func (l *Log) encode(ctx context.Context, r Record) ([]byte, error) {
+	leafBytes, partBytes, err := split(r, l.rand)
+	if err != nil {
+		return nil, fmt.Errorf("audit: encode %s: %w", r.Kind, err)
+	}
+	b, err := l.seal(ctx, leafBytes, partBytes)
+	if err != nil {
+		return nil, fmt.Errorf("audit: record %s: %w", r.Kind, err)
+	}
+	return b, nil
 }
 
 func (l *Log) wake() {

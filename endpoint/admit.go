@@ -229,7 +229,13 @@ func (s *session) unable(m *signal.Failed) {
 			s.finish(StateRefused, &m.Reason)
 		}
 	case "commit":
-		if s.member != nil {
+		switch {
+		case s.member == nil:
+		case m.Reason.Code == "server_trouble" && s.member.staged != nil:
+			// It could not be recorded or kept. Those who are to go have their keys until it is.
+			s.member.again = true
+			s.after(dueCommit, commitAgain)
+		default:
 			s.member.doubtStaged()
 		}
 	case "renew":

@@ -429,9 +429,21 @@ func rank(own mls.LeafIndex, going, away, members []mls.LeafIndex) int {
 	return before
 }
 
-// commitRemovals commits the pending proposals.
+// commitAgain is the pause before a commit is handed in again that the server had trouble with.
+const commitAgain = time.Second
+
+// commitRemovals commits the pending proposals, once more where the server had trouble with it.
 func (s *session) commitRemovals() {
-	if s.member != nil && len(s.member.known) > 0 {
+	m := s.member
+	if m == nil || s.state != StateIn || m.staged != nil && !m.again {
+		return
+	}
+	if m.staged != nil && m.commits == len(m.known) {
+		s.sendStaged()
+		return
+	}
+	m.doubtStaged() // somebody else is to go meanwhile
+	if len(m.known) > 0 {
 		s.handIn()
 	}
 }
@@ -458,12 +470,13 @@ func (s *session) handIn() {
 		s.cfg.Log.Warn("commit not made", "cause", err)
 		return
 	}
-	m.staged = staged
+	m.staged, m.commits, m.again = staged, len(m.known), false
 	s.sendStaged()
 }
 
 func (s *session) sendStaged() {
 	staged := s.member.staged
+	s.member.again = false
 	s.send(&signal.Commit{Epoch: uint64(s.member.group.Epoch()), Message: staged.Message(), GroupInfo: staged.GroupInfo()})
 }
 

@@ -25,6 +25,8 @@ type membership struct {
 	since   time.Time // of the epoch
 
 	staged   *member.Staged   // the own commit that the server has not ordered yet
+	commits  int              // how many of known it commits
+	again    bool             // the server had trouble with it: it is to be handed in again
 	doubtful []*member.Staged // own commits of this epoch that the server says it did not order
 	// known are the proposals of this epoch that passed the room's rules, and whom they remove.
 	known map[string]removal

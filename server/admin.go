@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -187,7 +188,7 @@ func (s *Server) endMeeting(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if room := s.find(meeting.ID); room != nil {
-		room.ask(room.end)
+		room.askPressing(room.end, room.members)
 	}
 	s.answer(w, http.StatusOK, struct{}{})
 }
@@ -215,10 +216,15 @@ func (s *Server) recheck(devices ...conclave.DeviceID) {
 	}
 	s.mu.Unlock()
 	for _, room := range rooms {
-		room.ask(func() {
+		room.askPressing(func() {
 			for _, id := range devices {
 				room.recheck(id)
 			}
+		}, func() (fail []conclave.LegID) {
+			for _, id := range devices {
+				fail = append(fail, room.anyFailing(id)()...)
+			}
+			return fail
 		})
 	}
 }
@@ -248,6 +254,10 @@ func (s *Server) showRecords(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		from = 1
 	}
+	// What has just happened is shown too, unless the disk does not take it.
+	flushing, cancel := context.WithTimeout(r.Context(), audit.Patience)
+	defer cancel()
+	_ = s.audit.Flush(flushing)
 	entries, err := s.audit.Read(r.Context(), audit.Index(from), maxRecords)
 	if err != nil {
 		s.fail(w, "show records", err)

@@ -16,13 +16,17 @@ import (
 // act carries out effects in their order.
 func (r *room) act(effects []roster.Effect) {
 	keep := false
+	// Nobody's media wait for what the others need the disk for.
+	for _, e := range effects {
+		if e, ok := e.(roster.Cut); ok {
+			keep = true
+			r.cut(e)
+		}
+	}
 	for _, e := range effects {
 		switch e := e.(type) {
 		case roster.LetIn:
 			r.letIn(e.Leg)
-		case roster.Cut:
-			keep = true
-			r.cut(e)
 		case roster.Told:
 			r.tellQuarantined(e.Leg, e.Reasons, e.Since)
 		case roster.Ended:
@@ -48,7 +52,7 @@ func (r *room) act(effects []roster.Effect) {
 		case roster.Dropped:
 			keep = true
 			r.note(audit.Record{Kind: audit.KindGroupDropped, Epoch: uint64(r.group.Epoch())})
-			if err := r.group.Drop(r.ctx); err != nil {
+			if err := r.await(func() error { return r.group.Drop(r.ctx) }); err != nil {
 				r.fail("drop the group", err)
 			}
 		}
@@ -60,7 +64,7 @@ func (r *room) act(effects []roster.Effect) {
 	}
 }
 
-// cut stops a leg's media. The record comes first; it costs less than a packet's time.
+// cut stops a leg's media. The record comes first; it costs less than a packet's time, and is not waited for where it does not.
 func (r *room) cut(e roster.Cut) {
 	leg, ok := r.roster.Leg(e.Leg)
 	rec := audit.Record{Kind: audit.KindRemoval, Leg: e.Leg, By: r.remover, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())}
@@ -87,7 +91,11 @@ func (r *room) cut(e roster.Cut) {
 
 // propose hands the members the removal of a leaf.
 func (r *room) propose(e roster.Propose) {
-	message, err := r.group.Remove(r.ctx, mls.LeafIndex(e.Leaf), r.now())
+	var message []byte
+	err := r.await(func() (err error) {
+		message, err = r.group.Remove(r.ctx, mls.LeafIndex(e.Leaf), r.now())
+		return err
+	})
 	switch {
 	case errors.Is(err, delivery.ErrStore):
 		r.fail("propose a removal", err)

@@ -8,6 +8,12 @@ import (
 	"conclave/pass"
 )
 
+// MediaOpen says whether a leg's media are let through, without waiting for its room.
+func (s *Server) MediaOpen(meeting conclave.MeetingID, leg conclave.LegID) bool {
+	r := s.find(meeting)
+	return r != nil && r.media.Admitted(leg)
+}
+
 // RuleOnce judges, rules and records as for a request to join, for the benchmark of package server_test.
 func (s *Server) RuleOnce(ctx context.Context, statement []byte, meeting conclave.MeetingID) (conclave.Ruling, error) {
 	parsed, err := pass.ParseStatement(statement)

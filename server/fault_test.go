@@ -16,19 +16,45 @@ import (
 	"conclave/store"
 )
 
-// broken is a store that can be made to fail: appends to the audit stream, or writes of values.
+// broken is a store that can be made to fail: appends to the audit stream, or writes of values. As on a disk that is full,
+// they may fail at once, or after a time in which nobody knows; and what failed may have been written.
 type broken struct {
 	store.Store
-	appends, writes atomic.Bool
+	appends, writes, hangs, puts, written atomic.Bool
 }
 
 var errDisk = errors.New("disk full")
 
+// hang is how long the engine waits for a disk before it gives a write up.
+const hang = 5 * time.Second
+
 func (b *broken) Append(ctx context.Context, s store.Stream, r []byte) (store.Sequence, error) {
+	if b.written.Load() {
+		b.Store.Append(ctx, s, r)
+		return 0, errDisk
+	}
+	if b.hangs.Load() {
+		select {
+		case <-time.After(hang):
+		case <-ctx.Done():
+		}
+		return 0, errDisk
+	}
 	if b.appends.Load() {
 		return 0, errDisk
 	}
 	return b.Store.Append(ctx, s, r)
+}
+
+func (b *broken) Put(ctx context.Context, k store.Key, v []byte) (store.Revision, error) {
+	if b.puts.Load() {
+		select {
+		case <-time.After(hang):
+		case <-ctx.Done():
+		}
+		return 0, errDisk
+	}
+	return b.Store.Put(ctx, k, v)
 }
 
 func (b *broken) CompareAndPut(ctx context.Context, k store.Key, v []byte, r store.Revision) (store.Revision, error) {
@@ -71,6 +97,149 @@ func TestNothingThatLetsSomebodyInHappensWithoutARecord(t *testing.T) {
 	disk.appends.Store(false)
 	wait(t, "the removal", 10*time.Second, func() bool { now, _ := anna.keys.now(); return now == epoch+1 })
 	alike(t, anna)
+}
+
+// startBroken starts a server of startClaims on a disk that can be broken.
+func startBroken(t *testing.T) (*servertest.World, *broken) {
+	t.Helper()
+	disk := new(broken)
+	w := servertest.StartWith(t, servertest.Options{Policy: claimsPolicy(t, ""), Store: func(s store.Store) store.Store { disk.Store = s; return disk }})
+	return w, disk
+}
+
+func TestALegWhoseLineTurnsBadIsCutThoughNothingCanBeRecorded(t *testing.T) {
+	w, disk := startBroken(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := openRestricted(w, "anna", "ben")
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	alike(t, anna, ben)
+	from := ben.count()
+	disk.appends.Store(true)
+	ben.Facts(notAlone)
+	ben.await("quarantine", from, reason("not_alone"))
+	disk.appends.Store(false)
+	settled(t, anna) // with keys that ben has not
+	if got := kindsOf(w, m, audit.KindQuarantine); len(got) != 1 {
+		t.Errorf("recorded %d quarantines", len(got))
+	}
+}
+
+func TestCuttingOffDoesNotWaitForADiskThatHangs(t *testing.T) {
+	for name, hangs := range map[string]func(*broken){
+		"records": func(b *broken) { b.hangs.Store(true) },
+		"all":     func(b *broken) { b.hangs.Store(true); b.puts.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait
+			cutOnADiskThatHangs(t, hangs)
+		})
+	}
+}
+
+func cutOnADiskThatHangs(t *testing.T, hangs func(*broken)) {
+	w, disk := startBroken(t)
+	a, b, c, d := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo"), w.Enrol("dora")
+	m := openRestricted(w, "anna", "ben", "cleo", "dora")
+	anna, ben, cleo := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in(), come(t, w, c, "cleo", m).in()
+	alike(t, anna, ben, cleo)
+	second := connect(t, w)
+	second.hello(d, m)
+	expect[*signal.Line](second)
+	legs := map[string]conclave.LegID{"ben": anna.leg("ben"), "cleo": anna.leg("cleo")}
+	closed := func(name string, act func()) time.Duration {
+		if !w.Server.MediaOpen(m, legs[name]) {
+			t.Fatalf("%s's media are closed already", name)
+		}
+		began := time.Now()
+		act()
+		wait(t, "the cut of "+name, 20*time.Second, func() bool { return !w.Server.MediaOpen(m, legs[name]) })
+		return time.Since(began)
+	}
+	hangs(disk)
+	quarantined := closed("ben", func() { ben.Facts(notAlone) })
+	// The room waits for the disk now: it wants to record how anna's client changes the keys.
+	time.Sleep(100 * time.Millisecond)
+	removed := closed("cleo", func() { anna.Remove(legs["cleo"], "other") })
+	t.Logf("media were closed %v after a line turned bad, and %v after a chair's word, on a disk that hangs for %v", quarantined, removed, hang)
+	// A busy machine is no disk: what has to be seen is that nobody waited for it.
+	if limit := audit.Patience / 2; quarantined > limit || removed > limit {
+		t.Error("cutting off waited for the disk")
+	}
+	// Nobody is let in meanwhile, and nobody waits for that for long.
+	second.send(&signal.Join{})
+	if f := expect[*signal.Failed](second); f.Reason.Code != "server_trouble" {
+		t.Errorf("joining: %+v", f)
+	}
+	if disk.puts.Load() {
+		return // a room that cannot keep what it is closes, and is opened anew by whoever comes
+	}
+	disk.hangs.Store(false)
+	settled(t, anna)
+	if q, out := kindsOf(w, m, audit.KindQuarantine), kindsOf(w, m, audit.KindRemoval); len(q) != 1 || len(out) != 1 {
+		t.Errorf("recorded %d quarantines and %d removals", len(q), len(out))
+	}
+}
+
+// settled is alike for who has to wait until a removal is proposed once more.
+func settled(t *testing.T, guests ...*guest) {
+	t.Helper()
+	wait(t, "the room to have only those who are left", 30*time.Second, func() bool { return len(guests[0].members()) == len(guests) })
+	alike(t, guests...)
+}
+
+func TestWhatCouldNotBeRecordedIsRecordedLaterInItsOrderAndWithItsTime(t *testing.T) {
+	for name, fault := range map[string]func(*broken) *atomic.Bool{
+		"the write fails":                func(b *broken) *atomic.Bool { return &b.appends },
+		"the write fails but is written": func(b *broken) *atomic.Bool { return &b.written },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, disk := startBroken(t)
+			a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo")
+			m := openRestricted(w, "anna", "ben", "cleo")
+			anna, ben, cleo := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in(), come(t, w, c, "cleo", m).in()
+			alike(t, anna, ben, cleo)
+			leg, chair := anna.leg("ben"), anna.leg("anna")
+			fault(disk).Store(true)
+			before := time.Now()
+			cleo.Leave()
+			wait(t, "cleo's leaving to be noted", 20*time.Second, func() bool { n, _ := w.Server.Audit().Waiting(); return n > 0 })
+			anna.Remove(leg, "other")
+			ben.await("end", 0, reason("removed_other"))
+			after := time.Now()
+			time.Sleep(300 * time.Millisecond) // the time that a record would have if it were made when it is written
+			fault(disk).Store(false)
+			settled(t, anna)
+			removals := kindsOf(w, m, audit.KindRemoval)
+			leaves := kindsOf(w, m, audit.KindLeave)
+			if len(removals) != 1 || len(leaves) != 1 || removals[0].Record.By != chair || removals[0].Record.Leg != leg {
+				t.Fatalf("recorded %+v, %+v", leaves, removals)
+			}
+			if leaves[0].Index > removals[0].Index {
+				t.Error("the order is another")
+			}
+			for _, e := range append(leaves, removals...) {
+				if at := e.Record.Time; at.Before(before.Add(-time.Millisecond)) || at.After(after) {
+					t.Errorf("the %s was at %v, between %v and %v it happened", e.Record.Kind, at, before, after)
+				}
+			}
+			for _, e := range kindsOf(w, m, audit.KindCommit) {
+				if e.Record.Time.After(after) && e.Index < removals[0].Index {
+					t.Errorf("a commit was recorded before the removal that it is of")
+				}
+			}
+		})
+	}
+}
+
+// kindsOf returns the records of a meeting that are of a kind.
+func kindsOf(w *servertest.World, m conclave.MeetingID, kind audit.Kind) (out []audit.Entry) {
+	for _, e := range w.Records() {
+		if e.Record.Kind == kind && e.Record.Meeting == m {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func TestARoomWhoseStoreFailsIsOpenedAnewAndAllComeBack(t *testing.T) {

@@ -194,20 +194,33 @@ const transportPlain = "plain"
 
 // rule decides and records the ruling, before anybody learns of it.
 func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, error) {
+	ruling, rec := s.ruling(j, id, leg, device)
+	_, err := s.audit.Record(ctx, rec)
+	if err == nil {
+		s.ruled(ctx, j, &ruling, device)
+	}
+	return ruling, err
+}
+
+// ruling decides, and returns the record of it.
+func (s *Server) ruling(j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, audit.Record) {
 	policy := s.policy()
 	now := s.now()
 	ruling := policy.Rule(j.request, now)
 	hash := policy.Hash()
-	_, err := s.audit.Record(ctx, audit.Record{
+	return ruling, audit.Record{
 		Kind: audit.KindRuling, Time: now, Meeting: id, Leg: leg, Device: device, Person: j.request.Person.ID, Outcome: outcomeWord(ruling.Outcome),
 		Grade: &ruling.Grade, Level: &j.request.Meeting.Level, Codes: audit.Codes(ruling.Reasons),
 		// With what the ruling rested on: another policy can be held against it later (conclave policy replay).
 		Facts: append(provenOnly(j.request.Facts), j.request.Fact(now)), Policy: hash[:],
-	})
-	if err == nil && ruling.Outcome == conclave.Admit && j.network != "" {
+	}
+}
+
+// ruled does what follows from a ruling that stands in the record.
+func (s *Server) ruled(ctx context.Context, j *judgement, ruling *conclave.Ruling, device conclave.DeviceID) {
+	if ruling.Outcome == conclave.Admit && j.network != "" {
 		s.remember(ctx, device, j.network)
 	}
-	return ruling, err
 }
 
 func outcomeWord(o conclave.Outcome) string {

@@ -65,8 +65,12 @@ func (r *room) mark(leg roster.Leg, m *signal.Mark) error {
 		return err
 	}
 	now := r.now()
-	index, err := r.audit.Record(r.ctx, audit.Record{Kind: audit.KindMark, Time: now, Meeting: r.meeting.ID, Leg: leg.ID, Device: leg.Device, Grade: &leg.Grade,
-		Commitment: m.Commitment, Size: uint64(len(m.Sealed))})
+	var index audit.Index
+	err := r.await(func() (err error) {
+		index, err = r.audit.Record(r.ctx, audit.Record{Kind: audit.KindMark, Time: now, Meeting: r.meeting.ID, Leg: leg.ID, Device: leg.Device, Grade: &leg.Grade,
+			Commitment: m.Commitment, Size: uint64(len(m.Sealed))})
+		return err
+	})
 	if err != nil {
 		return err
 	}

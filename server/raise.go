@@ -129,7 +129,12 @@ func (r *room) advance() {
 const changeAgain = 5 * time.Second
 
 func (r *room) proposeChange(to pass.MeetingContext) {
-	message, fresh, err := r.group.Change(r.ctx, to, r.now())
+	var message []byte
+	var fresh bool
+	err := r.await(func() (err error) {
+		message, fresh, err = r.group.Change(r.ctx, to, r.now())
+		return err
+	})
 	switch {
 	case errors.Is(err, delivery.ErrStore):
 		r.fail("propose a change", err)

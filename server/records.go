@@ -47,6 +47,8 @@ type records struct {
 	*Server
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
+	// written is closed when nothing more is written.
+	written chan struct{}
 	// published has a value when there is a checkpoint that witnesses have not seen.
 	published chan struct{}
 }
@@ -86,14 +88,19 @@ func (s *Server) openRecords(ctx context.Context) (*audit.Log, error) {
 	return log, err
 }
 
-// startRecords starts signing and asking witnesses.
-func (s *Server) startRecords() {
+// startRecords starts writing, signing and asking witnesses.
+func (s *Server) startRecords(ctx context.Context) error {
+	if err := s.audit.StartWriting(ctx); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.records = &records{Server: s, cancel: cancel, published: make(chan struct{}, 1)}
+	s.records = &records{Server: s, cancel: cancel, written: make(chan struct{}), published: make(chan struct{}, 1)}
+	s.records.wait.Go(func() { s.records.write(ctx) })
 	s.records.wait.Go(func() { s.records.publish(ctx) })
 	if len(s.cfg.Records.Witnesses) > 0 {
 		s.records.wait.Go(func() { s.records.cosign(ctx) })
 	}
+	return nil
 }
 
 // end signs what is left and waits for the goroutines.
@@ -102,11 +109,27 @@ func (r *records) end() {
 	r.wait.Wait()
 }
 
+// write writes records until ctx is done, and what is left then.
+func (r *records) write(ctx context.Context) {
+	defer close(r.written)
+	unwritten := r.audit.Write(ctx, lastWords, func(cause error) {
+		if cause != nil {
+			r.cfg.Log.Error("what protects goes on without its record, and nobody is let in until the disk takes it", "cause", cause)
+			return
+		}
+		r.cfg.Log.Info("the disk has taken all records that waited")
+	})
+	if unwritten > 0 {
+		r.cfg.Log.Error("records of what protected are lost: the disk did not take them before the end", "records", unwritten)
+	}
+}
+
 // publish signs a checkpoint soon after each change, until ctx is done, and a last one then.
 func (r *records) publish(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			<-r.written
 			last, cancel := context.WithTimeout(context.Background(), lastWords)
 			r.publishOnce(last)
 			cancel()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"conclave"
-	"conclave/audit"
 	"conclave/identity"
 	"conclave/mls"
 	"conclave/pass"
@@ -39,8 +38,10 @@ type room struct {
 	meeting identity.Meeting // as it was when the room was opened; its level is owned by run, the rest immutable
 	ctx     context.Context  // of what the room does; it outlives connections
 	inbox   chan func()
-	done    chan struct{} // closed when run has returned
-	users   int           // guarded by Server.mu: visitors, and whoever is about to become one
+	// pressing are those in inbox that may cut somebody off ahead of their turn (press).
+	pressing chan *pressing
+	done     chan struct{} // closed when run has returned
+	users    int           // guarded by Server.mu: visitors, and whoever is about to become one
 
 	mediaMu     sync.Mutex
 	mediaEvents []sfu.Event   // guarded by mediaMu
@@ -53,6 +54,7 @@ type room struct {
 	seats   map[conclave.LegID]*seat
 	ledgers map[conclave.LegID]*bucket // of blocks that legs hand in
 	away    map[conclave.LegID]*asker  // what was known last of legs whose line is lost
+	shut    map[conclave.LegID]int     // by how many pressing messages, whose turn is to come, a leg's media are cut
 	looked  time.Time                  // when legs in quarantine were looked at last
 	queue   queue
 	remover conclave.LegID // the chair's whose removal is carried out now; zero: none
@@ -89,7 +91,7 @@ func (s *Server) openRoom(ctx context.Context, id conclave.MeetingID) (*room, er
 	}
 	r := &room{
 		Server: s, meeting: meeting,
-		ctx: context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), done: make(chan struct{}),
+		ctx: context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), pressing: make(chan *pressing, pressingSize), shut: map[conclave.LegID]int{}, done: make(chan struct{}),
 		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, roster: roster.New(),
 	}
 	if r.group, err = delivery.Open(ctx, delivery.Config{
@@ -154,9 +156,12 @@ func (r *room) post(f func()) bool {
 }
 
 // ask is post that waits until f has run.
-func (r *room) ask(f func()) bool {
+func (r *room) ask(f func()) bool { return r.askPressing(f, nil) }
+
+// askPressing is press that waits until f has run.
+func (r *room) askPressing(f func(), ahead func() []conclave.LegID) bool {
 	ran := make(chan struct{})
-	if !r.post(func() { f(); close(ran) }) {
+	if !r.press(func() { f(); close(ran) }, ahead) {
 		return false
 	}
 	select {
@@ -189,6 +194,8 @@ func (r *room) run() {
 		select {
 		case f := <-r.inbox:
 			f()
+		case p := <-r.pressing: // what is before it in inbox may wait for the disk
+			r.cutAhead(p)
 		case <-r.mediaWake:
 			r.takeMediaEvents()
 		case <-timer.C:
@@ -264,28 +271,16 @@ func (r *room) newestPass(device conclave.DeviceID) []byte {
 	return nil
 }
 
-// record writes a record of this room. What lets somebody in, or changes keys, must not happen if it fails.
-func (r *room) record(rec audit.Record) error {
-	rec.Time, rec.Meeting = r.now(), r.meeting.ID
-	_, err := r.audit.Record(r.ctx, rec)
-	return err
-}
-
-// note is record for what must happen whatever comes: cutting somebody off does not wait for a disk.
-func (r *room) note(rec audit.Record) {
-	if err := r.record(rec); err != nil {
-		r.cfg.Log.Error("no record of what protects the room", "kind", rec.Kind, "meeting", r.meeting.ID, "cause", err)
-	}
-}
-
 // keep makes the roster durable.
 func (r *room) keep() error {
-	var err error
-	if r.group.Exists() {
-		_, err = r.cfg.Store.Put(r.ctx, r.key(), r.roster.Snapshot())
-	} else {
-		err = r.cfg.Store.Delete(r.ctx, r.key())
-	}
+	exists, snapshot := r.group.Exists(), r.roster.Snapshot()
+	err := r.await(func() error {
+		if !exists {
+			return r.cfg.Store.Delete(r.ctx, r.key())
+		}
+		_, err := r.cfg.Store.Put(r.ctx, r.key(), snapshot)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("server: keep the roster: %w", err)
 	}
@@ -467,12 +462,13 @@ type legStatus struct {
 	Leaf     *roster.Leaf      `json:"leaf,omitempty"`
 	Grade    conclave.Grade    `json:"grade"`
 	Lost     bool              `json:"lost"`
+	Media    bool              `json:"media"` // are let through
 }
 
 func (r *room) status() json.RawMessage {
 	st := status{Legs: []legStatus{}, Epoch: r.group.Epoch(), Group: r.group.Exists()}
 	for _, l := range r.roster.Legs() {
-		one := legStatus{Leg: l.ID, Person: l.Person, Device: l.Device, Grade: l.Grade, Lost: !l.Lost.IsZero()}
+		one := legStatus{Leg: l.ID, Person: l.Person, Device: l.Device, Grade: l.Grade, Lost: !l.Lost.IsZero(), Media: r.media.Admitted(l.ID)}
 		one.Standing = l.Standing.String()
 		if l.InTree {
 			leaf := l.Leaf

@@ -43,7 +43,7 @@ func (s *Server) ruleAll(why string) {
 	s.mu.Unlock()
 	s.wait.Go(func() {
 		for _, r := range rooms {
-			r.post(r.ruleEverybody)
+			r.press(r.ruleEverybody, r.anyFailing(conclave.DeviceID{}))
 		}
 	})
 }
@@ -117,15 +117,34 @@ func (r *room) askerOf(leg roster.Leg) (a *asker, known bool, err error) {
 	return &asker{transport: transportPlain, encoded: leg.Statement, statement: statement, device: leg.Device}, false, nil
 }
 
-// consider judges and rules on a leg as everything is now, and records the ruling.
+// consider judges and rules on a leg as everything is now, and records the ruling. One that takes keys and media from a leg
+// does not wait for a disk, and is followed whether or not it can be recorded now.
 func (r *room) consider(id conclave.LegID, letIn bool, a *asker) (judgement, conclave.Ruling, error) {
 	j, err := r.judge(r.ctx, a, r.meeting.ID, letIn)
 	if err != nil {
 		return j, conclave.Ruling{}, err
 	}
 	j.request.Excepted = r.excepted(id, &j)
-	ruling, err := r.rule(r.ctx, &j, r.meeting.ID, id, a.device)
-	return j, ruling, err
+	ruling, rec := r.ruling(&j, r.meeting.ID, id, a.device)
+	if leg, ok := r.roster.Leg(id); ok && takes(leg, ruling) {
+		r.note(rec)
+		return j, ruling, nil
+	}
+	if err := r.record(rec); err != nil {
+		return j, ruling, err
+	}
+	r.ruled(r.ctx, &j, &ruling, a.device)
+	return j, ruling, nil
+}
+
+// past says whether a leg is past the door.
+func past(leg roster.Leg) bool {
+	return leg.Standing == roster.Member || leg.Standing == roster.Admitted
+}
+
+// takes says whether a ruling takes something from a leg, or leaves it without.
+func takes(leg roster.Leg, ruling conclave.Ruling) bool {
+	return ruling.Outcome == conclave.Refuse || ruling.Outcome == conclave.Wait && past(leg)
 }
 
 // follow does what follows from a ruling on a leg of the room.
@@ -135,9 +154,9 @@ func (r *room) follow(leg roster.Leg, j *judgement, ruling conclave.Ruling) {
 		return
 	}
 	r.noteFacts(leg, j)
-	past := leg.Standing == roster.Member || leg.Standing == roster.Admitted
+	past := past(leg)
 	switch {
-	case ruling.Outcome == conclave.Refuse, ruling.Outcome == conclave.Wait && past:
+	case takes(leg, ruling):
 		r.act(r.roster.Quarantine(leg.ID, ruling.Reasons, r.now()))
 	case ruling.Outcome == conclave.Wait, !past && r.early(j):
 		r.hold(leg, ruling.Outcome == conclave.Admit)

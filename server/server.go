@@ -142,7 +142,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := s.noteKeys(ctx); err != nil {
 		return nil, err
 	}
-	s.startRecords()
+	if err := s.startRecords(ctx); err != nil {
+		return nil, err
+	}
 	s.startRetention()
 	if err := s.restore(ctx); err != nil {
 		s.stop()

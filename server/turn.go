@@ -191,7 +191,7 @@ func (r *room) bringBack(leg roster.Leg, commits []delivery.Commit) {
 
 // openMedia lets a member's media through, unless the room is paused.
 func (r *room) openMedia(id conclave.LegID) {
-	if r.roster.Paused() != nil {
+	if r.roster.Paused() != nil || r.shut[id] > 0 {
 		return
 	}
 	if err := r.media.Admit(id); err != nil {
@@ -387,7 +387,7 @@ func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
 
 // apply orders a change. If the store fails, nobody knows whether it was ordered: the room is opened anew.
 func (r *room) apply(staged *delivery.Staged) error {
-	err := r.group.Apply(r.ctx, staged)
+	err := r.await(func() error { return r.group.Apply(r.ctx, staged) })
 	if errors.Is(err, delivery.ErrStore) {
 		r.fail("order a commit", err)
 	}
@@ -451,7 +451,11 @@ func (r *room) remove(by roster.Leg, m *signal.Remove) error {
 func (r *room) leave(leg roster.Leg, m *signal.Leave) {
 	proposed := false
 	if leg.Standing == roster.Member && len(m.Proposal) > 0 {
-		fresh, err := r.group.Propose(r.ctx, m.Proposal, mls.LeafIndex(leg.Leaf), r.now())
+		var fresh bool
+		err := r.await(func() (err error) {
+			fresh, err = r.group.Propose(r.ctx, m.Proposal, mls.LeafIndex(leg.Leaf), r.now())
+			return err
+		})
 		switch {
 		case errors.Is(err, delivery.ErrStore):
 			r.fail("leave", err)

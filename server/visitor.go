@@ -101,7 +101,7 @@ func (v *visitor) serve() {
 				break
 			}
 			room, leg := v.room, v.leg
-			if !room.post(func() { room.receive(leg, v.conn, m) }) {
+			if !room.press(func() { room.receive(leg, v.conn, m) }, room.ahead(leg, v.conn, m)) {
 				return
 			}
 		}

@@ -313,6 +313,14 @@ func (r *Room) Owners() Owners {
 	return o
 }
 
+// Admitted says whether a leg's media are let through.
+func (r *Room) Admitted(id conclave.LegID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.legs[id]
+	return l != nil && l.admitted
+}
+
 // Stats returns what was measured of a leg's line.
 func (r *Room) Stats(id conclave.LegID) (LegStats, error) {
 	r.mu.Lock()

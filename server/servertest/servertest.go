@@ -254,6 +254,9 @@ func (w *World) EnrolAt(person conclave.PersonID, at time.Time) *Device {
 // Records returns all records of the audit log.
 func (w *World) Records() []audit.Entry {
 	w.t.Helper()
+	flushing, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	w.must(w.Server.Audit().Flush(flushing))
 	entries, err := w.Server.Audit().Read(context.Background(), 1, 1_000_000)
 	w.must(err)
 	return entries
