@@ -192,6 +192,9 @@ func checkExternalPub(info *GroupInfo) error {
 // by a member, with an external public key. Whether that key is the right one only members can tell. GroupInfos travel
 // without the tree, so one with a ratchet_tree extension is refused.
 func (f *Follower) CheckGroupInfo(info *GroupInfo) error {
+	if err := info.checkForm(); err != nil {
+		return err
+	}
 	if !bytes.Equal(Marshal(info.GroupContext), Marshal(f.state.Context)) {
 		if !bytes.Equal(info.GroupContext.GroupID, f.GroupID()) {
 			return ErrGroup
@@ -227,6 +230,9 @@ func (f *Follower) ExternalRemove(signer Signer, senderIndex uint32, leaf LeafIn
 func (f *Follower) ExternalProposal(signer Signer, senderIndex uint32, p Proposal) ([]byte, error) {
 	if f.Closed() {
 		return nil, ErrClosed
+	}
+	if err := CheckForm(p); err != nil {
+		return nil, err
 	}
 	msg := &AuthenticatedContent{WireFormat: WirePublicMessage, Content: FramedContent{
 		GroupID: f.GroupID(), Epoch: f.Epoch(), Sender: Sender{Type: SenderExternal, Index: senderIndex},

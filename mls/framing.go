@@ -206,6 +206,9 @@ func (a *AuthenticatedContent) TBM(ctx *GroupContext) []byte {
 
 // Sign sets the signature.
 func (a *AuthenticatedContent) Sign(s Signer, ctx *GroupContext) error {
+	if err := a.Content.checkForm(); err != nil {
+		return err
+	}
 	sig, err := SignWithLabel(s, framedContentLabel, a.TBS(ctx))
 	if err != nil {
 		return err

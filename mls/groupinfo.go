@@ -88,6 +88,9 @@ func (g *GroupInfo) TBS() []byte {
 
 // Sign sets the signature, by the key of the leaf Signer.
 func (g *GroupInfo) Sign(s Signer) error {
+	if err := g.checkForm(); err != nil {
+		return err
+	}
 	sig, err := SignWithLabel(s, groupInfoLabel, g.TBS())
 	if err != nil {
 		return err

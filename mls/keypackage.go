@@ -46,6 +46,9 @@ func (k *KeyPackage) TBS() []byte {
 
 // Sign sets the signature, by the key of the leaf, which must be signed already.
 func (k *KeyPackage) Sign(s Signer) error {
+	if err := k.checkForm(); err != nil {
+		return err
+	}
 	sig, err := SignWithLabel(s, keyPackageLabel, k.TBS())
 	if err != nil {
 		return err

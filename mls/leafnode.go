@@ -159,6 +159,9 @@ const leafNodeLabel = "LeafNodeTBS"
 
 // Sign sets the leaf's signature. For a key package groupID and index are ignored.
 func (l *LeafNode) Sign(s Signer, groupID GroupID, index LeafIndex) error {
+	if err := l.checkForm(); err != nil {
+		return err
+	}
 	sig, err := SignWithLabel(s, leafNodeLabel, l.TBS(groupID, index))
 	if err != nil {
 		return err

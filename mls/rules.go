@@ -144,6 +144,9 @@ func (r *Rules) CheckKeyPackage(k *KeyPackage, now time.Time) error {
 
 // checkKeyPackage is CheckKeyPackage less signatures and credential.
 func (r *Rules) checkKeyPackage(k *KeyPackage, now time.Time) error {
+	if err := k.checkForm(); err != nil {
+		return err
+	}
 	if k.Version != MLS10 {
 		return errors.New("mls: key package has another protocol version")
 	}

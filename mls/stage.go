@@ -67,6 +67,11 @@ func (r *Rules) stageProposals(s *State, committer Sender, list []CommittedPropo
 	if s.ReInit != nil {
 		return nil, nil, ErrClosed
 	}
+	for i := range list {
+		if err := CheckForm(list[i].Proposal); err != nil {
+			return nil, nil, err
+		}
+	}
 	g := &Staged{
 		Proposals: list, before: s, External: committer.Type == SenderNewMemberCommit, Committer: committer.Leaf,
 		Provisional: s.Context.Clone(), Tree: s.Tree.Clone(), PathRequired: len(list) == 0,
@@ -327,6 +332,9 @@ func (r *Rules) MergePath(g *Staged, path *UpdatePath, now time.Time) error {
 }
 
 func (r *Rules) mergePath(g *Staged, path *UpdatePath, now time.Time) ([]SignatureCheck, error) {
+	if err := path.checkForm(); err != nil {
+		return nil, err
+	}
 	leaf := path.LeafNode.Compact()
 	if leaf.Source != LeafFromCommit {
 		return nil, errLeafSource
@@ -455,6 +463,9 @@ func (r *Rules) StageCommit(s *State, msg *AuthenticatedContent, pending func(Pr
 	c := &msg.Content
 	if c.ContentType != ContentCommit {
 		return nil, errors.New("mls: message is not a commit")
+	}
+	if err := c.checkForm(); err != nil {
+		return nil, err
 	}
 	if err := s.checkFrame(c); err != nil {
 		return nil, err

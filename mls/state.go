@@ -112,6 +112,9 @@ func (r *Rules) CheckProposal(s *State, msg *AuthenticatedContent, now time.Time
 	if c.ContentType != ContentProposal {
 		return nil, errors.New("mls: message is not a proposal")
 	}
+	if err := c.checkForm(); err != nil {
+		return nil, err
+	}
 	if err := s.checkFrame(c); err != nil {
 		return nil, err
 	}

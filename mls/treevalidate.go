@@ -49,6 +49,12 @@ func (r *Rules) CheckGroupInfo(info *GroupInfo, tree *RatchetTree) error {
 }
 
 func (r *Rules) checkGroupInfo(info *GroupInfo, tree *RatchetTree) ([]SignatureCheck, error) {
+	if err := info.checkForm(); err != nil {
+		return nil, err
+	}
+	if tree == nil {
+		return nil, errIncomplete
+	}
 	ctx := info.GroupContext
 	if ctx.Version != MLS10 {
 		return nil, errors.New("mls: group has another protocol version")
@@ -83,6 +89,9 @@ func (r *Rules) CheckTree(tree *RatchetTree, ctx *GroupContext, now time.Time) e
 
 // checkTree returns the signatures that remain to be verified.
 func (r *Rules) checkTree(tree *RatchetTree, ctx *GroupContext, now time.Time) ([]SignatureCheck, error) {
+	if tree == nil || ctx == nil {
+		return nil, errIncomplete
+	}
 	if !ctx.CipherSuite.Supported() || tree.suite != ctx.CipherSuite {
 		return nil, errSuite
 	}

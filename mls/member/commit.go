@@ -347,6 +347,9 @@ func (g *Group) stageOwn(opt CommitOptions, now time.Time) (*mls.Staged, error) 
 	me := mls.MemberSender(g.epoch.own)
 	value := make([]mls.CommittedProposal, len(opt.Proposals))
 	for i, p := range opt.Proposals {
+		if err := mls.CheckForm(p); err != nil {
+			return nil, fmt.Errorf("member: commit: %w", err)
+		}
 		value[i] = mls.CommittedProposal{Proposal: p, Sender: me}
 	}
 	chosen := g.choosePending(value, opt.Skip)
@@ -481,6 +484,9 @@ func (g *Group) propose(p mls.Proposal, keep pendingProposal, now time.Time) ([]
 			return nil, ErrRestored
 		}
 		wire = mls.WirePrivateMessage
+	}
+	if err := mls.CheckForm(p); err != nil {
+		return nil, fmt.Errorf("member: propose: %w", err)
 	}
 	keep.size = proposalSize(p)
 	if !g.room(keep.size) {

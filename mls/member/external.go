@@ -161,6 +161,9 @@ func ProposeJoin(cfg Config, kp *KeyPackageSecrets, group *mls.GroupContext) ([]
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	if kp == nil || kp.Package == nil || kp.Package.LeafNode == nil || group == nil {
+		return nil, errors.New("member: propose: no key package or no group")
+	}
 	if kp.Package.CipherSuite != group.CipherSuite || !bytes.Equal(cfg.Signer.Public(), kp.Package.LeafNode.SignatureKey) {
 		return nil, errors.New("member: propose: key package is of another cipher suite or signer")
 	}

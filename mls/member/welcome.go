@@ -148,6 +148,9 @@ func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *
 
 // groupSecrets finds and decrypts what a Welcome tells the owner of kp.
 func groupSecrets(cfg *Config, welcome *mls.Welcome, kp *KeyPackageSecrets) (*mls.GroupSecrets, error) {
+	if welcome == nil || kp == nil || kp.Package == nil || kp.Package.LeafNode == nil {
+		return nil, errors.New("member: welcome: no welcome or no key package")
+	}
 	suite := cfg.Suite
 	if welcome.CipherSuite != suite || kp.Package.CipherSuite != suite {
 		return nil, errors.New("member: welcome: another cipher suite")

@@ -1,0 +1,71 @@
+package mls
+
+import (
+	"errors"
+	"testing"
+)
+
+// A message of another kind than was waited for leaves a nil field in Message: whoever passes that on gets an error.
+func TestWhatIsMissingIsAnError(t *testing.T) {
+	r := newRoom(t, testSuite, "a", "b")
+	info := r.currentInfo(0)
+	sender := r.members[0].signer
+	proposal := func(p Proposal) *AuthenticatedContent {
+		return &AuthenticatedContent{WireFormat: WirePublicMessage, Content: FramedContent{
+			GroupID: r.GroupID(), Epoch: r.Epoch(), Sender: MemberSender(0), ContentType: ContentProposal, Proposal: p,
+		}}
+	}
+	commit := func(c *Commit) *AuthenticatedContent {
+		return &AuthenticatedContent{WireFormat: WirePublicMessage, Content: FramedContent{
+			GroupID: r.GroupID(), Epoch: r.Epoch(), Sender: MemberSender(0), ContentType: ContentCommit, Commit: c,
+		}}
+	}
+	try := func(name string, do func() error) {
+		t.Helper()
+		if err := do(); !errors.Is(err, errIncomplete) && !errors.Is(err, errNoEncoding) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, info := range map[string]*GroupInfo{"no group info": nil, "group info without context": {}} {
+		try(name, func() error { _, err := NewFollower(info, r.Tree(), r.rules, testNow); return err })
+		try(name, func() error { return r.CheckGroupInfo(info) })
+		try(name, func() error { return r.rules.CheckGroupInfo(info, r.Tree()) })
+		try(name, func() error { return r.rules.CheckJoin(info, r.Tree(), testNow) })
+		try(name, func() error { return info.Sign(sender) })
+	}
+	try("no tree", func() error { _, err := NewFollower(info, nil, r.rules, testNow); return err })
+	try("no tree", func() error { return r.rules.CheckTree(nil, r.Context(), testNow) })
+	try("no context", func() error { return r.rules.CheckTree(r.Tree(), nil, testNow) })
+	for name, k := range map[string]*KeyPackage{"no key package": nil, "key package without leaf": {}, "leaf without credential": {LeafNode: &LeafNode{}}} {
+		try(name, func() error { return r.rules.CheckKeyPackage(k, testNow) })
+		try(name, func() error { return k.Sign(sender) })
+	}
+	for name, l := range map[string]*LeafNode{"no leaf": nil, "leaf without credential": {}} {
+		try(name, func() error { return l.Sign(sender, r.GroupID(), 0) })
+		try(name, func() error { return r.rules.MergePath(&Staged{}, &UpdatePath{LeafNode: l}, testNow) })
+	}
+	try("no path", func() error { return r.rules.MergePath(&Staged{}, nil, testNow) })
+	for name, p := range map[string]Proposal{
+		"no proposal": nil, "empty Add": &Add{}, "Add without leaf": &Add{&KeyPackage{}}, "no Add": (*Add)(nil), "empty Update": &Update{},
+		"no Update": (*Update)(nil), "no Remove": (*Remove)(nil), "empty PSK": &PreSharedKey{}, "no PSK": (*PreSharedKey)(nil),
+		"no ReInit": (*ReInit)(nil), "no ExternalInit": (*ExternalInit)(nil), "no extensions": (*GroupContextExtensions)(nil),
+	} {
+		try(name, func() error { return CheckForm(p) })
+		try(name, func() error { _, err := r.ExternalProposal(r.remover, 0, p); return err })
+		try(name, func() error { return proposal(p).Sign(sender, r.Context()) })
+		try(name, func() error { _, err := r.rules.CheckProposal(r.state, proposal(p), testNow); return err })
+		list := []CommittedProposal{{Proposal: p, Sender: MemberSender(0)}}
+		try(name, func() error { _, err := r.rules.StageProposals(r.state, MemberSender(0), list, testNow); return err })
+		if p != nil { // in a commit that is a reference
+			c := &Commit{Proposals: []ProposalOrRef{{Proposal: p}}}
+			try(name, func() error { _, err := r.rules.StageCommit(r.state, commit(c), nil, testNow); return err })
+		}
+	}
+	for name, c := range map[string]*Commit{"no commit": nil, "path without leaf": {Path: &UpdatePath{}}} {
+		try(name, func() error { return commit(c).Sign(sender, r.Context()) })
+		try(name, func() error { _, err := r.rules.StageCommit(r.state, commit(c), nil, testNow); return err })
+	}
+	try("no content type", func() error { return new(AuthenticatedContent).Sign(sender, r.Context()) })
+	r.must(CheckForm(&Add{r.client("c").keyPackage(nil)}))
+	r.must(CheckForm(&PreSharedKey{PreSharedKeyID{Type: PSKExternal}}))
+}
