@@ -218,7 +218,9 @@ func TestFollowerRefusesWhatItsVerifierRefuses(t *testing.T) {
 	r.refuses("refused", r.propose(MemberSender(1), b.signer, r.update(1, rename), nil))
 	r.guard.refused, r.guard.enforced = "", true
 	r.refuses("refused", r.commit(draft{at: 1, leaf: rename}))
-	r.refuses("refused", r.commit(draft{by: x, external: true, list: byValue(&Remove{1})}))
+	b.name = "x" // the same key under another name
+	r.refuses("refused", r.commit(draft{by: b, external: true, list: byValue(&Remove{1})}))
+	b.name = "b"
 	r.guard.enforced = false
 	r.accepts(r.commit(draft{at: 1, leaf: rename}))
 
@@ -240,6 +242,50 @@ func TestFollowerRefusesWhatItsVerifierRefuses(t *testing.T) {
 	if err := r.rules.CheckJoin(r.currentInfo(0), r.Tree(), testNow); !errors.Is(err, errRefused) {
 		t.Errorf("tree with a refused external sender: %v", err)
 	}
+}
+
+// heirs is a guard that lets others take a client's place: those it names.
+type heirs struct {
+	*guard
+	heir string
+}
+
+func (h heirs) VerifySuccessor(c LeafCheck) error {
+	if string(c.Leaf.Credential.Identity) != h.heir {
+		return errRefused
+	}
+	return nil
+}
+
+func TestNobodyTakesThePlaceOfAnotherClient(t *testing.T) { // Sections 5.3.1 and 12.4.3.2
+	r := newRoom(t, testSuite, "a", "b", "c")
+	b, mallory := r.members[1], r.client("mallory")
+	evict := func(by *client) []byte { return r.commit(draft{by: by, external: true, list: byValue(&Remove{1})}) }
+	rename := func(l *LeafNode) { l.Credential = BasicCredential([]byte("mallory")) }
+	update := func(change func(*LeafNode)) []byte {
+		return r.propose(MemberSender(1), b.signer, r.update(1, change), nil)
+	}
+	const reason = "takes the place of another client"
+	for _, names := range []bool{true, false} {
+		r.guard.clients = names
+		r.accepts(r.commit(draft{by: mallory, external: true})) // who is let in
+		r.refuses(reason, evict(mallory))
+		r.accepts(evict(b))
+		r.accepts(evict(r.client("b"))) // the same client with a new key
+	}
+	r.accepts(update(rename)) // without names it is the same signature key
+	r.guard.clients = true
+	r.refuses(reason, update(rename))
+	r.refuses(reason, r.commit(draft{at: 1, leaf: rename}))
+	r.accepts(update(nil))
+	r.accepts(r.commit(draft{at: 1}))
+
+	// Unless the verifier knows better.
+	r.rules = NewRules(Config{Verifier: heirs{r.guard, "mallory"}})
+	r.accepts(evict(mallory))
+	r.accepts(update(rename))
+	r.accepts(r.commit(draft{at: 1, leaf: rename}))
+	r.refuses(reason, evict(r.client("eve")))
 }
 
 func TestRulesNeedAVerifier(t *testing.T) {

@@ -29,7 +29,8 @@ type LeafCheck struct {
 	// commit its tree hash and transcript hash are not settled yet.
 	Group *GroupContext
 	// Predecessor is the leaf that this one replaces, for updates, members' commits, and external commits that remove
-	// the joiner's old leaf; else nil. The new leaf must be a valid successor.
+	// the joiner's old leaf; else nil. The new leaf must be a valid successor: it stands for the same client, which is
+	// made sure of before the Verifier is asked (see SuccessorVerifier), and is good in whatever else the Verifier knows.
 	Predecessor *LeafNode
 	Now         time.Time
 }
@@ -45,6 +46,16 @@ type Verifier interface {
 	// Client names the client that the leaf stands for. No two members of a group may have one name. The empty string
 	// leaves it to signature keys, which are unique in any case. It must be cheap: it may be asked for each member.
 	Client(leaf *LeafNode) string
+}
+
+// SuccessorVerifier is a Verifier that lets somebody take the place of another client. With any other, a leaf replaces
+// only one of the same client: of the same name, or, where one of them has no name, of the same signature key or
+// credential. Else whoever is let in at all could remove any member by an external commit.
+type SuccessorVerifier interface {
+	Verifier
+	// VerifySuccessor returns an error unless the leaf may take the place of its Predecessor, which is another client's.
+	// VerifyLeaf is asked as well.
+	VerifySuccessor(LeafCheck) error
 }
 
 // DefaultMaxLifetime is the longest total lifetime of a key package's leaf unless Rules says otherwise.
@@ -179,7 +190,35 @@ func (r *Rules) checkKeyPackage(k *KeyPackage, now time.Time) error {
 	return r.checkLifetime(k.LeafNode, now)
 }
 
+var errSuccessor = errors.New("mls: leaf takes the place of another client")
+
+// checkSuccessor makes sure that a leaf stands for the client of its Predecessor, unless the Verifier lets it be another.
+func (r *Rules) checkSuccessor(c LeafCheck) error {
+	old := c.Predecessor
+	if old == nil {
+		return nil
+	}
+	was, is := r.cfg.Verifier.Client(old), r.cfg.Verifier.Client(c.Leaf)
+	if was == is && was != "" {
+		return nil
+	}
+	if (was == "" || is == "") && (string(old.SignatureKey) == string(c.Leaf.SignatureKey) || old.Credential.Equal(&c.Leaf.Credential)) {
+		return nil
+	}
+	v, ok := r.cfg.Verifier.(SuccessorVerifier)
+	if !ok {
+		return errSuccessor
+	}
+	if err := v.VerifySuccessor(c); err != nil {
+		return fmt.Errorf("%w: %w", errSuccessor, err)
+	}
+	return nil
+}
+
 func (r *Rules) verifyLeaf(c LeafCheck) error {
+	if err := r.checkSuccessor(c); err != nil {
+		return err
+	}
 	if err := r.cfg.Verifier.VerifyLeaf(c); err != nil {
 		return fmt.Errorf("mls: verify leaf: %w", err)
 	}

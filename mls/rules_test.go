@@ -316,7 +316,8 @@ func TestExternalCommitRules(t *testing.T) { // Sections 12.2 and 12.4.3.2
 	init := &ExternalInit{r.rand.bytes(32)}
 	join := func(list ...Proposal) []byte { return r.commit(draft{by: d, external: true, list: byValue(list...)}) }
 	r.accepts(join())
-	r.accepts(join(psk, &Remove{1}))
+	r.accepts(join(psk))
+	r.accepts(r.commit(draft{by: r.members[1], external: true, list: byValue(psk, &Remove{1})}))
 	r.refuses("exactly one external init", join(init))
 	r.refuses("exactly one external init", r.commit(draft{by: d, external: true, bare: true}))
 	r.refuses("more than one remove", join(&Remove{1}, &Remove{2}))

@@ -83,7 +83,8 @@ func TestUpdatesRenewKeys(t *testing.T) {
 	}
 	// By proposals of several, committed by another.
 	for _, i := range []mls.LeafIndex{1, 4, 6} {
-		leaf := named(fmt.Sprintf("renamed %d", i))
+		leaf := named(fmt.Sprintf("member %d", i))
+		leaf.Extensions = []mls.Extension{mls.ApplicationIDExtension([]byte("renewed"))}
 		r.propose(must(r.member(i).ProposeUpdate(&leaf, nil, r.now))(t), r.member(i))
 	}
 	s := r.commit(r.member(2), CommitOptions{})
