@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"conclave/mls"
@@ -239,7 +238,8 @@ func checkLeaf(g *mls.Staged, leaf *mls.LeafNode) error {
 }
 
 // Commit makes a commit that covers every valid pending proposal and those of
-// opt. The group stays as it is until the result is merged.
+// opt; of pending ones that contradict each other, the first. The group stays
+// as it is until the result is merged.
 func (g *Group) Commit(opt CommitOptions, now time.Time) (*Staged, error) {
 	e := g.epoch
 	if e == nil {
@@ -339,95 +339,6 @@ func (g *Group) frame(a *mls.AuthenticatedContent) ([]byte, error) {
 		return nil, err
 	}
 	return mls.Marshal(&mls.Message{Public: m}), nil
-}
-
-// stageOwn chooses the proposals of an own commit and applies them. Pending
-// ones that cannot be committed together with the others stay behind.
-func (g *Group) stageOwn(opt CommitOptions, now time.Time) (*mls.Staged, error) {
-	me := mls.MemberSender(g.epoch.own)
-	value := make([]mls.CommittedProposal, len(opt.Proposals))
-	for i, p := range opt.Proposals {
-		if err := mls.CheckForm(p); err != nil {
-			return nil, fmt.Errorf("member: commit: %w", err)
-		}
-		value[i] = mls.CommittedProposal{Proposal: p, Sender: me}
-	}
-	chosen := g.choosePending(value, opt.Skip)
-	staged, err := g.rules.StageProposals(g.epoch.public, me, append(slices.Clone(chosen), value...), now)
-	if err == nil || len(chosen) == 0 {
-		return staged, err
-	}
-	// One of them spoils the list: take them in one by one.
-	if _, err := g.rules.StageProposals(g.epoch.public, me, value, now); err != nil && len(value) > 0 {
-		return nil, err
-	}
-	var good []mls.CommittedProposal
-	for _, p := range chosen {
-		try := append(slices.Clone(good), p)
-		if _, err := g.rules.StageProposals(g.epoch.public, me, append(slices.Clone(try), value...), now); err == nil {
-			good = try
-		}
-	}
-	return g.rules.StageProposals(g.epoch.public, me, append(good, value...), now)
-}
-
-// choosePending picks the pending proposals that a commit of this member may
-// cover beside those by value (Section 12.2): not its own Updates nor its own
-// removal, one change a leaf with removals first, a ReInit only if alone.
-func (g *Group) choosePending(value []mls.CommittedProposal, skip func(*mls.PendingProposal) bool) []mls.CommittedProposal {
-	gone := map[mls.LeafIndex]bool{}     // removed by somebody
-	last := map[mls.LeafIndex]int{}      // its last Update
-	taken := map[mls.ProposalType]bool{} // kinds that may stand once
-	for i := range value {
-		if r, ok := value[i].Proposal.(*mls.Remove); ok {
-			gone[r.Removed] = true
-		}
-		taken[value[i].Proposal.Type()] = true
-	}
-	var pick []*pendingProposal
-	for i := range g.pending {
-		p := &g.pending[i]
-		if skip != nil && skip(p.PendingProposal) {
-			continue
-		}
-		switch q := p.Proposal.(type) {
-		case *mls.Update:
-			if p.Sender.Leaf == g.epoch.own {
-				continue
-			}
-			last[p.Sender.Leaf] = len(pick)
-		case *mls.Remove:
-			if q.Removed == g.epoch.own || gone[q.Removed] {
-				continue
-			}
-			gone[q.Removed] = true
-		case *mls.PreSharedKey:
-			if _, err := g.psks.find(&q.PSK); err != nil {
-				continue
-			}
-		case *mls.GroupContextExtensions:
-			if taken[mls.ProposalGroupContextExtensions] {
-				continue
-			}
-			taken[mls.ProposalGroupContextExtensions] = true
-		}
-		pick = append(pick, p)
-	}
-	var list []mls.CommittedProposal
-	for i, p := range pick {
-		switch p.Proposal.(type) {
-		case *mls.Update:
-			if gone[p.Sender.Leaf] || last[p.Sender.Leaf] != i {
-				continue
-			}
-		case *mls.ReInit:
-			if len(pick) > 1 || len(value) > 0 {
-				continue
-			}
-		}
-		list = append(list, mls.CommittedProposal{Proposal: p.Proposal, Sender: p.Sender, Ref: p.Ref})
-	}
-	return list
 }
 
 // Propose signs a proposal of the member's and keeps it as pending. It returns
