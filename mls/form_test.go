@@ -69,3 +69,73 @@ func TestWhatIsMissingIsAnError(t *testing.T) {
 	r.must(CheckForm(&Add{r.client("c").keyPackage(nil)}))
 	r.must(CheckForm(&PreSharedKey{PreSharedKeyID{Type: PSKExternal}}))
 }
+
+// What CheckForm calls too long is what no decoder reads, and the reverse.
+func TestFormIsWhatDecodersRead(t *testing.T) {
+	leaf := func(change func(*LeafNode)) Proposal {
+		l := &LeafNode{Credential: BasicCredential(nil), Source: LeafFromUpdate}
+		change(l)
+		return &Update{l}
+	}
+	pack := func(change func(*KeyPackage)) Proposal {
+		k := &KeyPackage{LeafNode: &LeafNode{Credential: BasicCredential(nil), Source: LeafFromKeyPackage}}
+		change(k)
+		return &Add{k}
+	}
+	b := func(n int) []byte { return make([]byte, n) }
+	extensions := func(n int) Extensions { return make(Extensions, n) }
+	for _, c := range []struct {
+		name  string
+		limit int
+		make  func(n int) Proposal
+	}{
+		{"encryption key", maxSmall, func(n int) Proposal { return leaf(func(l *LeafNode) { l.EncryptionKey = b(n) }) }},
+		{"signature key", maxSmall, func(n int) Proposal { return leaf(func(l *LeafNode) { l.SignatureKey = b(n) }) }},
+		{"signature", maxSmall, func(n int) Proposal { return leaf(func(l *LeafNode) { l.Signature = b(n) }) }},
+		{"parent hash", maxSmall, func(n int) Proposal {
+			return leaf(func(l *LeafNode) { l.Source, l.ParentHash = LeafFromCommit, b(n) })
+		}},
+		{"identity", maxSmall, func(n int) Proposal { return leaf(func(l *LeafNode) { l.Credential.Identity = b(n) }) }},
+		{"certificate", maxSmall, func(n int) Proposal {
+			return leaf(func(l *LeafNode) { l.Credential = X509Credential([][]byte{b(n)}) })
+		}},
+		{"chain", maxChain, func(n int) Proposal {
+			return leaf(func(l *LeafNode) { l.Credential = X509Credential(make([][]byte, n)) })
+		}},
+		{"capabilities", maxCodes, func(n int) Proposal {
+			return leaf(func(l *LeafNode) { l.Capabilities.Proposals = make([]ProposalType, n) })
+		}},
+		{"extensions of a leaf", maxExtensions, func(n int) Proposal { return leaf(func(l *LeafNode) { l.Extensions = extensions(n) }) }},
+		{"source", int(LeafFromCommit), func(n int) Proposal { return leaf(func(l *LeafNode) { l.Source = LeafNodeSource(n) }) }},
+		{"init key", maxSmall, func(n int) Proposal { return pack(func(k *KeyPackage) { k.InitKey = b(n) }) }},
+		{"key package's signature", maxSmall, func(n int) Proposal { return pack(func(k *KeyPackage) { k.Signature = b(n) }) }},
+		{"key package's extensions", maxExtensions, func(n int) Proposal { return pack(func(k *KeyPackage) { k.Extensions = extensions(n) }) }},
+		{"PSK", maxSmall, func(n int) Proposal { return &PreSharedKey{PreSharedKeyID{Type: PSKExternal, ID: b(n)}} }},
+		{"nonce", maxSmall, func(n int) Proposal { return &PreSharedKey{PreSharedKeyID{Type: PSKExternal, Nonce: b(n)}} }},
+		{"usage", int(ResumptionBranch), func(n int) Proposal {
+			return &PreSharedKey{PreSharedKeyID{Type: PSKResumption, Usage: ResumptionPSKUsage(n)}}
+		}},
+		{"group of a PSK", maxSmall, func(n int) Proposal {
+			return &PreSharedKey{PreSharedKeyID{Type: PSKResumption, Usage: ResumptionApplication, GroupID: b(n)}}
+		}},
+		{"group of a ReInit", maxSmall, func(n int) Proposal { return &ReInit{GroupID: b(n)} }},
+		{"extensions of a ReInit", maxExtensions, func(n int) Proposal { return &ReInit{Extensions: extensions(n)} }},
+		{"external init", maxSmall, func(n int) Proposal { return &ExternalInit{b(n)} }},
+		{"extensions", maxExtensions, func(n int) Proposal { return &GroupContextExtensions{extensions(n)} }},
+	} {
+		for _, n := range []int{c.limit, c.limit + 1} {
+			p := c.make(n)
+			var w Writer
+			WriteProposal(&w, p)
+			r := NewReader(w.Bytes())
+			ReadProposal(r)
+			form, read := CheckForm(p), r.Finish()
+			if (form == nil) != (read == nil) || (form == nil) != (n == c.limit) {
+				t.Errorf("%s of %d: form %v, read %v", c.name, n, form, read)
+			}
+		}
+	}
+	if err := CheckForm(&GroupContextExtensions{Extensions{{0xf000, b(maxExtensionData + 1)}}}); !errors.Is(err, errOversized) {
+		t.Errorf("extension that no message has room for: %v", err)
+	}
+}

@@ -89,8 +89,11 @@ func (r *Rules) CheckTree(tree *RatchetTree, ctx *GroupContext, now time.Time) e
 
 // checkTree returns the signatures that remain to be verified.
 func (r *Rules) checkTree(tree *RatchetTree, ctx *GroupContext, now time.Time) ([]SignatureCheck, error) {
-	if tree == nil || ctx == nil {
+	if tree == nil {
 		return nil, errIncomplete
+	}
+	if err := ctx.checkForm(); err != nil {
+		return nil, err
 	}
 	if !ctx.CipherSuite.Supported() || tree.suite != ctx.CipherSuite {
 		return nil, errSuite

@@ -306,7 +306,9 @@ func (g *Group) finish(out *Staged, s *sealed, signer mls.Signer, welcomeTree bo
 	if err != nil {
 		return err
 	}
-	out.groupInfo = mls.Marshal(&mls.Message{GroupInfo: info})
+	if out.groupInfo, err = encode(&mls.Message{GroupInfo: info}); err != nil {
+		return err
+	}
 	if len(out.change.Added) == 0 {
 		return nil
 	}
@@ -320,7 +322,11 @@ func (g *Group) finish(out *Staged, s *sealed, signer mls.Signer, welcomeTree bo
 		return err
 	}
 	for _, w := range welcomes {
-		out.welcomes = append(out.welcomes, mls.Marshal(&mls.Message{Welcome: w}))
+		b, err := encode(&mls.Message{Welcome: w})
+		if err != nil {
+			return err
+		}
+		out.welcomes = append(out.welcomes, b)
 	}
 	return nil
 }
@@ -332,13 +338,22 @@ func (g *Group) frame(a *mls.AuthenticatedContent) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return mls.Marshal(&mls.Message{Private: m}), nil
+		return encode(&mls.Message{Private: m})
 	}
 	m, err := sealPublic(g.cfg.Suite, g.epoch.secrets.membership, g.epoch.public.Context, a)
 	if err != nil {
 		return nil, err
 	}
-	return mls.Marshal(&mls.Message{Public: m}), nil
+	return encode(&mls.Message{Public: m})
+}
+
+// encode refuses to make a message that is too large for everybody.
+func encode(m *mls.Message) ([]byte, error) {
+	b := mls.Marshal(m)
+	if len(b) > mls.MaxMessageSize {
+		return nil, errors.New("member: message is too large")
+	}
+	return b, nil
 }
 
 // Propose signs a proposal of the member's and keeps it as pending. It returns

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"bytes"
 	"testing"
 
 	"conclave/mls"
@@ -63,4 +64,43 @@ func TestWhatIsMissingIsAnError(t *testing.T) {
 	}
 	r.commit(g, CommitOptions{})
 	r.agree()
+}
+
+// What nobody could read is not sent: it would not even be read back by the
+// member itself.
+func TestWhatNobodyReadsIsNotMade(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(2)
+	g, cfg := r.members[0], newConfig(t, r.suite)
+	const most = 64 << 10
+	big := func(n int) Leaf { return named(string(bytes.Repeat([]byte("x"), n-len("ok ")))) }
+	long := big(most + 1)
+	must(NewKeyPackage(cfg, big(most), nil, r.now))(t)
+	for name, err := range map[string]error{
+		"key package": func() error { _, err := NewKeyPackage(cfg, long, nil, r.now); return err }(),
+		"group":       func() error { _, err := Create(cfg, []byte("x"), nil, long, r.now); return err }(),
+		"group name":  func() error { _, err := Create(cfg, make([]byte, most+1), nil, named("x"), r.now); return err }(),
+		"commit":      func() error { _, err := g.Commit(CommitOptions{Leaf: &long}, r.now); return err }(),
+		"update":      func() error { _, err := g.ProposeUpdate(&long, nil, r.now); return err }(),
+		"join": func() error {
+			_, _, err := JoinExternal(cfg, r.groupInfo(), r.follower.Tree().Clone(), long, ExternalOptions{}, r.now)
+			return err
+		}(),
+		"data": func() error { _, err := g.Protect(make([]byte, 1<<20+1), nil); return err }(),
+		"authenticated data": func() error {
+			_, err := g.Commit(CommitOptions{AuthenticatedData: make([]byte, 1<<20+1)}, r.now)
+			return err
+		}(),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := r.members[1].Process(must(g.Protect(make([]byte, 1<<20), nil))(t), r.now); err != nil {
+		t.Errorf("data of a megabyte: %v", err)
+	}
+	g.cfg.PadTo = mls.MaxMessageSize
+	if _, err := g.Protect([]byte("x"), nil); err == nil {
+		t.Error("a message of 16 MB and more was made")
+	}
 }

@@ -391,7 +391,7 @@ func (g *Group) GroupInfo(withTree bool, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mls.Marshal(&mls.Message{GroupInfo: info}), nil
+	return encode(&mls.Message{GroupInfo: info})
 }
 
 // groupInfo describes the epoch (Section 12.4.3).
