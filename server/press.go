@@ -189,9 +189,9 @@ func (r *room) record(rec audit.Record) error {
 }
 
 // signPass is Server.signPass, while which somebody may be cut off.
-func (r *room) signPass(ctx context.Context, m pass.MeetingContext, leg conclave.LegID, device conclave.DeviceID, grade conclave.Grade, life time.Duration) (signed []byte, until time.Time, err error) {
+func (r *room) signPass(ctx context.Context, m pass.MeetingContext, leg *roster.Leg, grade conclave.Grade, life time.Duration) (signed []byte, until time.Time, err error) {
 	err = r.await(func() (err error) {
-		signed, until, err = r.Server.signPass(ctx, m, leg, device, grade, life)
+		signed, until, err = r.Server.signPass(ctx, m, leg, grade, life)
 		return err
 	})
 	return signed, until, err
