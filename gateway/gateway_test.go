@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,22 +218,22 @@ func TestThreeWrongCodesEndTheCallAndGuessersAreBraked(t *testing.T) {
 	wrong := []byte(right)
 	wrong[11] = '0' + (wrong[11]-'0'+1)%10
 	b := newPhone(t, pcma, callersVoice())
-	for range 5 { // nine wrong codes: what one caller may in an hour; three calls, unless a busy machine swallows keys
-		if h.gateway.Stats().WrongCodes >= 9 {
-			break
-		}
-		b.dial(h, pcma, "door")
-		h.until("the call to come", func() bool { return h.gateway.Stats().Legs == 1 })
-		b.hears(prompt.German, prompt.Choose)
-		time.Sleep(time.Second)
-		b.press("2")
-		for range 3 {
-			b.press("*" + string(wrong) + "#")
-			time.Sleep(1500 * time.Millisecond)
+	for range 3 { // nine wrong codes: what one caller may in an hour
+		h.once("language", func() { b.dial(h, pcma, "door") })
+		h.once("code", func() { b.press("2") })
+		for try := range 3 {
+			count := h.gateway.Stats().WrongCodes
+			state := "code"
+			if try == 2 {
+				state = "refused"
+			}
+			h.once(state, func() { b.press("*" + string(wrong) + "#") })
+			if n := h.gateway.Stats().WrongCodes; n != count+1 {
+				t.Fatalf("%d wrong codes were counted, want %d", n, count+1)
+			}
 		}
 		b.hears(prompt.English, prompt.Locked)
 		h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
-		time.Sleep(500 * time.Millisecond)
 	}
 	// Now not even the right one is looked at.
 	refused := h.gateway.Stats().Refused
@@ -508,23 +512,42 @@ func TestACallEndsWithItsGateway(t *testing.T) {
 	h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 })
 }
 
+// freePort returns the first of ten ports that nobody else takes while the test runs, for programs that bind them later. They lie below
+// those that the system gives to whoever asks for none in particular, are given once in this process, and are locked against other
+// processes of these tests by a file.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 20 { // with a free one above
-		a, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+	for range 500 {
+		port := 20000 + 10*int(portBlock.Add(1)-1)%4000
+		lock, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("conclave-test-port-%d", port)), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		b, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		a.Close()
-		if err == nil {
-			b.Close()
-			return port
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !bindable(port) || !bindable(port+1) {
+			lock.Close()
+			continue
 		}
+		t.Cleanup(func() { lock.Close() })
+		return port
 	}
 	t.Fatal("no free ports")
 	return 0
+}
+
+var portBlock atomic.Int64
+
+// bindable says whether both kinds of port are free now.
+func bindable(port int) bool {
+	u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, uint16(port))))
+	if err != nil {
+		return false
+	}
+	defer u.Close()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }
 
 // A statement of a call is good for nothing once its gateway does not vouch for the call, nor is a gateway's own.
