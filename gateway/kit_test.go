@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,6 +27,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -684,8 +686,25 @@ func like(said, heard []int16) float64 {
 			best, at = e, i
 		}
 	}
-	piece := said[at : at+second]
-	n := 1 << bits.Len(uint(len(heard)+second))
+	return place(said[at:at+second], heard)
+}
+
+// place is the greatest normalised cross-correlation of a piece with what was heard, anywhere.
+func place(piece, heard []int16) float64 {
+	top := float32(0)
+	for _, c := range places(piece, heard) {
+		top = max(top, c)
+	}
+	return float64(top)
+}
+
+// places are the normalised cross-correlations of a piece with what was heard, at each place; 0 where that is all but silent.
+func places(piece, heard []int16) []float32 {
+	length, loud := len(piece), energy(piece)
+	if len(heard) < length {
+		return nil
+	}
+	n := 1 << bits.Len(uint(len(heard)+length))
 	a, b := make([]complex128, n), make([]complex128, n)
 	for i, v := range heard {
 		a[i] = complex(float64(v), 0)
@@ -699,17 +718,49 @@ func like(said, heard []int16) float64 {
 		a[i] *= cmplx.Conj(b[i])
 	}
 	fft(a, true)
-	top, window := 0.0, 0.0
-	for i := range second {
-		window += float64(heard[i]) * float64(heard[i])
-	}
-	for i := 0; i+second < len(heard); i++ {
-		if window > best/100 { // not against silence
-			top = max(top, math.Abs(real(a[i]))/float64(n)/math.Sqrt(window*best))
+	out := make([]float32, len(heard)-length)
+	window := energy(heard[:length])
+	for i := range out {
+		if window > loud/100 { // not against silence
+			out[i] = float32(math.Abs(real(a[i])) / float64(n) / math.Sqrt(window*loud))
 		}
-		window += float64(heard[i+second])*float64(heard[i+second]) - float64(heard[i])*float64(heard[i])
+		window += float64(heard[i+length])*float64(heard[i+length]) - float64(heard[i])*float64(heard[i])
 	}
-	return top
+	return out
+}
+
+// aligned says how much of what was said was heard by a telephone that stretches what it plays: pieces of 200 ms are looked for where each
+// is due after the first, give or take 60 ms, and the median of the loudest twelve counts, at the best place for all. Both are at 8 kHz.
+func aligned(said, heard []int16) float64 {
+	const length, slack, step = 1600, 480, 80
+	var at []int
+	for i := 0; i+length <= min(len(said), 8*8000); i += length {
+		at = append(at, i)
+	}
+	slices.SortFunc(at, func(i, j int) int { return cmp.Compare(energy(said[j:j+length]), energy(said[i:i+length])) })
+	at = at[:min(len(at), 12)]
+	var all [][]float32 // the best within slack of each step, of each piece
+	for _, i := range at {
+		each := places(said[i:i+length], heard)
+		var best []float32
+		for j := 0; j < len(each); j += step {
+			best = append(best, slices.Max(each[max(0, j-slack):min(len(each), j+slack+1)]))
+		}
+		all = append(all, best)
+	}
+	top := float32(0)
+	for start := 0; start < len(heard); start += step {
+		var found []float32
+		for k, i := range at {
+			if j := (start + i) / step; j < len(all[k]) {
+				found = append(found, all[k][j])
+			}
+		}
+		if slices.Sort(found); len(found) == len(at) && len(found) > 0 {
+			top = max(top, found[len(found)/2])
+		}
+	}
+	return float64(top)
 }
 
 // late returns the last 20 seconds: to look through all again and again would take the time that the calls need.
