@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/icholy/digest"
 )
 
 // Peers that are written out here, octet by octet: what no client of others can be made to do.
@@ -426,5 +428,183 @@ func TestARefreshWithoutATimerEndsTheOneThereWas(t *testing.T) {
 	p.send(p.ask("UPDATE", 3, "timer", tag, "UDP", "Session-Expires: 180\nSupported: timer\n", ""))
 	if m := p.until("SIP/2.0 200"); header(m, "Session-Expires") != "180;refresher=uac" || !armed() {
 		t.Errorf("a timer that was asked for anew: %q", header(m, "Session-Expires"))
+	}
+}
+
+// authorize answers a challenge for a request to door@127.0.0.1.
+func authorize(t *testing.T, challenged, method, uri, password string) string {
+	t.Helper()
+	c, err := digest.ParseChallenge(header(challenged, "WWW-Authenticate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	credentials, err := digest.Digest(c, digest.Options{Method: method, URI: uri, Username: "pbx", Password: password, Count: 1, Cnonce: "abc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Authorization: " + credentials.String() + "\n"
+}
+
+// A password that is proven makes a trunk over TLS one that is known, and none over UDP; what proved it proves nothing else.
+func TestWhatProvedAPasswordIsTakenOnceAndForOneRequest(t *testing.T) {
+	secure := make(chan bool, 8)
+	w := start(t, func(c *Config) {
+		withTLS(t, c)
+		c.Trunks[0].User, c.Trunks[0].Password = "pbx", "right"
+	}, func(ctx context.Context, c *Call) {
+		secure <- c.Secure()
+		answering(ctx, c)
+	})
+	for _, p := range []struct {
+		*peer
+		transport string
+		proven    bool
+	}{{w.dialUDP(t), "UDP", false}, {w.dialTLS(t, nil), "TLS", true}} {
+		// invite makes a call and returns the line that answers it; a call that is taken is hung up.
+		invite := func(call, head string) string {
+			t.Helper()
+			p.send(p.ask("INVITE", 1, call, "", p.transport, head, offerBody))
+			m := p.read()
+			for strings.HasPrefix(m, "SIP/2.0 1") {
+				m = p.read()
+			}
+			ack := p.ask("ACK", 1, call, tagOf(m), p.transport, "", "")
+			if !strings.HasPrefix(m, "SIP/2.0 200") {
+				p.send(strings.Replace(ack, "1ACK;", "1INVITE;", 1))
+				return m
+			}
+			p.send(ack)
+			p.send(p.ask("BYE", 2, call, tagOf(m), p.transport, "", ""))
+			p.until("SIP/2.0 200")
+			return m
+		}
+		const uri = "sip:door@127.0.0.1"
+		challenged := invite("first"+p.transport, "")
+		if !strings.HasPrefix(challenged, "SIP/2.0 401") {
+			t.Fatalf("%s: %.40q", p.transport, challenged)
+		}
+		head := authorize(t, challenged, "INVITE", uri, "right")
+		for i, c := range []struct{ what, head, want string }{
+			{"a wrong password", authorize(t, challenged, "INVITE", uri, "wrong"), "401"},
+			{"another address", authorize(t, challenged, "INVITE", "sip:other@127.0.0.1", "right"), "401"},
+			{"another host", authorize(t, challenged, "INVITE", "sip:door@192.0.2.1", "right"), "401"},
+			{"another method", authorize(t, challenged, "BYE", uri, "right"), "401"},
+			{"the right one", head, "200"},
+			{"the same again", head, "401"},
+		} {
+			if m := invite(fmt.Sprint("call", i, p.transport), c.head); !strings.HasPrefix(m, "SIP/2.0 "+c.want) {
+				t.Errorf("%s over %s: %.40q, want %s", c.what, p.transport, m, c.want)
+			}
+		}
+		if got := <-secure; got != p.proven {
+			t.Errorf("over %s: secure is %v", p.transport, got)
+		}
+	}
+}
+
+// pbx is a UDP socket that a trunk of ours rings; f answers each request that is new.
+func pbx(t *testing.T, f func(request string) []string) func(*Config) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	go func() {
+		b := make([]byte, 1<<16)
+		seen := map[string]bool{}
+		for {
+			n, from, err := conn.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			request := string(b[:n])
+			if key := header(request, "Via") + header(request, "CSeq"); seen[key] {
+				continue
+			} else {
+				seen[key] = true
+			}
+			for _, m := range f(request) {
+				conn.WriteToUDP([]byte(strings.ReplaceAll(m, "\n", "\r\n")), from)
+			}
+		}
+	}()
+	return func(c *Config) {
+		c.Trunks[0].Target, c.Trunks[0].TargetNetwork, c.Trunks[0].Prefixes = conn.LocalAddr().String(), UDP, []string{"+4930"}
+		c.Trunks[0].User, c.Trunks[0].Password = "us", "secret"
+	}
+}
+
+func ringIt(t *testing.T, w *world) *Call {
+	t.Helper()
+	trunk, err := w.TrunkFor("+493012345", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := w.Ring(ctx, trunk, "+493012345", []byte(answer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A carrier asks for our password, rings for long, and answers.
+func TestWeProveOurPasswordAndWaitForHoweverManyRings(t *testing.T) {
+	byed := make(chan bool, 1)
+	w := start(t, pbx(t, func(r string) []string {
+		switch {
+		case strings.HasPrefix(r, "INVITE") && header(r, "Authorization") == "":
+			return []string{reply(r, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n", "")}
+		case strings.HasPrefix(r, "INVITE"):
+			c, err := digest.ParseCredentials(header(r, "Authorization"))
+			if err != nil {
+				return []string{reply(r, "403 Forbidden", "", "")}
+			}
+			want, err := digest.Digest(&digest.Challenge{Realm: "carrier", Nonce: "abc", Algorithm: "MD5", QOP: []string{"auth"}},
+				digest.Options{Method: "INVITE", URI: c.URI, Username: "us", Password: "secret", Count: c.Nc, Cnonce: c.Cnonce})
+			if err != nil || want.Response != c.Response {
+				return []string{reply(r, "403 Forbidden", "", "")}
+			}
+			var out []string
+			for i := range 25 {
+				out = append(out, reply(r, fmt.Sprintf("%d Ringing", 180+i%4), "", ""))
+			}
+			return append(out, reply(r, "200 OK", "Contact: <sip:pbx@127.0.0.1>\n", strings.ReplaceAll(answer, "\r\n", "\n")))
+		case strings.HasPrefix(r, "BYE"):
+			byed <- true
+			return []string{reply(r, "200 OK", "", "")}
+		}
+		return nil
+	}), answering)
+	c := ringIt(t, w)
+	c.Hang()
+	select {
+	case <-byed:
+	case <-time.After(patience):
+		t.Error("the other end was never told that we hung up")
+	}
+}
+
+// Sessions end that are not refreshed in time, with a BYE.
+func TestASessionThatIsNotRefreshedEnds(t *testing.T) {
+	calls := make(chan *Call, 1)
+	w := start(t, nil, func(ctx context.Context, c *Call) { calls <- c; answering(ctx, c) })
+	p := w.dialUDP(t)
+	p.begin("expires", "UDP", "Session-Expires: 90\nSupported: timer\n")
+	c := <-calls
+	c.mu.Lock()
+	expires := c.expires
+	c.mu.Unlock()
+	if expires != 90*time.Second {
+		t.Errorf("the session lives %v", expires)
+	}
+	c.arm(50*time.Millisecond, false) // as if the ninety seconds had passed
+	if m := p.until("BYE"); m == "" {
+		t.Error("no BYE")
+	}
+	if e := w.end(); e != EndTimer {
+		t.Errorf("ended by %v", e)
 	}
 }
