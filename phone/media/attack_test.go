@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	crand "crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
@@ -13,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
 
 	"conclave/phone/codec"
 	"conclave/phone/dsp"
@@ -215,6 +218,64 @@ func TestAReplayedPacketIsDropped(t *testing.T) {
 			}
 		}
 		eventually(t, "each packet is taken once", func() bool { st := b.Stats(); return st.Received == 5 && st.Forged == 5 })
+	}
+}
+
+func TestAReplayedPacketIsDroppedUnderDTLSKeysToo(t *testing.T) {
+	t.Parallel()
+	a, b := call(t, codec.PCMA, DTLS, "")
+	a.mu.Lock()
+	sealed, err := a.sending.keys.EncryptRTP(nil, packet(t, 8, 1, 160, 99, bytes.Repeat([]byte{0xd5}, 160)), nil)
+	a.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want := range uint64(3) { // taken, then refused, and refused
+		b.handle(time.Now(), address(a), bytes.Clone(sealed))
+		if n := b.Stats().Forged; n != want {
+			t.Errorf("after %d times %d are refused", want+1, n)
+		}
+	}
+}
+
+// Without the extended master secret (RFC 7627) who sits between two associations can give them the same keys.
+func TestDTLSWithoutTheExtendedMasterSecretGivesNoKeys(t *testing.T) {
+	t.Parallel()
+	certificate, err := NewCertificate(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(certificate.Certificate[0])
+	for _, extended := range []bool{true, false} { // with it the same client gets keys
+		theirs, s := socket(t, "127.0.0.1"), open(t)
+		a := Agreement{Remote: addressOf(theirs), Codec: codec.PCMA, PayloadType: 8, Mux: true}
+		a.Security = Security{Keying: DTLS, Fingerprints: []Fingerprint{{Hash: "sha-256", Sum: sum[:]}}}
+		start(t, s, a)
+		mode := dtls.DisableExtendedMasterSecret
+		if extended {
+			mode = dtls.RequireExtendedMasterSecret
+		}
+		client, err := dtls.ClientWithOptions(theirs, net.UDPAddrFromAddrPort(address(s)), dtls.WithCertificates(*certificate), dtls.WithInsecureSkipVerify(true),
+			dtls.WithSRTPProtectionProfiles(profiles...), dtls.WithExtendedMasterSecret(mode))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := client.HandshakeContext(ctx); (err == nil) != extended {
+			t.Errorf("extended master secret %v: the handshake says %v", extended, err)
+		}
+		keys := false
+		select {
+		case <-s.Ended():
+		case <-s.Ready():
+			keys = true
+		case <-time.After(patience):
+			t.Error("nothing ends")
+		}
+		if keys != extended {
+			t.Errorf("extended master secret %v: keys %v", extended, keys)
+		}
 	}
 }
 
@@ -515,9 +576,11 @@ func TestMutatedPacketsDoNothing(t *testing.T) {
 	for _, c := range []struct {
 		codec  codec.Codec
 		keying Keying
-	}{{codec.PCMA, Clear}, {codec.G722, Clear}, {codec.Opus, Clear}, {codec.Opus, SDES}, {codec.PCMU, SDES}, {codec.G722, DTLS}} {
+		sealed bool // by who has the keys, so that what is inside is looked at
+	}{{codec.PCMA, Clear, false}, {codec.G722, Clear, false}, {codec.Opus, Clear, false}, {codec.Opus, SDES, false}, {codec.PCMU, SDES, false}, {codec.G722, DTLS, false},
+		{codec.Opus, SDES, true}, {codec.G722, SDES, true}} {
 		a, b := open(t), open(t)
-		_, forB := agreements(t, a, b, c.codec, c.keying, AES128CM)
+		forA, forB := agreements(t, a, b, c.codec, c.keying, AES128CM)
 		if err := b.agree(forB); err != nil { // not started: nothing runs but what is called here
 			t.Fatal(err)
 		}
@@ -536,7 +599,13 @@ func TestMutatedPacketsDoNothing(t *testing.T) {
 			}
 		}
 		encoder.Close()
-		packets := 10000 // 60 000 with all six legs
+		var seal *srtp.Context
+		if c.sealed {
+			if seal, err = forA.Security.Sending.context(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		packets := 10000 // of each of eight legs
 		if testing.Short() {
 			packets = 500
 		}
@@ -559,8 +628,15 @@ func TestMutatedPacketsDoNothing(t *testing.T) {
 			case 5: // extensions and padding
 				p[0] |= byte(random.IntN(64))
 			}
+			if c.sealed {
+				sealed, err := seal.EncryptRTP(nil, p, nil)
+				if err != nil {
+					continue // no RTP any more
+				}
+				p = sealed
+			}
 			b.handle(now, from, p)
-			if i%3 == 0 {
+			if i%3 == 0 && !c.sealed {
 				b.handleSeparateRTCP(now, from, p)
 			}
 			if now = now.Add(7 * time.Millisecond); i%8 == 0 {
@@ -568,8 +644,12 @@ func TestMutatedPacketsDoNothing(t *testing.T) {
 			}
 		}
 		st := b.Stats()
-		if c.keying != Clear && (st.Received > 0 || st.Forged == 0) {
+		taken := c.keying == Clear || c.sealed
+		switch {
+		case !taken && (st.Received > 0 || st.Forged == 0):
 			t.Errorf("%s %s: %d packets taken without a key", c.codec.Name(), c.keying, st.Received)
+		case taken && st.Received < uint64(packets)/10:
+			t.Errorf("%s %s: only %d of %d packets were looked into: nothing is shown", c.codec.Name(), c.keying, st.Received, packets)
 		}
 		t.Logf("%s %s: %+v", c.codec.Name(), c.keying, st)
 	}
