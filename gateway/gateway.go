@@ -90,6 +90,7 @@ type counts struct{ came, refused, in, rings, wrong atomic.Uint64 }
 type Stats struct {
 	SIP                             sip.Stats
 	Connected                       bool // to the server
+	Draining                        bool // no new calls are taken
 	Legs, In                        int
 	Came, Refused, Entered, Rings   uint64
 	WrongCodes                      uint64
@@ -170,6 +171,9 @@ func (g *Gateway) Drain() {
 	g.stack.Drain()
 }
 
+// Draining says that no new calls are taken.
+func (g *Gateway) Draining() bool { return g.draining.Load() }
+
 // Ready is closed when SIP is listened for.
 func (g *Gateway) Ready() <-chan struct{} { return g.stack.Ready() }
 
@@ -181,7 +185,7 @@ func (g *Gateway) Stack() *sip.Stack { return g.stack }
 
 // Stats returns the counts so far.
 func (g *Gateway) Stats() Stats {
-	s := Stats{SIP: g.stack.Stats(), Connected: g.Connected(), Came: g.counts.came.Load(), Refused: g.counts.refused.Load(),
+	s := Stats{SIP: g.stack.Stats(), Connected: g.Connected(), Draining: g.Draining(), Came: g.counts.came.Load(), Refused: g.counts.refused.Load(),
 		Entered: g.counts.in.Load(), Rings: g.counts.rings.Load(), WrongCodes: g.counts.wrong.Load()}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"conclave/gateway"
@@ -98,6 +101,17 @@ func serve(ctx context.Context, g *gateway.Gateway, status string, log *slog.Log
 		})
 		defer web.Close()
 	}
+	drain := make(chan os.Signal, 1)
+	signal.Notify(drain, syscall.SIGUSR1)
+	defer signal.Stop(drain)
+	wait.Go(func() {
+		select {
+		case <-drain:
+			g.Drain()
+			log.Info("draining: no new calls are taken, those that live go on", "calls", g.Stats().Legs)
+		case <-ctx.Done():
+		}
+	})
 	wait.Go(func() {
 		select {
 		case <-g.Ready():
@@ -112,7 +126,7 @@ func serve(ctx context.Context, g *gateway.Gateway, status string, log *slog.Log
 	return err
 }
 
-// statusHandler answers /health (200 while the server knows us, else 503) and /metrics, in the text format that Prometheus
+// statusHandler answers /health (200 while the server knows us and calls are taken, else 503) and /metrics, in the text format that Prometheus
 // reads (version 0.0.4), which needs no library.
 func statusHandler(g *gateway.Gateway) http.Handler {
 	mux := http.NewServeMux()
@@ -121,7 +135,11 @@ func statusHandler(g *gateway.Gateway) http.Handler {
 		io.WriteString(w, metrics(g.Stats()))
 	})
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		if !g.Connected() {
+		switch {
+		case g.Draining():
+			http.Error(w, fmt.Sprintf("draining: %d calls go on", g.Stats().Legs), http.StatusServiceUnavailable)
+			return
+		case !g.Connected():
 			http.Error(w, "the server does not know this gateway now", http.StatusServiceUnavailable)
 			return
 		}
@@ -130,17 +148,21 @@ func statusHandler(g *gateway.Gateway) http.Handler {
 	return mux
 }
 
-func metrics(s gateway.Stats) string {
-	connected := uint64(0)
-	if s.Connected {
-		connected = 1
+func number(b bool) uint64 {
+	if b {
+		return 1
 	}
+	return 0
+}
+
+func metrics(s gateway.Stats) string {
 	var b strings.Builder
 	for _, m := range []struct {
 		name, kind, help string
 		value            uint64
 	}{
-		{"connected", "gauge", "1 while the conference server knows this gateway.", connected},
+		{"connected", "gauge", "1 while the conference server knows this gateway.", number(s.Connected)},
+		{"draining", "gauge", "1 while no new calls are taken.", number(s.Draining)},
 		{"calls", "gauge", "Calls now.", uint64(s.Legs)},
 		{"legs", "gauge", "Calls that are in a meeting now.", uint64(s.In)},
 		{"calls_came_total", "counter", "Calls that came.", s.Came},
