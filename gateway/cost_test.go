@@ -39,7 +39,8 @@ type caller struct {
 	loud  atomic.Int64 // packets of a tone that are still to be sent
 	heard atomic.Int64 // when a loud packet last came, in ns
 	taken atomic.Int64
-	mu    sync.Mutex // guards the next two
+	spoke atomic.Int64 // packets that were sent: what the machine could do meanwhile
+	mu    sync.Mutex   // guards the next two
 	seq   uint16
 	time  uint32
 }
@@ -140,6 +141,7 @@ func (c *caller) speak(stop <-chan struct{}) {
 			c.loud.Add(-1)
 			f = &tone
 		}
+		c.spoke.Add(1)
 		payload, _ := c.code.Encode(nil, f)
 		c.send(0, 160, 0, payload)
 	}
@@ -278,19 +280,25 @@ func TestWhatALegCosts(t *testing.T) {
 	time.Sleep(15 * time.Second) // the sentences and announcements are over
 
 	const span = 10 * time.Second
-	before, taken := processorTime(t, phone.Process.Pid), int64(0)
+	before, taken, spoke := processorTime(t, phone.Process.Pid), int64(0), int64(0)
 	for _, c := range callers {
 		taken -= c.taken.Load()
+		spoke -= c.spoke.Load()
 	}
 	began := time.Now()
 	time.Sleep(span)
 	used, elapsed := processorTime(t, phone.Process.Pid)-before, time.Since(began)
 	for _, c := range callers {
 		taken += c.taken.Load()
+		spoke += c.spoke.Load()
 	}
 	share := used.Seconds() / elapsed.Seconds() / float64(legs)
 	rate := float64(taken) / elapsed.Seconds() / float64(legs)
-	t.Logf("%d legs: %.1f %% of a core each; every caller was sent %.1f packets a second", legs, 100*share, rate)
+	ratio := float64(taken) / float64(spoke)
+	t.Logf("%d legs: %.1f %% of a core each, %.2f cores in all; every caller was sent %.1f packets a second, %.2f for each that it sent", legs, 100*share, share*float64(legs), rate, ratio)
+	if ratio < 0.75 {
+		t.Errorf("callers are sent %.2f packets for each of theirs", ratio)
+	}
 	if rate < 25 || rate > 52 { // 50, but on a machine that others use too
 		t.Errorf("%.1f packets a second, want 50", rate)
 	}
