@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,155 +10,28 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/icholy/digest"
+
+	"conclave/phone/sip/siptest"
 )
 
-// Peers that are written out here, octet by octet: what no client of others can be made to do.
-
-// patience is how long a test waits for what must come, on however busy a machine.
-const patience = 30 * time.Second
-
-// peer is the other end of a connection, or of a UDP socket.
-type peer struct {
-	t    *testing.T
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func newPeer(t *testing.T, conn net.Conn) *peer {
-	t.Helper()
-	t.Cleanup(func() { conn.Close() })
-	return &peer{t, conn, bufio.NewReaderSize(conn, 1<<16)}
-}
+const patience = siptest.Patience
 
 // dialUDP is a peer on a UDP socket.
-func (w *world) dialUDP(t *testing.T) *peer {
+func (w *world) dialUDP(t *testing.T) *siptest.Peer {
 	t.Helper()
 	conn, err := net.Dial("udp", w.udp)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newPeer(t, conn)
-}
-
-// at is the peer's own address.
-func (p *peer) at() string { return p.conn.LocalAddr().String() }
-
-// send writes a message; lines end as the text's do.
-func (p *peer) send(text string) {
-	p.t.Helper()
-	if _, err := io.WriteString(p.conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// read returns the next message: its head and body, one string.
-func (p *peer) read() string {
-	p.t.Helper()
-	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
-	var b strings.Builder
-	length := 0
-	for {
-		line, err := p.in.ReadString('\n')
-		if err != nil {
-			p.t.Fatalf("nothing more came: %v; so far %q", err, b.String())
-		}
-		if b.Len() == 0 && line == "\r\n" {
-			continue // between messages: a keep-alive
-		}
-		b.WriteString(line)
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Content-Length") {
-			length, _ = strconv.Atoi(strings.TrimSpace(value))
-		}
-		if line == "\r\n" {
-			break
-		}
-	}
-	body := make([]byte, length)
-	if _, err := io.ReadFull(p.in, body); err != nil {
-		p.t.Fatal(err)
-	}
-	return b.String() + string(body)
-}
-
-// until reads on until a message begins so.
-func (p *peer) until(start string) string {
-	p.t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if m := p.read(); strings.HasPrefix(m, start) {
-			return m
-		}
-	}
-	p.t.Fatalf("no %q came", start)
-	return ""
-}
-
-// header returns a header's value in a message.
-func header(message, name string) string {
-	for line := range strings.SplitSeq(message, "\r\n") {
-		if n, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(n, name) {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-// reply answers a request, with more lines of head and a body.
-func reply(request, status, head, body string) string {
-	to := header(request, "To")
-	if !strings.Contains(to, "tag=") {
-		to += ";tag=theirs"
-	}
-	var via strings.Builder
-	for line := range strings.SplitSeq(request, "\r\n") {
-		if strings.HasPrefix(line, "Via:") {
-			via.WriteString(line + "\n")
-		}
-	}
-	if body != "" {
-		head += "Content-Type: application/sdp\n"
-	}
-	return fmt.Sprintf("SIP/2.0 %s\n%sFrom: %s\nTo: %s\nCall-ID: %s\nCSeq: %s\n%sContent-Length: %d\n\n%s", status, via.String(), header(request, "From"), to,
-		header(request, "Call-ID"), header(request, "CSeq"), head, len(strings.ReplaceAll(body, "\n", "\r\n")), body)
-}
-
-// ask is a request of a call that this end began: tag is the other end's, "" before there is one.
-func (p *peer) ask(method string, seq int, call, tag, transport, head, body string) string {
-	to := "<sip:door@127.0.0.1>"
-	if tag != "" {
-		to += ";tag=" + tag
-	}
-	if body != "" {
-		head += "Content-Type: application/sdp\n"
-	}
-	body = strings.ReplaceAll(body, "[local_ip]", "127.0.0.1")
-	return fmt.Sprintf("%s sip:door@127.0.0.1 SIP/2.0\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s%d%s;rport\nFrom: <sip:4930111@127.0.0.1>;tag=mine\nTo: %s\nCall-ID: %s\nCSeq: %d %s\n"+
-		"Contact: <sip:x@%s>\nMax-Forwards: 70\n%sContent-Length: %d\n\n%s", method, transport, p.at(), call, seq, method, to, call, seq, method, p.at(), head,
-		len(strings.ReplaceAll(body, "\n", "\r\n")), body)
-}
-
-// tagOf returns the tag that the other end has put into To.
-func tagOf(message string) string {
-	_, tag, _ := strings.Cut(header(message, "To"), "tag=")
-	return tag
-}
-
-// begin makes a call over UDP, or TLS, and acknowledges its answer.
-func (p *peer) begin(call, transport, head string) (tag string) {
-	p.t.Helper()
-	p.send(p.ask("INVITE", 1, call, "", transport, head, offerBody))
-	tag = tagOf(p.until("SIP/2.0 200"))
-	p.send(p.ask("ACK", 1, call, tag, transport, "", ""))
-	return tag
+	return siptest.New(t, conn)
 }
 
 func newCertificate(t *testing.T) *tls.Certificate {
@@ -184,7 +56,7 @@ func withTLS(t *testing.T, c *Config) {
 }
 
 // dialTLS connects to the third listener, with a certificate or without one.
-func (w *world) dialTLS(t *testing.T, mine *tls.Certificate) *peer {
+func (w *world) dialTLS(t *testing.T, mine *tls.Certificate) *siptest.Peer {
 	t.Helper()
 	c := &tls.Config{InsecureSkipVerify: true} // whose it is does not matter here
 	if mine != nil {
@@ -194,7 +66,7 @@ func (w *world) dialTLS(t *testing.T, mine *tls.Certificate) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newPeer(t, conn)
+	return siptest.New(t, conn)
 }
 
 func ended(t *testing.T, c *Call) End {
@@ -227,15 +99,15 @@ func TestAByeComesBackOnTheConnectionThatWasDialled(t *testing.T) {
 		c.Trunks[0].Certificates = [][sha256.Size]byte{sha256.Sum256(theirs.Certificate[0])}
 		c.Trunks[0].Target, c.Trunks[0].TargetNetwork, c.Trunks[0].Prefixes = listener.Addr().String(), TLS, []string{"+4930"}
 	}, answering)
-	taken := make(chan *peer, 1)
+	taken := make(chan *siptest.Peer, 1)
 	go func() {
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		p := newPeer(t, conn)
-		invite := p.until("INVITE")
-		p.send(reply(invite, "200 OK", "Contact: <sip:pbx@127.0.0.1;transport=tls>\n", strings.ReplaceAll(answer, "\r\n", "\n")))
+		p := siptest.New(t, conn)
+		invite := p.Until("INVITE")
+		p.Send(siptest.Reply(invite, "200 OK", "Contact: <sip:pbx@127.0.0.1;transport=tls>\n", strings.ReplaceAll(answer, "\r\n", "\n")))
 		taken <- p
 	}()
 	trunk, err := w.TrunkFor("+493012345", true)
@@ -249,22 +121,22 @@ func TestAByeComesBackOnTheConnectionThatWasDialled(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := <-taken
-	ack := p.until("ACK")
+	ack := p.Until("ACK")
 	bye := func(callID, tag string) string {
 		return fmt.Sprintf("BYE sip:conclave@127.0.0.1 SIP/2.0\nVia: SIP/2.0/TLS %s;branch=z9hG4bKbye%s\nFrom: <sip:+493012345@127.0.0.1>;tag=%s\nTo: %s\nCall-ID: %s\nCSeq: 1 BYE\nMax-Forwards: 70\nContent-Length: 0\n\n",
-			p.at(), tag, tag, header(ack, "From"), callID)
+			p.At(), tag, tag, siptest.Header(ack, "From"), callID)
 	}
 	// Somebody else of that address, without the certificate, is not heard, whatever they know.
 	other := w.dialTLS(t, nil)
-	other.send(bye(header(ack, "Call-ID"), "theirs"))
+	other.Send(bye(siptest.Header(ack, "Call-ID"), "theirs"))
 	// Nor does the connection carry other calls than those that were made over it: of these it is nobody's.
-	p.send(bye(header(ack, "Call-ID"), "wrong"))
-	p.send(p.ask("OPTIONS", 1, "options", "", "TLS", "", ""))
+	p.Send(bye(siptest.Header(ack, "Call-ID"), "wrong"))
+	p.Send(p.Ask("OPTIONS", 1, "options", "", "TLS", "", ""))
 	if e := call.Ended(); e != 0 {
 		t.Fatalf("ended by %v", e)
 	}
-	p.send(bye(header(ack, "Call-ID"), "theirs"))
-	if m := p.read(); !strings.HasPrefix(m, "SIP/2.0 200") || header(m, "CSeq") != "1 BYE" {
+	p.Send(bye(siptest.Header(ack, "Call-ID"), "theirs"))
+	if m := p.Read(); !strings.HasPrefix(m, "SIP/2.0 200") || siptest.Header(m, "CSeq") != "1 BYE" {
 		t.Errorf("the answer is %q", m)
 	}
 	if e := ended(t, call); e != EndBye {
@@ -276,20 +148,20 @@ func TestAByeComesBackOnTheConnectionThatWasDialled(t *testing.T) {
 func TestACallOverTLSIsOnlyChangedOverTLS(t *testing.T) {
 	w := start(t, func(c *Config) { withTLS(t, c) }, answering)
 	p := w.dialTLS(t, nil)
-	tag := p.begin("tls", "TLS", "")
+	tag := p.Begin("tls", "TLS", "", offerBody)
 	thief := w.dialUDP(t)
 	for i, method := range []string{"INVITE", "UPDATE", "BYE"} {
-		thief.send(thief.ask(method, 2+i, "tls", tag, "UDP", "", offerBody))
-		if m := thief.until("SIP/2.0 4"); !strings.HasPrefix(m, "SIP/2.0 481") {
+		thief.Send(thief.Ask(method, 2+i, "tls", tag, "UDP", "", offerBody))
+		if m := thief.Until("SIP/2.0 4"); !strings.HasPrefix(m, "SIP/2.0 481") {
 			t.Errorf("%s over UDP: %.40q", method, m)
 		}
 		if method == "INVITE" {
-			thief.send(strings.Replace(thief.ask("ACK", 2, "tls", tag, "UDP", "", ""), "2ACK;", "2INVITE;", 1))
+			thief.Send(strings.Replace(thief.Ask("ACK", 2, "tls", tag, "UDP", "", ""), "2ACK;", "2INVITE;", 1))
 		}
 	}
-	p.send(p.ask("UPDATE", 9, "tls", tag, "TLS", "", offerBody))
-	p.until("SIP/2.0 200")
-	p.send(p.ask("BYE", 10, "tls", tag, "TLS", "", ""))
+	p.Send(p.Ask("UPDATE", 9, "tls", tag, "TLS", "", offerBody))
+	p.Until("SIP/2.0 200")
+	p.Send(p.Ask("BYE", 10, "tls", tag, "TLS", "", ""))
 	if e := w.end(); e != EndBye {
 		t.Errorf("ended by %v", e)
 	}
@@ -303,8 +175,8 @@ func TestAnAnswerOfManyHopsIsSentOverUDP(t *testing.T) {
 	for i := range 9 {
 		fmt.Fprintf(&routes, "Record-Route: <sip:proxy%d.%s.example;lr>\n", i, strings.Repeat("long", 40))
 	}
-	tag := p.begin("hops", "UDP", routes.String())
-	p.send(p.ask("BYE", 2, "hops", tag, "UDP", "", ""))
+	tag := p.Begin("hops", "UDP", routes.String(), offerBody)
+	p.Send(p.Ask("BYE", 2, "hops", tag, "UDP", "", ""))
 	if e := w.end(); e != EndBye {
 		t.Errorf("ended by %v", e)
 	}
@@ -321,7 +193,7 @@ func TestACallWhoseAnswerCannotBeSentEnds(t *testing.T) {
 		}
 	})
 	p := w.dialUDP(t)
-	p.send(p.ask("INVITE", 1, "unsent", "", "UDP", "", offerBody))
+	p.Send(p.Ask("INVITE", 1, "unsent", "", "UDP", "", offerBody))
 	if err := <-failed; err == nil {
 		t.Error("an answer of 70 000 octets was sent")
 	}
@@ -348,11 +220,11 @@ func registrar(t *testing.T, answers ...func(request string) string) (address st
 				return
 			}
 			request := string(b[:n])
-			again, ok := seen[header(request, "Via")]
+			again, ok := seen[siptest.Header(request, "Via")]
 			if !ok && answered < len(answers) {
 				again = answers[answered](request)
 				answered++
-				seen[header(request, "Via")] = again
+				seen[siptest.Header(request, "Via")] = again
 				out <- request
 			}
 			if again != "" {
@@ -366,18 +238,18 @@ func registrar(t *testing.T, answers ...func(request string) string) (address st
 // A carrier decides for how long a registration holds, and for how long at least.
 func TestARegistrationIsRenewedBeforeWhatWasGrantedEnds(t *testing.T) {
 	challenge := func(r string) string {
-		return reply(r, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n", "")
+		return siptest.Reply(r, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n", "")
 	}
 	at, came := registrar(t,
 		challenge,
-		func(r string) string { return reply(r, "423 Interval Too Brief", "Min-Expires: 900\n", "") },
+		func(r string) string { return siptest.Reply(r, "423 Interval Too Brief", "Min-Expires: 900\n", "") },
 		challenge,
 		func(r string) string {
 			other := "Contact: <sip:conclave@192.0.2.9:5060>;expires=3000\n"
-			return reply(r, "200 OK", other+"Contact: "+header(r, "Contact")+";expires=4\nExpires: 900\n", "")
+			return siptest.Reply(r, "200 OK", other+"Contact: "+siptest.Header(r, "Contact")+";expires=4\nExpires: 900\n", "")
 		},
 		challenge,
-		func(r string) string { return reply(r, "200 OK", "", "") },
+		func(r string) string { return siptest.Reply(r, "200 OK", "", "") },
 	)
 	start(t, func(c *Config) {
 		tr := &c.Trunks[0]
@@ -387,10 +259,10 @@ func TestARegistrationIsRenewedBeforeWhatWasGrantedEnds(t *testing.T) {
 	for i, want := range []string{"600", "600", "900", "900", "900", "900"} {
 		select {
 		case r := <-came:
-			if got := header(r, "Expires"); !strings.HasPrefix(r, "REGISTER sip:127.0.0.1 ") || got != want {
+			if got := siptest.Header(r, "Expires"); !strings.HasPrefix(r, "REGISTER sip:127.0.0.1 ") || got != want {
 				t.Errorf("request %d is for %s s, want %s: %.60q", i+1, got, want, r)
 			}
-			if i%2 == 1 && !strings.Contains(header(r, "Authorization"), `username="us"`) {
+			if i%2 == 1 && !strings.Contains(siptest.Header(r, "Authorization"), `username="us"`) {
 				t.Errorf("request %d knows no password", i+1)
 			}
 		case <-time.After(patience): // the last within 5 s: of 4 s that were granted, not of 900
@@ -408,7 +280,7 @@ func TestARefreshWithoutATimerEndsTheOneThereWas(t *testing.T) {
 	calls := make(chan *Call, 1)
 	w := start(t, nil, func(ctx context.Context, c *Call) { calls <- c; answering(ctx, c) })
 	p := w.dialUDP(t)
-	tag := p.begin("timer", "UDP", "Session-Expires: 120\nSupported: timer\n")
+	tag := p.Begin("timer", "UDP", "Session-Expires: 120\nSupported: timer\n", offerBody)
 	c := <-calls
 	armed := func() bool {
 		c.mu.Lock()
@@ -418,23 +290,23 @@ func TestARefreshWithoutATimerEndsTheOneThereWas(t *testing.T) {
 	if !armed() {
 		t.Error("no timer although one was asked for")
 	}
-	p.send(p.ask("UPDATE", 2, "timer", tag, "UDP", "", ""))
-	if m := p.until("SIP/2.0 200"); header(m, "Session-Expires") != "" {
+	p.Send(p.Ask("UPDATE", 2, "timer", tag, "UDP", "", ""))
+	if m := p.Until("SIP/2.0 200"); siptest.Header(m, "Session-Expires") != "" {
 		t.Error("the answer names a timer that nobody asked for")
 	}
 	if armed() {
 		t.Error("the call will be cut for want of a refresh")
 	}
-	p.send(p.ask("UPDATE", 3, "timer", tag, "UDP", "Session-Expires: 180\nSupported: timer\n", ""))
-	if m := p.until("SIP/2.0 200"); header(m, "Session-Expires") != "180;refresher=uac" || !armed() {
-		t.Errorf("a timer that was asked for anew: %q", header(m, "Session-Expires"))
+	p.Send(p.Ask("UPDATE", 3, "timer", tag, "UDP", "Session-Expires: 180\nSupported: timer\n", ""))
+	if m := p.Until("SIP/2.0 200"); siptest.Header(m, "Session-Expires") != "180;refresher=uac" || !armed() {
+		t.Errorf("a timer that was asked for anew: %q", siptest.Header(m, "Session-Expires"))
 	}
 }
 
 // authorize answers a challenge for a request to door@127.0.0.1.
 func authorize(t *testing.T, challenged, method, uri, password string) string {
 	t.Helper()
-	c, err := digest.ParseChallenge(header(challenged, "WWW-Authenticate"))
+	c, err := digest.ParseChallenge(siptest.Header(challenged, "WWW-Authenticate"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,26 +328,26 @@ func TestWhatProvedAPasswordIsTakenOnceAndForOneRequest(t *testing.T) {
 		answering(ctx, c)
 	})
 	for _, p := range []struct {
-		*peer
+		*siptest.Peer
 		transport string
 		proven    bool
 	}{{w.dialUDP(t), "UDP", false}, {w.dialTLS(t, nil), "TLS", true}} {
 		// invite makes a call and returns the line that answers it; a call that is taken is hung up.
 		invite := func(call, head string) string {
 			t.Helper()
-			p.send(p.ask("INVITE", 1, call, "", p.transport, head, offerBody))
-			m := p.read()
+			p.Send(p.Ask("INVITE", 1, call, "", p.transport, head, offerBody))
+			m := p.Read()
 			for strings.HasPrefix(m, "SIP/2.0 1") {
-				m = p.read()
+				m = p.Read()
 			}
-			ack := p.ask("ACK", 1, call, tagOf(m), p.transport, "", "")
+			ack := p.Ask("ACK", 1, call, siptest.Tag(m), p.transport, "", "")
 			if !strings.HasPrefix(m, "SIP/2.0 200") {
-				p.send(strings.Replace(ack, "1ACK;", "1INVITE;", 1))
+				p.Send(strings.Replace(ack, "1ACK;", "1INVITE;", 1))
 				return m
 			}
-			p.send(ack)
-			p.send(p.ask("BYE", 2, call, tagOf(m), p.transport, "", ""))
-			p.until("SIP/2.0 200")
+			p.Send(ack)
+			p.Send(p.Ask("BYE", 2, call, siptest.Tag(m), p.transport, "", ""))
+			p.Until("SIP/2.0 200")
 			return m
 		}
 		const uri = "sip:door@127.0.0.1"
@@ -519,7 +391,7 @@ func pbx(t *testing.T, f func(request string) []string) func(*Config) {
 				return
 			}
 			request := string(b[:n])
-			if key := header(request, "Via") + header(request, "CSeq"); seen[key] {
+			if key := siptest.Header(request, "Via") + siptest.Header(request, "CSeq"); seen[key] {
 				continue
 			} else {
 				seen[key] = true
@@ -555,26 +427,26 @@ func TestWeProveOurPasswordAndWaitForHoweverManyRings(t *testing.T) {
 	byed := make(chan bool, 1)
 	w := start(t, pbx(t, func(r string) []string {
 		switch {
-		case strings.HasPrefix(r, "INVITE") && header(r, "Authorization") == "":
-			return []string{reply(r, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n", "")}
+		case strings.HasPrefix(r, "INVITE") && siptest.Header(r, "Authorization") == "":
+			return []string{siptest.Reply(r, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n", "")}
 		case strings.HasPrefix(r, "INVITE"):
-			c, err := digest.ParseCredentials(header(r, "Authorization"))
+			c, err := digest.ParseCredentials(siptest.Header(r, "Authorization"))
 			if err != nil {
-				return []string{reply(r, "403 Forbidden", "", "")}
+				return []string{siptest.Reply(r, "403 Forbidden", "", "")}
 			}
 			want, err := digest.Digest(&digest.Challenge{Realm: "carrier", Nonce: "abc", Algorithm: "MD5", QOP: []string{"auth"}},
 				digest.Options{Method: "INVITE", URI: c.URI, Username: "us", Password: "secret", Count: c.Nc, Cnonce: c.Cnonce})
 			if err != nil || want.Response != c.Response {
-				return []string{reply(r, "403 Forbidden", "", "")}
+				return []string{siptest.Reply(r, "403 Forbidden", "", "")}
 			}
 			var out []string
 			for i := range 25 {
-				out = append(out, reply(r, fmt.Sprintf("%d Ringing", 180+i%4), "", ""))
+				out = append(out, siptest.Reply(r, fmt.Sprintf("%d Ringing", 180+i%4), "", ""))
 			}
-			return append(out, reply(r, "200 OK", "Contact: <sip:pbx@127.0.0.1>\n", strings.ReplaceAll(answer, "\r\n", "\n")))
+			return append(out, siptest.Reply(r, "200 OK", "Contact: <sip:pbx@127.0.0.1>\n", strings.ReplaceAll(answer, "\r\n", "\n")))
 		case strings.HasPrefix(r, "BYE"):
 			byed <- true
-			return []string{reply(r, "200 OK", "", "")}
+			return []string{siptest.Reply(r, "200 OK", "", "")}
 		}
 		return nil
 	}), answering)
@@ -592,7 +464,7 @@ func TestASessionThatIsNotRefreshedEnds(t *testing.T) {
 	calls := make(chan *Call, 1)
 	w := start(t, nil, func(ctx context.Context, c *Call) { calls <- c; answering(ctx, c) })
 	p := w.dialUDP(t)
-	p.begin("expires", "UDP", "Session-Expires: 90\nSupported: timer\n")
+	p.Begin("expires", "UDP", "Session-Expires: 90\nSupported: timer\n", offerBody)
 	c := <-calls
 	c.mu.Lock()
 	expires := c.expires
@@ -601,7 +473,7 @@ func TestASessionThatIsNotRefreshedEnds(t *testing.T) {
 		t.Errorf("the session lives %v", expires)
 	}
 	c.arm(50*time.Millisecond, false) // as if the ninety seconds had passed
-	if m := p.until("BYE"); m == "" {
+	if m := p.Until("BYE"); m == "" {
 		t.Error("no BYE")
 	}
 	if e := w.end(); e != EndTimer {
