@@ -198,7 +198,7 @@ func (c *Call) advance(r *sip.Request) bool {
 func (s *Stack) add(c *Call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.calls) >= s.config.Limits.Calls || s.calls[c.dialog] != nil || s.drained.Load() {
+	if len(s.calls) >= s.config.Limits.Calls || s.calls[c.dialog] != nil || s.closing || s.drained.Load() {
 		return false
 	}
 	s.calls[c.dialog] = c

@@ -350,7 +350,7 @@ const byeLimit = 4 * time.Second
 // sayBye sends BYE, from a goroutine of its own.
 func (c *Call) sayBye() {
 	bye := c.request(sip.BYE)
-	c.stack.wait.Go(func() {
+	c.stack.spawn(func() {
 		defer func() { _ = recover() }()
 		ctx, cancel := context.WithTimeout(context.Background(), byeLimit)
 		defer cancel()

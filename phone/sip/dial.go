@@ -187,7 +187,7 @@ func (c *Call) cancel() {
 	r.AppendHeader(&hops)
 	c.stack.direct(r, c.network, c.source)
 	r.SetBody(nil)
-	c.stack.wait.Go(func() {
+	c.stack.spawn(func() {
 		defer func() { _ = recover() }()
 		ctx, cancel := context.WithTimeout(context.Background(), byeLimit)
 		defer cancel()

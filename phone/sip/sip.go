@@ -92,9 +92,11 @@ type Stack struct {
 	stats   stats
 	drained atomic.Bool
 
-	mu    sync.Mutex
-	calls map[string]*Call // by dialog; guarded by mu
-	wait  sync.WaitGroup
+	mu      sync.Mutex
+	calls   map[string]*Call // by dialog; guarded by mu, as are the next two
+	closing bool             // no call is added
+	over    bool             // nothing is added to wait
+	wait    sync.WaitGroup
 }
 
 // Stats are counts for an operator.
@@ -113,7 +115,17 @@ var errConfig = errors.New("sip: incomplete configuration")
 // A datagram may be as large as UDP carries it. sipgo refuses to write more than 1300 octets, so that an answer on a route with many
 // hops, which grows by a header for each, was never sent; RFC 3261, Section 18.1.1, asks that of requests alone, and our
 // trunk is what we were told that it is: where it speaks TCP or TLS, the call goes over that.
-func init() { sip.UDPMTUSize = 1<<16 + 200 }
+//
+// And sipgo logs whole messages: numbers and addresses among them. None of it is written anywhere.
+//
+// Both are variables of that package, so that they are set before anything runs.
+func init() {
+	sip.UDPMTUSize = 1<<16 + 200
+	sip.SetDefaultLogger(quiet)
+}
+
+// quiet is sipgo's logger.
+var quiet = slog.New(slog.DiscardHandler)
 
 // New checks the configuration.
 func New(c Config) (*Stack, error) {
@@ -141,9 +153,6 @@ func New(c Config) (*Stack, error) {
 	if _, err := io.ReadFull(c.Rand, s.auth.key[:]); err != nil {
 		return nil, fmt.Errorf("sip: draw a key: %w", err)
 	}
-	// sipgo logs whole messages: numbers and addresses among them. None of it is written anywhere.
-	quiet := slog.New(slog.DiscardHandler)
-	sip.SetDefaultLogger(quiet)
 	dial := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.Roots.Pool}
 	for _, l := range c.Listeners {
 		if l.Network == TLS && l.Certificate != nil {
@@ -225,16 +234,27 @@ func (s *Stack) Run(ctx context.Context) error {
 	defer cancel()
 	failed := make(chan error, len(s.config.Listeners))
 	var serve sync.WaitGroup
-	for i := range s.config.Listeners {
-		l := s.config.Listeners[i]
+	// All are bound before the first is served: who is answered is told of all addresses.
+	type listening struct {
+		Listener
+		closer io.Closer
+		run    func() error
+	}
+	var all []listening
+	for _, l := range s.config.Listeners {
 		closer, address, run, err := s.listen(inner, l)
 		if err != nil {
-			cancel()
+			for _, l := range all {
+				l.closer.Close()
+			}
 			s.agent.Close()
-			serve.Wait()
 			return err
 		}
 		s.bound = append(s.bound, address)
+		all = append(all, listening{l, closer, run})
+	}
+	for _, l := range all {
+		closer, run := l.closer, l.run
 		serve.Go(func() {
 			<-inner.Done()
 			closer.Close()
@@ -269,6 +289,9 @@ func (s *Stack) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	s.endAll()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
 	s.wait.Wait()
 	cancel()
 	s.agent.Close()
@@ -310,9 +333,27 @@ func (s *Stack) Stats() Stats {
 		Panics: s.stats.panics.Load(), Calls: s.stats.calls.Load(), Living: living}
 }
 
-// endAll ends all calls.
+// spawn runs f, which Run waits for; it does not where Run no longer waits: a BYE that comes after the end is not sent.
+func (s *Stack) spawn(f func()) {
+	s.mu.Lock()
+	over := s.over
+	if !over {
+		s.wait.Add(1)
+	}
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	go func() {
+		defer s.wait.Done()
+		f()
+	}()
+}
+
+// endAll ends all calls, and takes no more.
 func (s *Stack) endAll() {
 	s.mu.Lock()
+	s.closing = true
 	calls := make([]*Call, 0, len(s.calls))
 	for _, c := range s.calls {
 		calls = append(calls, c)
