@@ -370,13 +370,29 @@ func TestHoldStopsBothWaysAndLetsThemGoOn(t *testing.T) {
 	quick(h, b, code)
 	h.until("the phone to be in", func() bool { return h.gateway.Stats().In == 1 })
 	b.hears(prompt.English, prompt.Admitted)
+	h.listens(h.chair, "the caller", callersVoice(), 0.6)
 	fmt.Fprint(b.in, "/hold\n")
 	h.until("the call to be held", func() bool { return h.gateway.Stats().In == 0 })
 	if h.chair.phone() == nil {
 		t.Error("a leg that is held lost its place")
 	}
+	time.Sleep(time.Second) // what was on its way is heard
+	h.chair.forget()
+	before := len(b.heard())
+	time.Sleep(3 * time.Second)
+	if c := like(downsample(callersVoice(), 8000), downsample(h.chair.all(), 8000)); c > 0.45 {
+		t.Errorf("the room hears who holds it: correlation %.3f", c)
+	}
+	if held := b.heard()[before:]; len(held) >= 8000 {
+		if c := like(downsample(chairsVoice(), 8000), held); c > 0.45 {
+			t.Errorf("who holds the room hears it: correlation %.3f", c)
+		}
+	}
 	fmt.Fprint(b.in, "/resume\n")
 	h.until("the call to go on", func() bool { return h.gateway.Stats().In == 1 })
+	h.chair.forget()
+	h.listens(h.chair, "the caller after the hold", callersVoice(), 0.6)
+	// (baresip's recorder writes nothing more after a hold: what the caller hears then is package media's test.)
 }
 
 func TestAPersonIsRungAtTheNumberInTheDirectoryAlone(t *testing.T) {
@@ -461,6 +477,13 @@ func TestARefusedCallerIsRungBackOnABetterLine(t *testing.T) {
 	}
 	if n := h.records(audit.KindRing, ""); n != 1 {
 		t.Errorf("%d records of a ring", n)
+	}
+}
+
+// withCertificate has a gateway's trunk be known by a telephone's certificate.
+func withCertificate(l line) func(*gateway.Config) {
+	return func(g *gateway.Config) {
+		g.Trunks[0].Certificates = [][sha256.Size]byte{sha256.Sum256(l.from.Certificate[0])}
 	}
 }
 
