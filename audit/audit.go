@@ -31,6 +31,7 @@ const (
 	KindMeetingEnded   Kind = "meeting_ended"   //
 	KindRuling         Kind = "ruling"          // on a request to join, or on a living leg
 	KindDecision       Kind = "decision"        // the chair's, at the door
+	KindAssertion      Kind = "assertion"       // a fresh assertion of a device's passkey did not hold
 	KindPass           Kind = "pass"            // a pass was signed
 	KindEnter          Kind = "enter"           // a leg became a member
 	KindCommit         Kind = "commit"          // a member's commit was ordered

@@ -74,6 +74,22 @@ func (d *Directory) Invite(ctx context.Context, meeting conclave.MeetingID, name
 	})
 }
 
+// InvitationHolder returns the id that the guest of an invitation has or would have, "" where there is no such invitation.
+func (d *Directory) InvitationHolder(ctx context.Context, t Token) (conclave.PersonID, error) {
+	var stored storedInvitation
+	hash := t.hash()
+	_, err := d.get(ctx, invitationKey(hash), &stored)
+	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare(stored.Hash, hash[:]) != 1 {
+		return "", nil
+	}
+	return guestID(hash), err
+}
+
+// guestID is by what a guest is known: their invitation alone says who they are.
+func guestID(hash [sha256.Size]byte) conclave.PersonID {
+	return conclave.PersonID(guestPrefix + hex.EncodeToString(hash[16:24]))
+}
+
 // EnrolGuest uses up an invitation to meeting and returns the statement of the guest's device, encoded. Of e, Passkey and
 // Chain do not matter: an invitation is all that vouches for a guest.
 func (d *Directory) EnrolGuest(ctx context.Context, e Enrolment, meeting conclave.MeetingID, now time.Time) ([]byte, Device, error) {
@@ -97,7 +113,7 @@ func (d *Directory) EnrolGuest(ctx context.Context, e Enrolment, meeting conclav
 	case !now.Before(stored.Expires):
 		return fail(problem("invitation_expired", "ask_invitation"))
 	}
-	device := Device{ID: conclave.DeviceOf(e.LeafKey), Person: conclave.PersonID(guestPrefix + hex.EncodeToString(hash[16:24])),
+	device := Device{ID: conclave.DeviceOf(e.LeafKey), Person: guestID(hash),
 		LeafKey: e.LeafKey, Assurance: conclave.AssuranceGuest, Enrolled: now.UTC(), Guest: &stored.Guest}
 	device.Until = d.until(&device, now).UTC()
 	person, err := d.guest(ctx, &device, now)

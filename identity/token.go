@@ -121,13 +121,23 @@ func (d *Directory) Link(ctx context.Context, t Token, now time.Time) (Use, Pers
 	return stored.Use, p, err
 }
 
+// LinkHolder returns whom a link is or was for, "" where there is no such link. Whoever holds the link is not told.
+func (d *Directory) LinkHolder(ctx context.Context, t Token) (conclave.PersonID, error) {
+	stored, _, err := d.token(ctx, t, time.Time{})
+	var p conclave.Problem
+	if err != nil && !errors.As(err, &p) {
+		return "", err
+	}
+	return stored.Person, nil
+}
+
 // token finds what is stored of t. The search key is a hash, so its timing tells nothing of other tokens.
 func (d *Directory) token(ctx context.Context, t Token, now time.Time) (storedToken, store.Revision, error) {
 	var stored storedToken
 	hash := t.hash()
 	revision, err := d.get(ctx, tokenKey(hash), &stored)
 	if errors.Is(err, store.ErrNotFound) || err == nil && subtle.ConstantTimeCompare(stored.Hash, hash[:]) != 1 {
-		return stored, 0, problem("link_unknown", "ask_link")
+		return storedToken{}, 0, problem("link_unknown", "ask_link")
 	}
 	switch {
 	case err != nil:

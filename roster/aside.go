@@ -47,7 +47,8 @@ const (
 // ExceptionOver says that an exception has ended, was declined, or was not confirmed in time: the leg is ruled anew.
 type ExceptionOver struct {
 	Exception Exception
-	Outcome   string // "done", "refuse"
+	Outcome   string         // "done", "refuse"
+	By        conclave.LegID // who declined it; zero: nobody
 }
 
 func (ExceptionOver) effect() {}
@@ -155,7 +156,7 @@ func (r *Room) Confirm(by conclave.LegID, id uint32, yes bool, now time.Time) []
 	if !yes {
 		over := *e
 		r.exceptions = slices.Delete(r.exceptions, i, i+1)
-		return []Effect{ExceptionOver{over, "refuse"}, Changed{}}
+		return []Effect{ExceptionOver{over, "refuse", by}, Changed{}}
 	}
 	e.Second, e.People[1], e.Until = by, r.legs[by].Person, now.Add(e.Life)
 	if l := r.legs[e.Leg]; l != nil {
@@ -179,7 +180,7 @@ func (r *Room) tickExceptions(now time.Time) []Effect {
 		if e.Confirmed() {
 			outcome = "done"
 		}
-		effects = append(effects, ExceptionOver{e, outcome}, Changed{})
+		effects = append(effects, ExceptionOver{Exception: e, Outcome: outcome}, Changed{})
 		return true
 	})
 	return effects
@@ -193,7 +194,7 @@ func (r *Room) EndExceptions() []Effect {
 		if e.Confirmed() {
 			outcome = "done"
 		}
-		effects = append(effects, ExceptionOver{e, outcome}, Changed{})
+		effects = append(effects, ExceptionOver{Exception: e, Outcome: outcome}, Changed{})
 	}
 	r.exceptions = nil
 	return effects

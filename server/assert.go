@@ -7,6 +7,7 @@ import (
 
 	"conclave"
 	"conclave/admission"
+	"conclave/audit"
 	"conclave/roster"
 	"conclave/signal"
 )
@@ -66,6 +67,13 @@ func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Prob
 	return nil, nil
 }
 
+// notAsserted records that an assertion did not hold: who has the device may not be the one whom it was given to.
+func (v *visitor) notAsserted(ctx context.Context, p conclave.Problem) error {
+	_, err := v.audit.Record(ctx, audit.Record{Kind: audit.KindAssertion, Time: v.now(), Meeting: v.meeting, Leg: v.leg, Device: v.asker.device,
+		Outcome: outcomeWord(conclave.Refuse), Codes: []string{p.Code}})
+	return err
+}
+
 // mayHave says whether media of this certificate may be the asker's: any, unless an assertion has named one.
 func (a *asker) mayHave(fingerprint []byte) bool {
 	return a.fingerprint == nil || bytes.Equal(a.fingerprint, fingerprint)
@@ -119,6 +127,9 @@ func (v *visitor) askAnew(ctx context.Context, m *signal.Join) error {
 		return err
 	}
 	if problem != nil {
+		if err := v.notAsserted(ctx, *problem); err != nil {
+			return err
+		}
 		v.conn.send(&signal.Failed{Of: m.Type(), Reason: *problem})
 		return nil
 	}

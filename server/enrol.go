@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/audit"
 	"conclave/identity"
 	"conclave/identity/passkey"
 	"conclave/pass"
@@ -145,6 +146,7 @@ func (s *Server) serveEnrolStart(w http.ResponseWriter, r *http.Request) {
 		challenge, err = s.nonces.make(s.cfg.Rand, s.now())
 	}
 	if err != nil {
+		s.refused(r.Context(), audit.KindEnrolment, &identity.Enrolment{Token: token}, conclave.MeetingID{}, err)
 		s.fail(w, "enrol start", err)
 		return
 	}
@@ -176,6 +178,7 @@ func (s *Server) serveEnrolVouch(w http.ResponseWriter, r *http.Request) {
 		p, err = s.directory.Propose(r.Context(), e, s.now())
 	}
 	if err != nil {
+		s.refused(r.Context(), audit.KindEnrolment, &e, conclave.MeetingID{}, err)
 		s.fail(w, "enrol vouch", err)
 		return
 	}
@@ -196,6 +199,8 @@ func (s *Server) serveEnrol(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		s.tellNow(r.Context(), device.Person)
+	} else {
+		s.refused(r.Context(), audit.KindEnrolment, &e, conclave.MeetingID{}, err)
 	}
 	s.answerEnrolled(w, "enrol", statement, device, err)
 }
@@ -211,6 +216,9 @@ func (s *Server) serveGuest(w http.ResponseWriter, r *http.Request) {
 	var device identity.Device
 	if err == nil {
 		statement, device, err = s.directory.EnrolGuest(r.Context(), e, m.Meeting, s.now())
+	}
+	if err != nil {
+		s.refused(r.Context(), audit.KindEnrolment, &e, m.Meeting, err)
 	}
 	s.answerEnrolled(w, "enrol guest", statement, device, err)
 }
@@ -234,6 +242,14 @@ type deviceRequest struct {
 	Assertion json.RawMessage `json:"assertion,omitempty"`
 	// Device is the one to be revoked.
 	Device conclave.DeviceID `json:"device,omitzero"`
+}
+
+// statement is the one that was sent, nil where nothing could be read.
+func (m *deviceRequest) statement() []byte {
+	if m == nil {
+		return nil
+	}
+	return m.Statement
 }
 
 // readDevice decodes a request and checks what needs no directory.
@@ -274,6 +290,7 @@ func (s *Server) serveRenewStart(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	if err != nil {
+		s.renewalRefused(r.Context(), m.statement(), err)
 		s.fail(w, "renew start", err)
 		return
 	}
@@ -290,6 +307,7 @@ func (s *Server) serveRenew(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	if err != nil {
+		s.renewalRefused(r.Context(), m.statement(), err)
 		s.fail(w, "renew", err)
 		return
 	}

@@ -92,10 +92,9 @@ func (r *room) confirm(by roster.Leg, m *signal.Confirm) error {
 	if m.Yes && !r.mayVouch(&by) {
 		return problemSecond
 	}
-	rec := audit.Record{Kind: audit.KindException, Leg: e.Leg, By: by.ID, Outcome: "refuse", Codes: audit.Codes(e.Waives)}
 	if m.Yes {
-		rec.Outcome, rec.Until = "admit", r.now().Add(e.Life)
-		if err := r.record(rec); err != nil {
+		if err := r.record(audit.Record{Kind: audit.KindException, Leg: e.Leg, By: by.ID, Outcome: "admit", Codes: audit.Codes(e.Waives),
+			Until: r.now().Add(e.Life)}); err != nil {
 			return err
 		}
 	}
@@ -115,7 +114,11 @@ func (r *room) keepAside() error {
 
 // exceptionOver records that an exception has ended, and rules anew on the leg that it was for.
 func (r *room) exceptionOver(e roster.ExceptionOver) {
-	r.note(audit.Record{Kind: audit.KindException, Leg: e.Exception.Leg, By: e.Exception.By, Outcome: e.Outcome, Codes: audit.Codes(e.Exception.Waives)})
+	by := e.Exception.By
+	if e.By != (conclave.LegID{}) {
+		by = e.By // who declined it, not who asked
+	}
+	r.note(audit.Record{Kind: audit.KindException, Leg: e.Exception.Leg, By: by, Outcome: e.Outcome, Codes: audit.Codes(e.Exception.Waives)})
 	if e.Exception.Confirmed() {
 		r.ruleAnew(e.Exception.Leg)
 	}

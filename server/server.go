@@ -27,6 +27,7 @@ import (
 	"conclave/identity"
 	"conclave/line"
 	"conclave/network"
+	"conclave/server/delivery"
 	"conclave/sfu"
 	"conclave/sfu/slot"
 	"conclave/store"
@@ -53,6 +54,7 @@ type Config struct {
 	Client    fs.FS                  // the web client's files; nil: none
 	Limits    Limits                 // zero: DefaultLimits
 	Records   RecordsConfig
+	MaxLegs   int // of one room; 0: delivery.MaxMembers, which is the most
 
 	Log  *slog.Logger
 	Now  func() time.Time // nil: time.Now
@@ -70,6 +72,7 @@ type Server struct {
 	signIn    *signIn // nil: none
 	nonces    nonces
 	phones    phones
+	refusals  refusals
 
 	ground        atomic.Pointer[Ground]
 	reloading     sync.Mutex // one at a time
@@ -99,6 +102,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
+	}
+	if cfg.MaxLegs <= 0 || cfg.MaxLegs > delivery.MaxMembers {
+		cfg.MaxLegs = delivery.MaxMembers
 	}
 	if cfg.Places == nil {
 		cfg.Places = new(network.Ground)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"conclave"
+	"conclave/audit"
 	"conclave/endpoint"
 	"conclave/identity"
 	"conclave/identity/passkey"
@@ -78,6 +79,9 @@ func TestATouchLetsALegOutOfTheQuarantineThatARaisedLevelPutItInto(t *testing.T)
 	ben.JoinWith(nil, fingerprint[:], touch(m, ben.asks()))
 	ben.await("in again", from, state(endpoint.StateIn))
 	alike(t, anna, ben)
+	if got := kindsOf(w, m, audit.KindAssertion); len(got) != 2 || got[0].Record.Codes[0] != "passkey_stale" || got[0].Record.Device != conclave.DeviceOf(b.Point) {
+		t.Errorf("of touches that did not hold %+v are recorded", got)
+	}
 	if ben.meeting().Level != 2 {
 		t.Errorf("ben was told %+v", ben.meeting())
 	}

@@ -37,7 +37,9 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		}
 		return false
 	}
-	if r.roster.Len() >= delivery.MaxMembers {
+	if r.roster.Len() >= r.cfg.MaxLegs {
+		r.note(audit.Record{Kind: audit.KindRuling, Leg: id, Device: s.asker.device, Outcome: outcomeWord(conclave.Refuse), Codes: []string{problemFull.Code},
+			Grade: &ruling.Grade, Level: &r.meeting.Level, Facts: provenOnly(now.request.Facts)})
 		s.conn.send(&signal.Refused{Reasons: []conclave.Problem{problemFull}, Again: true})
 		return false
 	}

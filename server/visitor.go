@@ -251,6 +251,9 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 		return err
 	}
 	if problem != nil {
+		if err := v.notAsserted(ctx, *problem); err != nil {
+			return err
+		}
 		v.conn.send(&signal.Refused{Reasons: []conclave.Problem{*problem}, Again: true})
 		return nil
 	}

@@ -45,6 +45,7 @@ type Options struct {
 	Now       func() time.Time
 	Dir       string                        // data; empty: a fresh one
 	Store     func(store.Store) store.Store // wraps the store, to make it fail
+	MaxLegs   int                           // of one room
 	Records   server.RecordsConfig          // Folder is set if it is empty
 }
 
@@ -135,6 +136,7 @@ func (w *World) start() {
 		Enrolment: w.options.Enrolment, OIDC: w.options.OIDC,
 		Client:   fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
 		Records:  records,
+		MaxLegs:  w.options.MaxLegs,
 		Networks: w.options.Networks, Reload: w.options.Reload, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {
