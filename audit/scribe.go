@@ -34,6 +34,12 @@ const (
 // ErrWaiting says that earlier records wait for the disk: nothing is recorded past them.
 var ErrWaiting = errors.New("audit: earlier records wait for the disk")
 
+// Clock is by what Write, Record and Note are patient: the machine's.
+type Clock struct {
+	Now   func() time.Time
+	After func(time.Duration) <-chan time.Time
+}
+
 // scribe writes records one after the other while Write runs.
 type scribe struct {
 	mu      sync.Mutex
@@ -44,6 +50,7 @@ type scribe struct {
 	flying  time.Time      // since when the first of queue is being written, by the machine's clock; zero: it is not; guarded by mu
 	hung    bool           // the disk has let somebody wait for longer than Patience, and taken nothing since; guarded by mu
 	failed  bool           // the last note could not be written; guarded by mu
+	clock   Clock          // set before running
 	asked   chan struct{}  // has a value when there is something new to look at
 	reached store.Sequence // what is known to stand in the stream; owned by Write
 }
@@ -82,11 +89,9 @@ func (l *Log) Note(ctx context.Context, r Record) error {
 	if behind {
 		return nil // the disk is late already: who cuts off many does not wait for each
 	}
-	timer := time.NewTimer(noteGrace)
-	defer timer.Stop()
 	select {
 	case <-w.done:
-	case <-timer.C:
+	case <-s.clock.After(noteGrace):
 	}
 	return nil
 }
@@ -106,16 +111,14 @@ func (l *Log) Record(ctx context.Context, r Record) (Index, error) {
 	w := s.add(r, false)
 	patience := Patience
 	if !s.flying.IsZero() { // what is in the way has used up some of it
-		patience = max(patience-time.Since(s.flying), 0)
+		patience = max(patience-s.clock.Now().Sub(s.flying), 0)
 	}
 	s.mu.Unlock()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
 	err := ErrWaiting
 	select {
 	case <-w.done:
 		return w.index, w.err
-	case <-timer.C:
+	case <-s.clock.After(patience):
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -206,7 +209,7 @@ func (l *Log) Write(ctx context.Context, rest time.Duration, tell func(cause err
 		if !empty && retry == nil {
 			cause := l.attempt()
 			if cause != nil {
-				retry = time.After(noteRetry)
+				retry = s.clock.After(noteRetry)
 			}
 			if cause != nil && !told {
 				told = true
@@ -222,7 +225,7 @@ func (l *Log) Write(ctx context.Context, rest time.Duration, tell func(cause err
 		case <-retry:
 			retry = nil
 		case <-end:
-			end, late, retry = nil, time.After(rest), nil
+			end, late, retry = nil, s.clock.After(rest), nil
 		case <-late:
 			return s.giveUp()
 		}
@@ -230,14 +233,14 @@ func (l *Log) Write(ctx context.Context, rest time.Duration, tell func(cause err
 }
 
 // StartWriting has records go through Write, which the caller starts next.
-func (l *Log) StartWriting(ctx context.Context) error {
+func (l *Log) StartWriting(ctx context.Context, clock Clock) error {
 	last, err := l.store.Last(ctx, store.Audit)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	l.scribe.mu.Lock()
 	defer l.scribe.mu.Unlock()
-	l.scribe.reached, l.scribe.running = last, true
+	l.scribe.clock, l.scribe.reached, l.scribe.running = clock, last, true
 	return nil
 }
 
@@ -268,14 +271,14 @@ func (l *Log) attempt() error {
 		s.notes, s.lost = s.notes+1, 0
 	}
 	w := s.queue[0]
-	s.flying = time.Now()
+	s.flying = s.clock.Now()
 	s.mu.Unlock()
 
 	index, tried, err := l.write(w)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slow := time.Since(s.flying) > Patience
+	slow := s.clock.Now().Sub(s.flying) > Patience
 	s.flying = time.Time{}
 	if err != nil && w.note {
 		s.failed, s.hung = true, s.hung || slow

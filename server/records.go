@@ -90,7 +90,7 @@ func (s *Server) openRecords(ctx context.Context) (*audit.Log, error) {
 
 // startRecords starts writing, signing and asking witnesses.
 func (s *Server) startRecords(ctx context.Context) error {
-	if err := s.audit.StartWriting(ctx); err != nil {
+	if err := s.audit.StartWriting(ctx, audit.Clock{Now: time.Now, After: time.After}); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
