@@ -1,12 +1,17 @@
 package identity
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
+	"time"
 
 	"conclave"
+	"conclave/audit"
 	"conclave/gate"
 	"conclave/merkle"
 	"conclave/pass"
@@ -19,11 +24,17 @@ type DeviceLog struct {
 	store store.Store
 	org   *Organisation
 
+	copy    audit.Copy // the plain copy; nil: none
+	copying sync.Mutex // guards the use of copy
+	// changed has a value when the copy is behind.
+	changed chan struct{}
+
 	mu         sync.Mutex
 	tree       merkle.Tree                  // guarded by mu
 	places     map[merkle.Hash]merkle.Index // by leaf hash; guarded by mu
 	signed     []byte                       // the last checkpoint; guarded by mu
 	signedSize merkle.Size                  // guarded by mu
+	state      audit.State                  // what the copy has, or is about to have; guarded by mu
 }
 
 // checkpointKey is where the last checkpoint is kept: the stream must never be shorter than it says.
@@ -33,11 +44,14 @@ const checkpointKey store.Key = "devicelog.checkpoint"
 const openBatch = 1000
 
 // errDeviceLog says what to do, since nobody may be let in meanwhile.
-var errDeviceLog = errors.New("identity: the device log is not the one that was last signed: the store has lost or changed entries; restore it from a backup, do not sign on")
+var errDeviceLog = errors.New("identity: the device log is not the one that was last signed: the store has lost or changed entries. " +
+	"The server does not run on it: conclave audit restore brings back what the plain copy in the folder devices holds; " +
+	"or put back the data folder from its backup and run it then. Nothing was changed")
 
-// openDeviceLog reads the log, holds it against what was last signed, and enters grants that do not stand there yet.
-func openDeviceLog(ctx context.Context, st store.Store, o *Organisation) (*DeviceLog, error) {
-	l := &DeviceLog{store: st, org: o, places: map[merkle.Hash]merkle.Index{}}
+// openDeviceLog reads the log, holds it against what was last signed, in the store and in its plain copy, and enters grants
+// that do not stand there yet.
+func openDeviceLog(ctx context.Context, st store.Store, o *Organisation, plain audit.Copy) (*DeviceLog, error) {
+	l := &DeviceLog{store: st, org: o, copy: plain, changed: make(chan struct{}, 1), places: map[merkle.Hash]merkle.Index{}}
 	for from := store.Sequence(1); ; {
 		records, err := st.Read(ctx, store.Devices, from, openBatch)
 		if err != nil {
@@ -65,26 +79,56 @@ func openDeviceLog(ctx context.Context, st store.Store, o *Organisation) (*Devic
 	return l, l.sign(ctx)
 }
 
-// compare holds the log against its last signed checkpoint.
+// compare holds the log against its last signed checkpoints.
 func (l *DeviceLog) compare(ctx context.Context) error {
 	stored, err := l.store.Get(ctx, checkpointKey)
-	if errors.Is(err, store.ErrNotFound) {
-		if l.tree.Size() > 0 {
-			return errDeviceLog
-		}
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("identity: read the device log: %w", err)
 	}
-	c, err := merkle.Unverified(stored.Value) // our own; what matters is whether the log is still it
-	if err != nil {
+	known := [][]byte{stored.Value}
+	if err != nil && l.tree.Size() > 0 {
 		return errDeviceLog
 	}
-	if root, err := l.tree.RootAt(c.Size); err != nil || root != c.Root {
-		return errDeviceLog
+	if l.copy != nil {
+		signed, err := l.copy.Checkpoint()
+		if err != nil {
+			return err
+		}
+		known = append(known, signed)
+	}
+	keys, err := l.keys()
+	if err != nil {
+		return err
+	}
+	for _, signed := range known {
+		if signed == nil {
+			continue
+		}
+		c, err := merkle.Open(signed, keys...)
+		if err != nil {
+			return errDeviceLog
+		}
+		if root, err := l.tree.RootAt(c.Size); err != nil || root != c.Root {
+			return errDeviceLog
+		}
 	}
 	return nil
+}
+
+// keys are those that sign or have signed for the log.
+func (l *DeviceLog) keys() ([]merkle.Key, error) {
+	origin := gate.DeviceLogOrigin(l.org.ID)
+	keys := []merkle.Key{merkle.LogKey(origin, l.org.log.Public().(ed25519.PublicKey))}
+	for _, b := range l.org.Grants {
+		g, err := pass.ParseGrant(b)
+		if err != nil {
+			return nil, fmt.Errorf("identity: %w", err)
+		}
+		if g.Role == pass.RoleLog {
+			keys = append(keys, merkle.LogKey(origin, g.Key))
+		}
+	}
+	return keys, nil
 }
 
 // enter takes a leaf that is durable.
@@ -137,7 +181,100 @@ func (l *DeviceLog) sign(ctx context.Context) error {
 		return fmt.Errorf("identity: keep the device log's checkpoint: %w", err)
 	}
 	l.signed, l.signedSize = signed, c.Size
+	l.wake()
 	return nil
+}
+
+func (l *DeviceLog) wake() {
+	select {
+	case l.changed <- struct{}{}:
+	default: // it has a value already
+	}
+}
+
+// Changed has a value when Publish has something to do.
+func (l *DeviceLog) Changed() <-chan struct{} { return l.changed }
+
+// Publish brings the plain copy up to what is signed. now is the server's clock.
+func (l *DeviceLog) Publish(ctx context.Context, now time.Time) error {
+	if l.copy == nil {
+		return nil
+	}
+	l.copying.Lock()
+	defer l.copying.Unlock()
+	l.mu.Lock()
+	signed, size := l.signed, l.signedSize
+	if l.state.Size != size {
+		l.state = audit.State{Signed: signed, Size: size, At: now}
+	}
+	l.mu.Unlock()
+	for l.copy.Size() < size {
+		records, err := l.store.Read(ctx, store.Devices, store.Sequence(l.copy.Size()+1), int(min(size-l.copy.Size(), openBatch)))
+		if err != nil || len(records) == 0 {
+			return fmt.Errorf("identity: read the device log: %w", firstOf(err, errDeviceLog))
+		}
+		for _, r := range records {
+			if err := l.copy.Add(r.Value, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return l.copy.Publish(signed, now)
+}
+
+// State returns what the plain copy has: for witnesses.
+func (l *DeviceLog) State() audit.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// ProveFrom proves that a state of the log goes on from the log at size from.
+func (l *DeviceLog) ProveFrom(from merkle.Size, signed []byte) ([]merkle.Hash, error) {
+	c, err := merkle.Unverified(signed) // our own
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tree.Consistency(from, c.Size)
+}
+
+// SetCosigned keeps a state that enough witnesses have cosigned.
+func (l *DeviceLog) SetCosigned(state audit.State) error {
+	l.copying.Lock()
+	defer l.copying.Unlock()
+	return l.copy.Cosigned(state.Signed)
+}
+
+// RestoreDeviceLog brings back what the stream in st has lost at its end from the leaves of a plain copy that was verified.
+// Nothing is written where the stream has a leaf that is not the copy's.
+func RestoreDeviceLog(ctx context.Context, st store.Store, leaves iter.Seq2[[]byte, error]) (added uint64, err error) {
+	at := store.Sequence(0)
+	var have []store.Record
+	for leaf, err := range leaves {
+		if err != nil {
+			return added, err
+		}
+		at++
+		if len(have) == 0 && added == 0 {
+			if have, err = st.Read(ctx, store.Devices, at, openBatch); err != nil {
+				return 0, fmt.Errorf("identity: read the device log: %w", err)
+			}
+		}
+		if len(have) > 0 {
+			if !bytes.Equal(have[0].Value, leaf) {
+				return 0, fmt.Errorf("identity: entry %d of the device log in the store is not the copy's: put back the data folder from its backup first; nothing was changed", at)
+			}
+			have = have[1:]
+			continue
+		}
+		if _, err := st.Append(ctx, store.Devices, leaf); err != nil {
+			return added, fmt.Errorf("identity: restore the device log: %w", err)
+		}
+		added++
+	}
+	return added, nil
 }
 
 // addStatement enters a statement that was just signed, before anybody is given it.
@@ -199,28 +336,27 @@ func (l *DeviceLog) Consistency(from, to uint64) ([][]byte, error) {
 	return out, nil
 }
 
-// Leaves returns at most limit leaves from a place on, and the last checkpoint: for those who watch the log for
-// enrolments in their name.
-func (l *DeviceLog) Leaves(ctx context.Context, from uint64, limit int) (leaves [][]byte, checkpoint []byte, err error) {
-	l.mu.Lock()
-	checkpoint = l.signed
-	l.mu.Unlock()
-	records, err := l.store.Read(ctx, store.Devices, store.Sequence(from+1), limit)
-	if err != nil {
-		return nil, nil, fmt.Errorf("identity: read the device log: %w", err)
+// OpenDeviceLog opens the organisation's device log with its plain copy, which may be nil, and refuses where it is not the one
+// that was signed. Call it before the directory is used; else the log is opened when it is first asked for, without a copy.
+func (d *Directory) OpenDeviceLog(ctx context.Context, plain audit.Copy) (*DeviceLog, error) {
+	d.logMu.Lock()
+	defer d.logMu.Unlock()
+	if d.log != nil {
+		return nil, errors.New("identity: the device log is open already")
 	}
-	for _, r := range records {
-		leaves = append(leaves, r.Value)
+	l, err := openDeviceLog(ctx, d.store, d.organisation, plain)
+	if err == nil {
+		d.log = l
 	}
-	return leaves, checkpoint, nil
+	return l, err
 }
 
-// DeviceLog returns the organisation's device log, which is read when it is first asked for.
+// DeviceLog returns the organisation's device log, which is read when it is first asked for unless it was opened before.
 func (d *Directory) DeviceLog(ctx context.Context) (*DeviceLog, error) {
 	d.logMu.Lock()
 	defer d.logMu.Unlock()
 	if d.log == nil {
-		l, err := openDeviceLog(ctx, d.store, d.organisation)
+		l, err := openDeviceLog(ctx, d.store, d.organisation, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -92,14 +92,15 @@ func TestADeviceThatIsTakenOutOfUseIsEntered(t *testing.T) {
 	if err := log.addRevocation(t.Context(), "anna.weber", [16]byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	leaves, checkpoint, err := log.Leaves(t.Context(), uint64(size), 10)
-	if err != nil || len(leaves) != 1 {
-		t.Fatalf("got %d leaves, %v", len(leaves), err)
+	records, err := w.store.Read(t.Context(), store.Devices, store.Sequence(size+1), 10)
+	if err != nil || len(records) != 1 {
+		t.Fatalf("got %d leaves, %v", len(records), err)
 	}
-	if tag := pass.PersonTag(w.org.ID, "anna.weber"); string(leaves[0][2:18]) != string(tag[:]) {
-		t.Error("anna would not find the leaf that is about her")
+	leaf, err := pass.ParseLogLeaf(records[0].Value)
+	if err != nil || leaf.Kind != pass.LogRevocation || leaf.Device != [16]byte{1} || leaf.Person != pass.PersonTag(w.org.ID, "anna.weber") {
+		t.Errorf("anna would not find the leaf that is about her: %+v, %v", leaf, err)
 	}
-	if c, err := merkle.Unverified(checkpoint); err != nil || c.Size != size+1 {
+	if c, err := merkle.Unverified(log.signed); err != nil || c.Size != size+1 {
 		t.Errorf("checkpoint %+v, %v", c, err)
 	}
 }

@@ -3,6 +3,7 @@ package pass
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"time"
 
@@ -38,6 +39,29 @@ func LogLeaf(kind LogKind, organisation conclave.OrganisationID, person conclave
 	}
 	sum := sha256.Sum256(object)
 	return slices.Concat(leaf, tag[:], device[:], sum[:])
+}
+
+// LoggedLeaf is what a leaf of the device log says.
+type LoggedLeaf struct {
+	Kind   LogKind
+	Person [tagSize]byte // PersonTag; zeros: nobody's
+	Device conclave.DeviceID
+	Object [sha256.Size]byte // hash of the statement or grant
+}
+
+var errLeaf = errors.New("pass: malformed leaf of a device log")
+
+// ParseLogLeaf reads what LogLeaf returns.
+func ParseLogLeaf(leaf []byte) (LoggedLeaf, error) {
+	if len(leaf) != LogLeafSize || leaf[0] != version || LogKind(leaf[1]) < LogStatement || LogKind(leaf[1]) > LogRevocation {
+		return LoggedLeaf{}, errLeaf
+	}
+	l := LoggedLeaf{Kind: LogKind(leaf[1])}
+	rest := leaf[2:]
+	rest = rest[copy(l.Person[:], rest):]
+	rest = rest[copy(l.Device[:], rest):]
+	copy(l.Object[:], rest)
+	return l, nil
 }
 
 // PersonTag is by what a person finds the leaves that are about them.

@@ -26,6 +26,7 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.HandleFunc("GET /v1/gateway", s.serveGateway)
 	mux.HandleFunc("POST /v1/gateway/enrol", s.serveGatewayEnrol)
 	mux.HandleFunc("POST /v1/nonce", s.serveNonce)
+	mux.HandleFunc("GET "+devicesURL+"{file...}", s.limited(s.serveDeviceLog))
 	s.enrolRoutes(mux)
 	s.oidcRoutes(mux)
 	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { s.answer(w, http.StatusOK, struct{}{}) })

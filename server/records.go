@@ -16,11 +16,11 @@ import (
 	"conclave/witness"
 )
 
-// RecordsConfig says where the audit log's plain copy stands and who cosigns the log.
+// RecordsConfig says where the plain copies of audit log and device log stand and who cosigns them.
 type RecordsConfig struct {
-	// Folder is the plain copy's; empty: none, and then no witness either.
-	Folder string
-	// Witnesses are asked for their signature whenever the log has grown. Quorum of them are enough; 0: all.
+	// Folder is the audit log's copy, Devices the device log's; empty: none, and then no witness either.
+	Folder, Devices string
+	// Witnesses are asked for their signature whenever a log has grown. Quorum of them are enough; 0: all.
 	Witnesses []*witness.Remote
 	Quorum    int
 }
@@ -51,6 +51,24 @@ type records struct {
 	written chan struct{}
 	// published has a value when there is a checkpoint that witnesses have not seen.
 	published chan struct{}
+}
+
+// openDevices opens the device log, or refuses where it is not the one that was signed.
+func (s *Server) openDevices(ctx context.Context) error {
+	var plain audit.Copy
+	if s.cfg.Records.Devices != "" {
+		o := s.cfg.Organisation
+		w, err := folder.OpenWriter(s.cfg.Records.Devices, folder.Organisation{ID: o.ID, Root: o.Root, Grants: o.Grants, Log: folder.Devices})
+		if err != nil {
+			return err
+		}
+		plain = w
+	}
+	log, err := s.directory.OpenDeviceLog(ctx, plain)
+	if err == nil {
+		s.devices = log
+	}
+	return err
 }
 
 // openRecords opens the audit log, or refuses where it is not the one that was signed.
@@ -97,6 +115,7 @@ func (s *Server) startRecords(ctx context.Context) error {
 	s.records = &records{Server: s, cancel: cancel, written: make(chan struct{}), published: make(chan struct{}, 1)}
 	s.records.wait.Go(func() { s.records.write(ctx) })
 	s.records.wait.Go(func() { s.records.publish(ctx) })
+	s.records.wait.Go(func() { s.records.publishDevices(ctx) })
 	if len(s.cfg.Records.Witnesses) > 0 {
 		s.records.wait.Go(func() { s.records.cosign(ctx) })
 	}
@@ -138,10 +157,39 @@ func (r *records) publish(ctx context.Context) {
 		}
 		for !r.publishOnce(ctx) && pause(ctx, publishRetry) {
 		}
-		select {
-		case r.published <- struct{}{}:
-		default:
+		r.tellWitnesses()
+		pause(ctx, publishEvery)
+	}
+}
+
+func (r *records) tellWitnesses() {
+	select {
+	case r.published <- struct{}{}:
+	default: // they will look
+	}
+}
+
+// publishDevices brings the device log's copy up to date soon after each change, until ctx is done, and once more then.
+func (r *records) publishDevices(ctx context.Context) {
+	once := func(ctx context.Context) bool {
+		err := r.devices.Publish(ctx, r.now())
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error("no copy of the device log", "cause", err)
 		}
+		return err == nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.Background(), lastWords)
+			once(last)
+			cancel()
+			return
+		case <-r.devices.Changed():
+		}
+		for !once(ctx) && pause(ctx, publishRetry) {
+		}
+		r.tellWitnesses()
 		pause(ctx, publishEvery)
 	}
 }
@@ -174,13 +222,36 @@ type asked struct {
 	until time.Time     // and until when
 }
 
+// cosignable is one of the two logs, as witnesses see it.
+type cosignable struct {
+	name  string // for our log
+	state func() audit.State
+	prove func(from merkle.Size, signed []byte) ([]merkle.Hash, error)
+	keep  func(state audit.State, at time.Time) error
+	asked []*asked
+	done  []byte // the newest checkpoint that enough have signed
+}
+
+// cosignables are the logs that witnesses are asked to sign.
+func (r *records) cosignables() []*cosignable {
+	logs := []*cosignable{{name: "audit", state: r.audit.State, prove: r.audit.Consistency,
+		keep: func(state audit.State, at time.Time) error { return r.audit.SetCosigned(state, at, r.now()) }}}
+	if r.cfg.Records.Devices != "" {
+		logs = append(logs, &cosignable{name: folder.Devices, state: r.devices.State, prove: r.devices.ProveFrom,
+			keep: func(state audit.State, _ time.Time) error { return r.devices.SetCosigned(state) }})
+	}
+	for _, l := range logs {
+		for _, w := range r.cfg.Records.Witnesses {
+			l.asked = append(l.asked, &asked{Remote: w})
+		}
+	}
+	return logs
+}
+
 // cosign asks the witnesses whenever there is a new checkpoint. One that is away is asked again later; nothing waits for it
 // but meetings of levels that demand it.
 func (r *records) cosign(ctx context.Context) {
-	var witnesses []*asked
-	for _, w := range r.cfg.Records.Witnesses {
-		witnesses = append(witnesses, &asked{Remote: w})
-	}
+	logs := r.cosignables()
 	for again := false; ; {
 		if !again {
 			select {
@@ -189,24 +260,30 @@ func (r *records) cosign(ctx context.Context) {
 			case <-r.published:
 			}
 		}
-		again = !r.cosignOnce(ctx, witnesses)
+		again = false
+		for _, l := range logs {
+			again = !r.cosignOnce(ctx, l) || again
+		}
 		if !pause(ctx, cosignEvery) {
 			return
 		}
 	}
 }
 
-// cosignOnce has the newest checkpoint signed, and says whether enough have done so.
-func (r *records) cosignOnce(ctx context.Context, witnesses []*asked) bool {
-	state := r.audit.State()
-	lines := make([][]byte, len(witnesses))
+// cosignOnce has the newest checkpoint of a log signed, and says whether enough have done so.
+func (r *records) cosignOnce(ctx context.Context, l *cosignable) bool {
+	state := l.state()
+	if state.Signed == nil || string(state.Signed) == string(l.done) {
+		return true
+	}
+	lines := make([][]byte, len(l.asked))
 	var wait sync.WaitGroup
-	for i, w := range witnesses {
+	for i, w := range l.asked {
 		if time.Now().Before(w.until) {
 			continue
 		}
 		wait.Go(func() {
-			line, err := r.ask(ctx, w, state)
+			line, err := r.ask(ctx, l, w, state)
 			if err == nil {
 				lines[i], w.seen, w.rest = line, state.Size, 0
 				return
@@ -214,18 +291,23 @@ func (r *records) cosignOnce(ctx context.Context, witnesses []*asked) bool {
 			w.rest = min(max(2*w.rest, witnessPause), witnessPauseMax)
 			w.until = time.Now().Add(w.rest)
 			if errors.Is(err, witness.ErrInconsistent) {
-				r.cfg.Log.Error("a witness says that this log has two histories", "witness", w.Key().Name())
+				r.cfg.Log.Error("a witness says that this log has two histories", "witness", w.Key().Name(), "log", l.name)
 			} else if ctx.Err() == nil {
-				r.cfg.Log.Warn("a witness did not sign", "witness", w.Key().Name(), "cause", err)
+				r.cfg.Log.Warn("a witness did not sign", "witness", w.Key().Name(), "log", l.name, "cause", err)
 			}
 		})
 	}
 	wait.Wait()
-	return r.gather(state, witnesses, lines)
+	if !r.gather(state, l, lines) {
+		return false
+	}
+	l.done = state.Signed
+	return true
 }
 
 // gather puts the witnesses' lines under the checkpoint.
-func (r *records) gather(state audit.State, witnesses []*asked, lines [][]byte) bool {
+func (r *records) gather(state audit.State, l *cosignable, lines [][]byte) bool {
+	witnesses := l.asked
 	enough := r.cfg.Records.Quorum
 	if enough == 0 {
 		enough = len(witnesses)
@@ -251,14 +333,14 @@ func (r *records) gather(state audit.State, witnesses []*asked, lines [][]byte) 
 	if got < enough {
 		return false
 	}
-	if err := r.audit.SetCosigned(state, latest, r.now()); err != nil {
+	if err := l.keep(state, latest); err != nil {
 		r.cfg.Log.Error("the cosigned checkpoint is not kept", "cause", err)
 	}
 	return true
 }
 
 // ask asks one witness, twice if it knows another state than we thought.
-func (r *records) ask(ctx context.Context, w *asked, state audit.State) ([]byte, error) {
+func (r *records) ask(ctx context.Context, l *cosignable, w *asked, state audit.State) ([]byte, error) {
 	var line []byte
 	var err error
 	for range 2 {
@@ -266,7 +348,7 @@ func (r *records) ask(ctx context.Context, w *asked, state audit.State) ([]byte,
 		if w.seen > state.Size {
 			return nil, fmt.Errorf("%w: it has signed %d records, the log has %d", witness.ErrInconsistent, w.seen, state.Size)
 		}
-		if proof, err = r.audit.Consistency(w.seen, state.Signed); err != nil {
+		if proof, err = l.prove(w.seen, state.Signed); err != nil {
 			return nil, err
 		}
 		line, err = w.Ask(ctx, w.seen, proof, state.Signed)

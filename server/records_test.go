@@ -5,11 +5,15 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,7 +42,9 @@ func newAlly(t *testing.T, o *identity.Organisation) *ally {
 	t.Helper()
 	owner := folder.Organisation{ID: o.ID}
 	log := merkle.LogKey(owner.Origin(), o.LogKey().Public().(ed25519.PublicKey))
-	w, err := witness.Open(t.TempDir(), "ally.example/witness", ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)), []merkle.Key{log})
+	owner.Log = folder.Devices
+	devices := merkle.LogKey(owner.Origin(), o.LogKey().Public().(ed25519.PublicKey))
+	w, err := witness.Open(t.TempDir(), "ally.example/witness", ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)), []merkle.Key{log, devices})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,5 +171,135 @@ func TestRecordingCostsAJoinLittle(t *testing.T) {
 	t.Logf("recording in a join: p50 %v, most %v (%d records each, p50 %v a record, on the disk)", p50, joins[len(joins)-1], len(records)/len(joins), one)
 	if p50 > 20*time.Millisecond {
 		t.Errorf("half of the joins spend more than %v on recording", p50)
+	}
+}
+
+func TestADeviceLogThatIsNotTheSignedOneIsRefusedAtTheStart(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, data, older string){
+		"an older store": func(t *testing.T, data, older string) {
+			if err := os.RemoveAll(filepath.Join(data, "store")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(filepath.Join(data, "store"), os.DirFS(older)); err != nil {
+				t.Fatal(err)
+			}
+			os.Chmod(filepath.Join(data, "store", "store.key"), 0o600)
+			os.Chmod(filepath.Join(data, "store", "store.shred"), 0o600)
+			os.RemoveAll(filepath.Join(data, "audit")) // so that this log alone says so
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := t.TempDir()
+			w := servertest.StartWith(t, servertest.Options{Dir: data})
+			w.Enrol("anna")
+			w.Stop()
+			older := filepath.Join(t.TempDir(), "store")
+			if err := os.CopyFS(older, os.DirFS(filepath.Join(data, "store"))); err != nil {
+				t.Fatal(err)
+			}
+			w.Restart()
+			w.Enrol("ben")
+			w.Stop()
+			lose(t, data, older)
+			err := w.TryStart()
+			if err == nil {
+				w.Stop()
+				t.Fatal("the server runs")
+			}
+			if !strings.Contains(err.Error(), "the device log is not the one that was last signed") || !strings.Contains(err.Error(), "conclave audit restore") {
+				t.Error(err)
+			}
+			// The copy brings back what was lost.
+			brought := restoreDevices(t, data, w.Organisation)
+			if brought != 1 {
+				t.Errorf("brought back %d entries", brought)
+			}
+			w.Restart()
+		})
+	}
+}
+
+// restoreDevices brings back the device log from its copy.
+func restoreDevices(t *testing.T, data string, o *identity.Organisation) uint64 {
+	t.Helper()
+	r, err := folder.Open(os.DirFS(filepath.Join(data, "devices")), o.RootHash())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.OpenShort(t.Context(), filepath.Join(data, "store"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	n, err := identity.RestoreDeviceLog(t.Context(), st, func(yield func([]byte, error) bool) {
+		for l, err := range r.Leaves(1) {
+			if !yield(l.Leaf, err) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestTheDeviceLogIsServedAndCosignedForWhoeverWatchesIt(t *testing.T) {
+	dir := t.TempDir()
+	o, err := identity.NewOrganisation(filepath.Join(dir, "organisation"), "ministry.example", "Ministry", rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAlly(t, o)
+	w := servertest.StartWith(t, servertest.Options{Dir: dir, Records: server.RecordsConfig{Witnesses: []*witness.Remote{a.Remote}}})
+	w.Enrol("anna")
+	var result *folder.Result
+	wait(t, "a copy that the witness has signed", 30*time.Second, func() bool {
+		result, err = folder.Verify(os.DirFS(filepath.Join(dir, "devices")), folder.Options{Root: o.RootHash(), Witnesses: []merkle.Key{a.Key()}})
+		return err == nil && len(result.Cosigned) == 1 && result.Cosigned[0].Records == result.Records && result.Records > 1
+	})
+	get := func(name string) (int, []byte) {
+		r, err := http.Get(w.URL + "/v1/devicelog/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, b
+	}
+	for _, name := range []string{"checkpoint", "cosigned", "organisation", merkle.BundlePath(0, int(result.Records))} {
+		want, err := os.ReadFile(filepath.Join(dir, "devices", filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, got := get(name); code != http.StatusOK || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d, %d octets", name, code, len(got))
+		}
+	}
+	for _, name := range []string{"", "checkpoints", "personal/000", "../audit/checkpoint", "%2e%2e/audit/checkpoint", "tile/0/../../../audit/checkpoint", "tile/0/000.new"} {
+		if code, _ := get(name); code == http.StatusOK {
+			t.Errorf("%s is served", name)
+		}
+	}
+	// One entry changed is found and named.
+	path := filepath.Join(dir, "devices", filepath.FromSlash(merkle.BundlePath(0, int(result.Records))))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	changed := t.TempDir()
+	if err := os.CopyFS(changed, os.DirFS(filepath.Join(dir, "devices"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(changed, filepath.FromSlash(merkle.BundlePath(0, int(result.Records)))), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var wrong *folder.Wrong
+	if _, err := folder.Verify(os.DirFS(changed), folder.Options{}); !errors.As(err, &wrong) || wrong.Code != "record_changed" || merkle.Size(wrong.Record) != result.Records {
+		t.Errorf("a changed entry: %v", err)
 	}
 }

@@ -66,6 +66,7 @@ type Server struct {
 	cfg       Config
 	directory *identity.Directory
 	audit     *audit.Log
+	devices   *identity.DeviceLog
 	records   *records
 	limits    *limiter
 	hosts     map[string]bool
@@ -134,6 +135,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.directory.SetRules(cfg.Enrolment)
 	s.directory.SetLengths(cfg.Meetings)
+	if err := s.openDevices(ctx); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if _, err := io.ReadFull(cfg.Rand, s.nonces.key[:]); err != nil {
 		return nil, fmt.Errorf("server: draw a key: %w", err)
 	}

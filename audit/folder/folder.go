@@ -1,4 +1,4 @@
-// Package folder is the audit log as a plain folder: what anybody can copy, keep and verify with nothing else at hand. The
+// Package folder is the audit log, or the device log, as a plain folder: what anybody can copy, keep and verify with nothing else at hand. The
 // server writes it (Writer), auditors verify and read it (Verify, Reader).
 //
 //	checkpoint        the newest signed state of the log
@@ -6,7 +6,7 @@
 //	checkpoints/N     earlier ones, of N records: one for each hour and each start
 //	tile/…            hashes and records, as in C2SP tlog-tiles
 //	personal/…        the personal parts of records, one line of JSON each, in files of 256 records
-//	organisation      the organisation's id, its root key, and the grants that name the log's key
+//	organisation      the organisation's id, its root key, the grants that name the log's key, and which log it is
 //
 // All but the personal parts follows from the records alone. The folder is confidential as a whole; without personal/ it
 // holds no person's name, device or network.
@@ -43,7 +43,12 @@ type Organisation struct {
 	ID     conclave.OrganisationID `json:"id"`
 	Root   []byte                  `json:"root"`   // Ed25519
 	Grants [][]byte                `json:"grants"` // signed by Root (package pass)
+	// Log is which of the organisation's logs it is: empty for the audit log, or Devices.
+	Log string `json:"log,omitempty"`
 }
+
+// Devices is the device log, whose leaves are those of package pass. It has no personal parts.
+const Devices = "devices"
 
 // RootHash is what links and people know the root key by: the first 16 octets of its SHA-256 in unpadded base64url.
 func (o *Organisation) RootHash() string {
@@ -52,7 +57,12 @@ func (o *Organisation) RootHash() string {
 }
 
 // Origin is the log's name.
-func (o *Organisation) Origin() string { return merkle.Origin(string(o.ID), "audit") }
+func (o *Organisation) Origin() string {
+	if o.Log == Devices {
+		return merkle.Origin(string(o.ID), Devices)
+	}
+	return merkle.Origin(string(o.ID), "audit")
+}
 
 func (o *Organisation) encode() ([]byte, error) {
 	b, err := json.MarshalIndent(o, "", "  ")
@@ -65,7 +75,7 @@ func parseOrganisation(b []byte) (*Organisation, error) {
 	if len(b) > pass.MaxGrants*pass.MaxSize*2 {
 		return nil, malformed
 	}
-	if err := json.Unmarshal(b, o); err != nil || len(o.Root) != ed25519.PublicKeySize || o.ID == "" {
+	if err := json.Unmarshal(b, o); err != nil || len(o.Root) != ed25519.PublicKeySize || o.ID == "" || o.Log != "" && o.Log != Devices {
 		return nil, malformed
 	}
 	// It is shown before anybody has said that it is the right one: it must not rewrite the screen that it is shown on.

@@ -14,6 +14,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/merkle"
+	"conclave/pass"
 )
 
 // Options say what a folder is held against besides itself.
@@ -35,6 +36,7 @@ type Result struct {
 	RootHash     string                  `json:"root_hash"`
 	Pinned       bool                    `json:"pinned"` // the root key was compared with one known from elsewhere
 	Origin       string                  `json:"origin"`
+	Log          string                  `json:"log,omitempty"` // as in Organisation
 	Records      merkle.Size             `json:"records"`
 	Root         merkle.Hash             `json:"tree_root"`
 	First        time.Time               `json:"first,omitzero"` // the time of the first record
@@ -85,7 +87,7 @@ func Verify(fsys fs.FS, o Options) (*Result, error) {
 	}
 	v := &verification{Reader: r, options: o, result: &Result{
 		Organisation: r.organisation.ID, RootHash: r.organisation.RootHash(), Pinned: o.Root != "",
-		Origin: r.checkpoint.Origin, Records: r.checkpoint.Size, Root: r.checkpoint.Root,
+		Origin: r.checkpoint.Origin, Log: r.organisation.Log, Records: r.checkpoint.Size, Root: r.checkpoint.Root,
 	}}
 	if err := v.gather(); err != nil {
 		return nil, err
@@ -359,6 +361,15 @@ type head struct {
 
 // record checks a record's personal part and notes erasures.
 func (v *verification) record(i audit.Index, leaf []byte, parts map[audit.Index][]byte) error {
+	if v.organisation.Log == Devices {
+		if _, err := pass.ParseLogLeaf(leaf); err != nil {
+			return wrong("record_changed", i, "Entry %d cannot be read: it was changed.", i)
+		}
+		if _, ok := parts[i]; ok {
+			return wrong("personal", i, "There is a personal part for entry %d, which has none.", i)
+		}
+		return nil
+	}
 	var h head
 	if err := json.Unmarshal(leaf, &h); err != nil {
 		return wrong("record_changed", i, "Record %d cannot be read: it was changed.", i)

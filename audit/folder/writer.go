@@ -162,6 +162,11 @@ func (w *Writer) writeParts(n uint64, sync bool) error {
 		}
 	}
 	delete(w.dirty, n)
+	if len(b) == 0 {
+		if _, err := os.Stat(w.path(personalPath(n))); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
 	return replace(w.path(personalPath(n)), b, sync)
 }
 

@@ -18,9 +18,14 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/audit/folder"
+	"conclave/identity"
 	"conclave/merkle"
+	"conclave/pass"
 	"conclave/store"
 )
+
+// devicesDir holds the device log's copy in the data folder.
+const devicesDir = "devices"
 
 // storeDir holds the server's store in the data folder.
 const storeDir = "store"
@@ -34,7 +39,7 @@ type auditOptions struct {
 
 var auditVerify = command{
 	name: "audit verify", usage: "FOLDER [--root HASH|FILE] [--witness KEY]… [--checkpoint FILE]… [--json]",
-	about: "says whether a copy of the audit log holds, and if not, what is wrong",
+	about: "says whether a copy of the audit log or the device log holds, and if not, what is wrong",
 	flags: func(f *flag.FlagSet) any {
 		o := new(auditOptions)
 		f.StringVar(&o.root, "root", "", "the organisation's root key `hash` as it stands in links, or a file with the root key")
@@ -141,7 +146,9 @@ func readRoot(s string) (string, error) {
 
 // tellVerified says in a sentence what holds, and below what else should be known.
 func tellVerified(w io.Writer, r *folder.Result) {
-	if r.Records == 0 {
+	if r.Log == folder.Devices {
+		fmt.Fprintf(w, "The device log of %s holds: its %d entries are those that were signed.\n", r.Organisation, r.Records)
+	} else if r.Records == 0 {
 		fmt.Fprintf(w, "The log of %s holds: it has no records yet.\n", r.Organisation)
 	} else {
 		fmt.Fprintf(w, "The log of %s holds: %d records from %s to %s are those that were signed.\n", r.Organisation, r.Records, moment(r.First), moment(r.Last))
@@ -149,7 +156,9 @@ func tellVerified(w io.Writer, r *folder.Result) {
 	if !r.Pinned {
 		fmt.Fprintf(w, "Nothing was compared with what you know of the organisation: its root key's hash is %s; give it with --root.\n", r.RootHash)
 	}
-	if r.Checkpoints > 0 {
+	if r.Checkpoints > 0 && r.Log == folder.Devices {
+		fmt.Fprintf(w, "It goes on from %d earlier checkpoints.\n", r.Checkpoints)
+	} else if r.Checkpoints > 0 {
 		fmt.Fprintf(w, "It goes on from %d earlier checkpoints. %d personal parts are those committed to.\n", r.Checkpoints, r.Parts)
 	}
 	for _, e := range r.Erased {
@@ -166,6 +175,7 @@ func tellVerified(w io.Writer, r *folder.Result) {
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 type showOptions struct {
+	person  string
 	from    uint64
 	count   uint64
 	kind    string
@@ -176,14 +186,15 @@ type showOptions struct {
 }
 
 var auditShow = command{
-	name: "audit show", usage: "FOLDER [--from N] [--count N] [--kind KIND] [--meeting ID] [--json] [--key] [--root HASH|FILE]",
-	about: "reads records from a copy of the audit log",
+	name: "audit show", usage: "FOLDER [--from N] [--count N] [--kind KIND] [--meeting ID] [--person ID] [--json] [--key] [--root HASH|FILE]",
+	about: "reads records from a copy of the audit log, or entries of the device log",
 	flags: func(f *flag.FlagSet) any {
 		o := new(showOptions)
 		f.Uint64Var(&o.from, "from", 1, "the first record's `number`")
 		f.Uint64Var(&o.count, "count", 0, "at most so many `records`; 0: all")
 		f.StringVar(&o.kind, "kind", "", "only records of a `kind`, for instance ruling")
 		f.StringVar(&o.meeting, "meeting", "", "only records of a `meeting`")
+		f.StringVar(&o.person, "person", "", "of the device log, only entries about a person's `id`")
 		f.BoolVar(&o.json, "json", false, "write JSON, a line for each record")
 		f.BoolVar(&o.key, "key", false, "write the log's verifier key, for a witness, and nothing else")
 		f.StringVar(&o.root, "root", "", "the organisation's root key `hash`, or a file with the root key")
@@ -211,6 +222,9 @@ var auditShow = command{
 			}
 			return nil
 		}
+		if r.Organisation().Log == folder.Devices {
+			return o.showDevices(k.stdout, r)
+		}
 		shown := uint64(0)
 		for e, err := range r.Entries(audit.Index(o.from)) {
 			if err != nil {
@@ -228,6 +242,46 @@ var auditShow = command{
 		}
 		return nil
 	},
+}
+
+// loggedKinds are the kinds of entries of the device log.
+var loggedKinds = map[pass.LogKind]string{pass.LogStatement: "statement", pass.LogGrant: "grant", pass.LogRevocation: "revocation"}
+
+// showDevices writes entries of the device log. They name nobody to whom the person's id is unknown.
+func (o *showOptions) showDevices(w io.Writer, r *folder.Reader) error {
+	want := pass.PersonTag(r.Organisation().ID, conclave.PersonID(o.person))
+	shown := uint64(0)
+	for l, err := range r.Leaves(audit.Index(o.from)) {
+		if err != nil {
+			return refused(err)
+		}
+		entry, err := pass.ParseLogLeaf(l.Leaf)
+		if err != nil {
+			return err
+		}
+		kind := loggedKinds[entry.Kind]
+		if o.kind != "" && o.kind != kind || o.person != "" && entry.Person != want {
+			continue
+		}
+		if o.json {
+			err = json.NewEncoder(w).Encode(struct {
+				Index  audit.Index       `json:"index"`
+				Kind   string            `json:"kind"`
+				Person string            `json:"person_tag"`
+				Device conclave.DeviceID `json:"device,omitzero"`
+				Hash   string            `json:"hash"`
+			}{l.Index, kind, fmt.Sprintf("%x", entry.Person), entry.Device, fmt.Sprintf("%x", entry.Object)})
+		} else {
+			_, err = fmt.Fprintf(w, "%d\t%s\tperson=%x\tdevice=%s\thash=%x\n", l.Index, kind, entry.Person, entry.Device.Text(), entry.Object)
+		}
+		if err != nil {
+			return err
+		}
+		if shown++; shown == o.count {
+			break
+		}
+	}
+	return nil
 }
 
 // refused gives what does not hold its exit code.
@@ -324,15 +378,16 @@ var auditErase = command{
 	},
 }
 
-type restoreOptions struct{ data, log, root string }
+type restoreOptions struct{ data, log, devices, root string }
 
 var auditRestore = command{
-	name: "audit restore", usage: "[--data DIR] [--log FOLDER] [--root HASH|FILE]",
-	about: "brings back records that the server's store has lost, from the log's copy; stop the server first",
+	name: "audit restore", usage: "[--data DIR] [--log FOLDER] [--devices FOLDER] [--root HASH|FILE]",
+	about: "brings back what the server's store has lost of audit log and device log, from their copies; stop the server first",
 	flags: func(f *flag.FlagSet) any {
 		o := new(restoreOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
-		f.StringVar(&o.log, "log", "", "a copy of the log: a `folder`; by default the one in the data folder")
+		f.StringVar(&o.log, "log", "", "a copy of the audit log: a `folder`; by default the one in the data folder")
+		f.StringVar(&o.devices, "devices", "", "a copy of the device log: a `folder`; by default the one in the data folder, if it is there")
 		f.StringVar(&o.root, "root", "", "the organisation's root key `hash`, or a file with the root key; by default the server's")
 		return o
 	},
@@ -356,20 +411,59 @@ var auditRestore = command{
 		if err != nil {
 			return refused(err)
 		}
+		devices, err := o.openDevices(root)
+		if err != nil {
+			return err
+		}
 		st, err := store.OpenShort(ctx, filepath.Join(o.data, storeDir), slog.New(slog.NewTextHandler(k.stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 		if err != nil {
 			return err
 		}
 		added, err := audit.Restore(ctx, st, copyLeaves(r))
+		var entries uint64
+		if err == nil && devices != nil {
+			entries, err = identity.RestoreDeviceLog(ctx, st, plainLeaves(devices))
+		}
 		if closed := st.Close(); err == nil {
 			err = closed
 		}
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(k.stdout, "brought back %d records; start the server\n", added)
+		fmt.Fprintf(k.stdout, "brought back %d records and %d entries of the device log; start the server\n", added, entries)
 		return nil
 	},
+}
+
+// openDevices opens the copy of the device log, once it is verified; nil where there is none.
+func (o *restoreOptions) openDevices(root string) (*folder.Reader, error) {
+	dir := o.devices
+	if dir == "" {
+		if dir = filepath.Join(o.data, devicesDir); !isFile(filepath.Join(dir, "checkpoint")) {
+			return nil, nil
+		}
+	}
+	if _, err := folder.Verify(os.DirFS(dir), folder.Options{Root: root}); err != nil {
+		return nil, refused(err)
+	}
+	r, err := folder.Open(os.DirFS(dir), root)
+	if err != nil {
+		return nil, refused(err)
+	}
+	if r.Organisation().Log != folder.Devices {
+		return nil, usageError{fmt.Sprintf("%s is no copy of a device log", dir)}
+	}
+	return r, nil
+}
+
+func plainLeaves(r *folder.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for l, err := range r.Leaves(1) {
+			if !yield(l.Leaf, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func copyLeaves(r *folder.Reader) iter.Seq2[audit.CopyLeaf, error] {

@@ -33,7 +33,7 @@ type witnessOptions struct {
 
 var witnessCommand = command{
 	name: "witness", usage: "--name NAME --log KEY… [--dir DIR] [--show-key] [--listen ADDRESS] [--certificate FILE --key FILE]",
-	about: "runs a witness, which cosigns an organisation's audit log as long as that goes on from what it was",
+	about: "runs a witness, which cosigns an organisation's logs as long as they go on from what they were",
 	flags: func(f *flag.FlagSet) any {
 		o := new(witnessOptions)
 		f.StringVar(&o.dir, "dir", "witness", "`folder` of key and state; made if it is not there")

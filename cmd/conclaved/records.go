@@ -9,12 +9,15 @@ import (
 	"conclave/witness"
 )
 
-// recordsFolder holds the audit log's plain copy, in the data folder.
-const recordsFolder = "audit"
+// recordsFolder holds the audit log's plain copy, devicesFolder the device log's, in the data folder.
+const (
+	recordsFolder = "audit"
+	devicesFolder = "devices"
+)
 
 // records says where the audit log is copied to and who cosigns it.
 func (c *config) records() (server.RecordsConfig, error) {
-	out := server.RecordsConfig{Folder: filepath.Join(c.Data, recordsFolder), Quorum: c.Cosignatures}
+	out := server.RecordsConfig{Folder: filepath.Join(c.Data, recordsFolder), Devices: filepath.Join(c.Data, devicesFolder), Quorum: c.Cosignatures}
 	for _, w := range c.Witnesses {
 		key, err := merkle.ParseKey(w.Key)
 		if err != nil {

@@ -99,6 +99,12 @@ func (w *World) NamedHost() string {
 
 func (w *World) start() {
 	w.t.Helper()
+	w.must(w.TryStart())
+}
+
+// TryStart starts the server after Stop. It returns why the server does not run on its data.
+func (w *World) TryStart() error {
+	w.t.Helper()
 	var out io.Writer = w.log
 	if w.options.Log != nil {
 		out = w.options.Log
@@ -131,6 +137,9 @@ func (w *World) start() {
 	if records.Folder == "" {
 		records.Folder = filepath.Join(w.dir, "audit")
 	}
+	if records.Devices == "" {
+		records.Devices = filepath.Join(w.dir, "devices")
+	}
 	w.Server, err = server.New(context.Background(), server.Config{
 		Organisation: w.Organisation, Store: st, Policy: policy, Media: media, Hosts: []string{w.Host, w.NamedHost()},
 		Enrolment: w.options.Enrolment, OIDC: w.options.OIDC,
@@ -140,7 +149,12 @@ func (w *World) start() {
 		Networks: w.options.Networks, Reload: w.options.Reload, Limits: w.options.Limits, Slots: w.options.Slots, Log: log, Now: w.options.Now,
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		media.Run(ended) // which closes its port
+		listener.Close()
+		engine.Close()
+		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	web := &http.Server{Handler: w.Server.Handler(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
@@ -157,6 +171,7 @@ func (w *World) start() {
 		wait.Wait()
 		engine.Close()
 	})
+	return nil
 }
 
 // Stop ends the server, as a crash would as far as legs can see. It may be called twice.
