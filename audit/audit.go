@@ -10,6 +10,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"conclave"
@@ -57,6 +58,7 @@ const (
 	KindLedger         Kind = "ledger"          // a minute of a leg's sealed speech ledger: Commitment
 	KindMark           Kind = "mark"            // the key with which a leg marks what it plays: Commitment
 	KindCall           Kind = "call"            // a phone call came to the gateway, and what became of it: Outcome, Codes
+	KindCodesVoided    Kind = "codes_voided"    // phone codes of a person for a meeting: Size
 	KindRing           Kind = "ring"            // the gateway was asked to ring a person
 	KindGateway        Kind = "gateway"         // the phone gateway came or went
 	KindKeys           Kind = "keys"            // keys of the organisation were granted or withdrawn
@@ -73,7 +75,7 @@ type Index uint64
 // Record is one record. Fields that do not apply are zero and absent in JSON. There are no names: who a device belongs to
 // stands in the directory, what a meeting is called stands in its entry.
 //
-// Person, Device, Facts and Reason are its personal part: it is kept apart from the rest, which holds a salted commitment to
+// Person, People, Device, Facts and Reason are its personal part: it is kept apart from the rest, which holds a salted commitment to
 // it, so that it can be erased while the log goes on verifying.
 type Record struct {
 	Kind     Kind               `json:"kind"`
@@ -92,12 +94,19 @@ type Record struct {
 	TreeHash []byte             `json:"tree_hash,omitempty"` // of the epoch that a commit begins
 	Leaf     *uint32            `json:"leaf,omitempty"`
 
-	Person     conclave.PersonID `json:"person,omitempty"`     // personal; whom it is about, where no device says it
-	Reason     string            `json:"reason,omitempty"`     // personal; what a person gave as their reason
-	Until      time.Time         `json:"until,omitzero"`       // to when what was allowed holds
-	Commitment []byte            `json:"commitment,omitempty"` // to what is kept elsewhere: SHA-256
-	Size       uint64            `json:"size,omitempty"`       // of what it tells of: octets, or how many
-	Erased     []Span            `json:"erased,omitempty"`     // whose personal parts are erased
+	Person conclave.PersonID `json:"person,omitempty"` // personal; whom it is about, where no device says it
+	// People are personal: the others whom it is about.
+	People     []conclave.PersonID `json:"people,omitempty"`
+	Reason     string              `json:"reason,omitempty"`     // personal; what a person gave as their reason
+	Until      time.Time           `json:"until,omitzero"`       // to when what was allowed holds
+	Commitment []byte              `json:"commitment,omitempty"` // to what is kept elsewhere: SHA-256
+	Size       uint64              `json:"size,omitempty"`       // of what it tells of: octets, or how many
+	Erased     []Span              `json:"erased,omitempty"`     // whose personal parts are erased
+}
+
+// Concerns says whether a record names a person.
+func (r *Record) Concerns(person conclave.PersonID) bool {
+	return person != "" && (r.Person == person || slices.Contains(r.People, person))
 }
 
 // Span is a run of records, both ends included.

@@ -29,11 +29,12 @@ type leaf struct {
 
 // part is the personal part. Its salt keeps those who know the leaf from trying out whom it is about.
 type part struct {
-	Salt   []byte            `json:"salt"`
-	Person conclave.PersonID `json:"person,omitempty"`
-	Device conclave.DeviceID `json:"device,omitzero"`
-	Reason string            `json:"reason,omitempty"`
-	Facts  []conclave.Fact   `json:"facts,omitempty"`
+	Salt   []byte              `json:"salt"`
+	Person conclave.PersonID   `json:"person,omitempty"`
+	People []conclave.PersonID `json:"people,omitempty"`
+	Device conclave.DeviceID   `json:"device,omitzero"`
+	Reason string              `json:"reason,omitempty"`
+	Facts  []conclave.Fact     `json:"facts,omitempty"`
 }
 
 const (
@@ -44,9 +45,9 @@ const (
 // split parts a record and encodes both halves. part is nil where nothing is personal.
 func split(r Record, rand io.Reader) (leafBytes, partBytes []byte, err error) {
 	l := leaf{Record: r}
-	p := part{Person: r.Person, Device: r.Device, Reason: r.Reason, Facts: r.Facts}
-	l.Person, l.Device, l.Reason, l.Facts = "", conclave.DeviceID{}, "", nil
-	if p.Person != "" || p.Device != (conclave.DeviceID{}) || p.Reason != "" || len(p.Facts) > 0 {
+	p := part{Person: r.Person, People: r.People, Device: r.Device, Reason: r.Reason, Facts: r.Facts}
+	l.Person, l.People, l.Device, l.Reason, l.Facts = "", nil, conclave.DeviceID{}, "", nil
+	if p.Person != "" || len(p.People) > 0 || p.Device != (conclave.DeviceID{}) || p.Reason != "" || len(p.Facts) > 0 {
 		p.Salt = make([]byte, saltSize)
 		if _, err := io.ReadFull(rand, p.Salt); err != nil {
 			return nil, nil, fmt.Errorf("draw a salt: %w", err)
@@ -86,7 +87,7 @@ func Join(leafBytes, partBytes []byte) (r Record, missing bool, err error) {
 		return Record{}, false, fmt.Errorf("audit: the personal part cannot be read: %v", err)
 	}
 	r = l.Record
-	r.Person, r.Device, r.Reason, r.Facts = p.Person, p.Device, p.Reason, p.Facts
+	r.Person, r.People, r.Device, r.Reason, r.Facts = p.Person, p.People, p.Device, p.Reason, p.Facts
 	return r, false, nil
 }
 

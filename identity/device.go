@@ -104,15 +104,18 @@ func (d *Directory) Renew(ctx context.Context, r Renewal, now time.Time) ([]byte
 			return fail(err)
 		}
 	}
-	statement, err := d.sign(ctx, person, &device, from)
+	var statement []byte
+	err = d.recorded(ctx, audit.Record{Kind: audit.KindRenewal, Time: now.UTC(), Device: device.ID}, func() error {
+		if statement, err = d.sign(ctx, person, &device, from); err != nil {
+			return err
+		}
+		device.Until = d.until(&device, from).UTC()
+		return d.change(ctx, device, revision)
+	})
 	if err != nil {
 		return fail(err)
 	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindRenewal, Time: now.UTC(), Device: device.ID, Outcome: "admit"}); err != nil {
-		return fail(err)
-	}
-	device.Until = d.until(&device, from).UTC()
-	return statement, device, d.change(ctx, device, revision)
+	return statement, device, nil
 }
 
 // Assert verifies a fresh assertion of a device's passkey over challenge, for a join.
@@ -155,6 +158,16 @@ func (d *Directory) device(ctx context.Context, id conclave.DeviceID) (Device, s
 		return device, 0, problem("device_revoked", "ask_administrator")
 	}
 	return device, revision, err
+}
+
+// KnownDevice returns a device that is or was enrolled, a revoked one too, or a Problem device_unknown.
+func (d *Directory) KnownDevice(ctx context.Context, id conclave.DeviceID) (Device, error) {
+	var device Device
+	_, err := d.get(ctx, deviceKey(id), &device)
+	if errors.Is(err, store.ErrNotFound) {
+		return device, problem("device_unknown", "enrol_again")
+	}
+	return device, err
 }
 
 // change writes a device over the revision that was read: a renewal must not undo a revocation that came between.

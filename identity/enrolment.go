@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"conclave"
@@ -236,25 +237,45 @@ func (d *Directory) Enrol(ctx context.Context, e Enrolment, now time.Time) ([]by
 		a.device.Evidence = evidence(e.Passkey)
 	}
 	a.device.Until = from.Add(statementLife).UTC()
-	statement, err := d.sign(ctx, a.person, &a.device, from)
+	var statement []byte
+	err = d.recorded(ctx, audit.Record{Kind: audit.KindEnrolment, Time: now.UTC(), Device: a.device.ID}, func() error {
+		if statement, err = d.sign(ctx, a.person, &a.device, from); err != nil {
+			return err
+		}
+		// Used up before the device exists: a crash here costs a new link.
+		if err := d.spend(ctx, a.stored, a.key, a.revision, now); err != nil {
+			return err
+		}
+		return d.enter(ctx, &a.device)
+	})
 	if err != nil {
-		return fail(err)
-	}
-	// Used up before the device exists: a crash here costs a new link.
-	if err := d.spend(ctx, a.stored, a.key, a.revision, now); err != nil {
-		return fail(err)
-	}
-	if err := d.enter(ctx, &a.device, now); err != nil {
 		return fail(err)
 	}
 	return statement, a.device, d.tellOthers(ctx, &a.device, now)
 }
 
-// enter records and writes a new device.
-func (d *Directory) enter(ctx context.Context, device *Device, now time.Time) error {
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindEnrolment, Time: now.UTC(), Device: device.ID, Outcome: "admit"}); err != nil {
+// recorded records that a device is enrolled or renewed, and has do carry it out: nothing is signed, logged or used up without
+// the record. Where do fails a second record says that it came to nothing.
+func (d *Directory) recorded(ctx context.Context, rec audit.Record, do func() error) error {
+	rec.Outcome = "admit"
+	if _, err := d.record.Record(ctx, rec); err != nil {
 		return err
 	}
+	err := do()
+	if err == nil {
+		return nil
+	}
+	p := problem("server_trouble", "try_again")
+	errors.As(err, &p)
+	rec.Outcome, rec.Codes = "refuse", append(slices.Clip(rec.Codes), p.Code)
+	if _, unrecorded := d.record.Record(context.WithoutCancel(ctx), rec); unrecorded != nil {
+		return errors.Join(err, unrecorded)
+	}
+	return err
+}
+
+// enter writes a new device.
+func (d *Directory) enter(ctx context.Context, device *Device) error {
 	b, err := json.Marshal(device)
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)

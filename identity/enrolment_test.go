@@ -2,16 +2,20 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
 	"conclave"
+	"conclave/audit"
 	"conclave/identity/passkey"
 	"conclave/identity/passkey/passkeytest"
 	"conclave/pass"
@@ -313,4 +317,107 @@ func issue(t *testing.T, ca *x509.Certificate, caKey, key *ecdsa.PrivateKey, unt
 		t.Fatal(err)
 	}
 	return der
+}
+
+// unwritable is a record that cannot be written.
+type unwritable struct{}
+
+func (unwritable) Record(context.Context, audit.Record) (audit.Index, error) { return 0, errDisk }
+
+func TestNothingIsSignedOrUsedUpForAnEnrolmentThatCannotBeRecorded(t *testing.T) {
+	w := newWorld(t)
+	key, e := enrolment(t, w.token(t))
+	log, err := w.DeviceLog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := log.tree.Size()
+	w.record = unwritable{}
+	if _, _, err := w.Enrol(t.Context(), e, now); !errors.Is(err, errDisk) {
+		t.Fatalf("enrolled: %v", err)
+	}
+	if log.tree.Size() != size {
+		t.Error("a statement that no record is of stands in the device log")
+	}
+	w.record = w.log
+	statement, device, err := w.Enrol(t.Context(), e, now)
+	if err != nil {
+		t.Fatalf("the link was used up: %v", err)
+	}
+	size = log.tree.Size()
+	w.record = unwritable{}
+	later := now.Add(time.Hour)
+	r := Renewal{Statement: statement, Nonce: make([]byte, 32), Host: "meet.example"}
+	r.Signature = sign(t, key, signal.RenewContent(r.Nonce, r.Statement, r.Host))
+	if _, _, err := w.Renew(t.Context(), r, later); !errors.Is(err, errDisk) {
+		t.Fatalf("renewed: %v", err)
+	}
+	if again, err := w.Device(t.Context(), device.ID); err != nil || log.tree.Size() != size || !again.Until.Equal(device.Until) {
+		t.Errorf("a renewal that no record is of: %+v, %v", again, err)
+	}
+}
+
+func TestAnEnrolmentThatComesToNothingIsRecordedAsThat(t *testing.T) {
+	w := newWorld(t)
+	key, e := enrolment(t, w.token(t))
+	if _, _, err := w.Enrol(t.Context(), e, now); err != nil {
+		t.Fatal(err)
+	}
+	e.Token = w.token(t) // the same device once more, with another link
+	e.Proof = sign(t, key, signal.EnrolContent(e.Token.Text()))
+	_, _, err := w.Enrol(t.Context(), e, now)
+	wantProblem(t, err, "device_known")
+	entries, err := w.log.Read(t.Context(), 1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := entries[len(entries)-1].Record
+	if last.Kind != audit.KindEnrolment || last.Outcome != "refuse" || !slices.Equal(last.Codes, []string{"device_known"}) || last.Device != conclave.DeviceOf(e.LeafKey) {
+		t.Errorf("recorded %+v", last)
+	}
+}
+
+func TestWhomAnActIsAboutStandsInItsRecord(t *testing.T) {
+	w := newWorld(t)
+	if err := w.AddPerson(t.Context(), Person{ID: "ben.berg", Name: "Ben", Unit: "Border"}, now); err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.OpenMeeting(t.Context(), Meeting{Title: "Weekly", Chair: "anna.weber", People: []conclave.PersonID{"ben.berg"}, Door: DoorInvited}, rand.Reader, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := w.Invite(t.Context(), m.ID, "Eva Guest", "Elsewhere", rand.Reader, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, e := enrolment(t, token)
+	_, guest, err := w.EnrolGuest(t.Context(), e, m.ID, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, err := w.IssuePhoneCode(t.Context(), "ben.berg", m.ID, 0, rand.Reader, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := w.RevokePhoneCodes(t.Context(), "ben.berg", m.ID, now); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	entries, err := w.log.Read(t.Context(), 1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[audit.Kind]audit.Record{}
+	for _, e := range entries {
+		found[e.Record.Kind] = e.Record
+	}
+	if r := found[audit.KindMeetingOpened]; r.Person != "anna.weber" || !slices.Equal(r.People, []conclave.PersonID{"ben.berg", "anna.weber"}) {
+		t.Errorf("a meeting: %+v", r)
+	}
+	if r := found[audit.KindInvitation]; r.Person != guest.Person || r.Meeting != m.ID {
+		t.Errorf("an invitation of %s: %+v", guest.Person, r)
+	}
+	if r := found[audit.KindCodesVoided]; r.Person != "ben.berg" || r.Meeting != m.ID || r.Size != 2 {
+		t.Errorf("codes voided: %+v", r)
+	}
 }

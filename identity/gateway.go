@@ -88,31 +88,32 @@ func (d *Directory) EnrolGateway(ctx context.Context, t Token, leafKey, proof []
 		return fail(problem("link_expired", "ask_link"))
 	}
 	used := now.UTC()
-	stored.Used = &used
-	b, err := json.Marshal(stored)
-	if err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
-	if _, err := d.store.CompareAndPut(ctx, gatewayTokenKey(hash), b, revision); errors.Is(err, store.ErrConflict) {
-		return fail(problem("link_used", "ask_link"))
-	} else if err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
 	g := Gateway{ID: conclave.DeviceOf(leafKey), Name: stored.Name, LeafKey: leafKey, Enrolled: used, Until: now.Add(statementLife).UTC()}
-	statement, err := d.signGateway(ctx, &g, now)
+	var statement []byte
+	rec := audit.Record{Kind: audit.KindEnrolment, Time: used, Device: g.ID, Codes: []string{"gateway"}}
+	err = d.recorded(ctx, rec, func() error {
+		stored.Used = &used
+		if err := d.putOver(ctx, gatewayTokenKey(hash), stored, revision); errors.Is(err, store.ErrConflict) {
+			return problem("link_used", "ask_link")
+		} else if err != nil {
+			return err
+		}
+		if statement, err = d.signGateway(ctx, &g, now); err != nil {
+			return err
+		}
+		b, err := json.Marshal(g)
+		if err != nil {
+			return fmt.Errorf("identity: %w", err)
+		}
+		if _, err := d.store.Create(ctx, gatewayKey(g.ID), b); errors.Is(err, store.ErrConflict) {
+			return problem("device_known", "open_without_link")
+		} else if err != nil {
+			return fmt.Errorf("identity: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
 		return fail(err)
-	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindEnrolment, Time: used, Device: g.ID, Outcome: "admit", Codes: []string{"gateway"}}); err != nil {
-		return fail(err)
-	}
-	if b, err = json.Marshal(g); err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
-	}
-	if _, err := d.store.Create(ctx, gatewayKey(g.ID), b); errors.Is(err, store.ErrConflict) {
-		return fail(problem("device_known", "open_without_link"))
-	} else if err != nil {
-		return fail(fmt.Errorf("identity: %w", err))
 	}
 	return statement, g, nil
 }
@@ -147,15 +148,15 @@ func (d *Directory) RenewGateway(ctx context.Context, id conclave.DeviceID, now 
 	if now.After(g.Until.Add(renewalGrace)) {
 		return nil, problem("device_lapsed", "enrol_again")
 	}
-	statement, err := d.signGateway(ctx, &g, now)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindRenewal, Time: now.UTC(), Device: g.ID, Outcome: "admit", Codes: []string{"gateway"}}); err != nil {
-		return nil, err
-	}
-	g.Until = now.Add(statementLife).UTC()
-	return statement, d.putGateway(ctx, g, revision)
+	var statement []byte
+	err = d.recorded(ctx, audit.Record{Kind: audit.KindRenewal, Time: now.UTC(), Device: g.ID, Codes: []string{"gateway"}}, func() error {
+		if statement, err = d.signGateway(ctx, &g, now); err != nil {
+			return err
+		}
+		g.Until = now.Add(statementLife).UTC()
+		return d.putGateway(ctx, g, revision)
+	})
+	return statement, err
 }
 
 // RevokeGateway makes a gateway useless from the next call on. Its living calls are the caller's to end.

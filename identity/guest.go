@@ -64,10 +64,10 @@ func (d *Directory) Invite(ctx context.Context, meeting conclave.MeetingID, name
 	if err != nil {
 		return Token{}, fmt.Errorf("identity: draw a token: %w", err)
 	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindInvitation, Time: now.UTC(), Meeting: meeting}); err != nil {
+	hash := t.hash()
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindInvitation, Time: now.UTC(), Meeting: meeting, Person: guestID(hash), Until: until.UTC()}); err != nil {
 		return Token{}, err
 	}
-	hash := t.hash()
 	return t, d.put(ctx, invitationKey(hash), storedInvitation{
 		storedToken: storedToken{Hash: hash[:], Expires: until.UTC()},
 		Guest:       Guest{Meeting: meeting, Name: name, Unit: unit, Until: until.UTC()},
@@ -120,18 +120,24 @@ func (d *Directory) EnrolGuest(ctx context.Context, e Enrolment, meeting conclav
 	if err != nil {
 		return fail(err)
 	}
-	statement, err := d.sign(ctx, person, &device, now)
+	var statement []byte
+	err = d.recorded(ctx, audit.Record{Kind: audit.KindEnrolment, Time: now.UTC(), Meeting: meeting, Device: device.ID, Person: device.Person}, func() error {
+		if statement, err = d.sign(ctx, person, &device, now); err != nil {
+			return err
+		}
+		used := now.UTC()
+		stored.Used = &used
+		if err := d.putOver(ctx, invitationKey(hash), stored, revision); errors.Is(err, store.ErrConflict) {
+			return problem("invitation_used", "ask_invitation")
+		} else if err != nil {
+			return err
+		}
+		return d.enter(ctx, &device)
+	})
 	if err != nil {
 		return fail(err)
 	}
-	used := now.UTC()
-	stored.Used = &used
-	if err := d.putOver(ctx, invitationKey(hash), stored, revision); errors.Is(err, store.ErrConflict) {
-		return fail(problem("invitation_used", "ask_invitation"))
-	} else if err != nil {
-		return fail(err)
-	}
-	return statement, device, d.enter(ctx, &device, now)
+	return statement, device, nil
 }
 
 // guest returns the person that a guest's statement names, while the invitation holds and the meeting is not over.

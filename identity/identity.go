@@ -248,7 +248,8 @@ func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, 
 		return m, fmt.Errorf("identity: draw a pointer: %w", err)
 	}
 	m.Opened, m.Ended = now.UTC(), nil
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindMeetingOpened, Time: m.Opened, Meeting: m.ID, Level: &m.Level}); err != nil {
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindMeetingOpened, Time: m.Opened, Meeting: m.ID, Level: &m.Level,
+		Person: m.Chair, People: m.People, Until: m.Until}); err != nil {
 		return m, err
 	}
 	b, err := json.Marshal(m)

@@ -202,7 +202,15 @@ func (d *Directory) PhoneCodes(ctx context.Context, now time.Time) ([]PhoneCode,
 
 // RevokePhoneCodes makes the codes of a person for a meeting void and says how many there were.
 func (d *Directory) RevokePhoneCodes(ctx context.Context, person conclave.PersonID, meeting conclave.MeetingID, now time.Time) (int, error) {
-	return d.deleteCodes(ctx, func(c *storedCode) bool { return c.Person == person && c.Meeting == meeting })
+	which := func(c *storedCode) bool { return c.Person == person && c.Meeting == meeting }
+	n, err := d.countCodes(ctx, which)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindCodesVoided, Time: now.UTC(), Meeting: meeting, Person: person, Size: uint64(n)}); err != nil {
+		return 0, err
+	}
+	return d.deleteCodes(ctx, which)
 }
 
 // sweepCodes forgets codes that ran out.
@@ -211,7 +219,16 @@ func (d *Directory) sweepCodes(ctx context.Context, now time.Time) error {
 	return err
 }
 
+func (d *Directory) countCodes(ctx context.Context, which func(*storedCode) bool) (int, error) {
+	return d.eachCode(ctx, which, func(store.Key) error { return nil })
+}
+
 func (d *Directory) deleteCodes(ctx context.Context, which func(*storedCode) bool) (int, error) {
+	return d.eachCode(ctx, which, func(key store.Key) error { return d.store.Delete(ctx, key) })
+}
+
+// eachCode does something with the codes that match, and says how many there were.
+func (d *Directory) eachCode(ctx context.Context, which func(*storedCode) bool, do func(store.Key) error) (int, error) {
 	entries, err := d.store.List(ctx, codePrefix)
 	if err != nil {
 		return 0, fmt.Errorf("identity: %w", err)
@@ -225,7 +242,7 @@ func (d *Directory) deleteCodes(ctx context.Context, which func(*storedCode) boo
 		if !which(&stored) {
 			continue
 		}
-		if err := d.store.Delete(ctx, e.Key); err != nil {
+		if err := do(e.Key); err != nil {
 			return n, fmt.Errorf("identity: %w", err)
 		}
 		n++

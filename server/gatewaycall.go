@@ -329,7 +329,7 @@ func (s *Server) ringPerson(ctx context.Context, id conclave.MeetingID, who conc
 		return problemRingSoon
 	}
 	c := &phoneCall{id: signal.NewCallID(), gateway: g.device, line: signal.PhoneOpen, person: who, meeting: id, out: true, secure: !open}
-	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindRing, Time: s.now(), Meeting: id, By: by}); err != nil {
+	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindRing, Time: s.now(), Meeting: id, By: by, Person: who}); err != nil {
 		return err
 	}
 	if !s.phones.add(c) {

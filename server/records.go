@@ -422,13 +422,13 @@ func (s *Server) eraseRecords(w http.ResponseWriter, r *http.Request) {
 	}
 	done, err := s.audit.Erase(r.Context(), s.now(), func(e audit.Entry) bool {
 		// The key of a phone call stands in no directory: what it was ruled on as says whose it is, and comes before all else of it.
-		if q.Person != "" && e.Record.Person == q.Person && e.Record.Device != (conclave.DeviceID{}) {
+		if q.Person != "" && e.Record.Kind == audit.KindRuling && e.Record.Person == q.Person && e.Record.Device != (conclave.DeviceID{}) {
 			devices[e.Record.Device] = true
 		}
 		if !q.Before.IsZero() && !e.Record.Time.Before(q.Before) {
 			return false
 		}
-		return q.Person == "" && len(devices) == 0 || q.Person != "" && e.Record.Person == q.Person || devices[e.Record.Device]
+		return q.Person == "" && len(devices) == 0 || e.Record.Concerns(q.Person) || devices[e.Record.Device]
 	})
 	if err != nil {
 		s.fail(w, "erase records", err)

@@ -136,10 +136,13 @@ func recordsOf(data string, person conclave.PersonID, e *page.Export) error {
 			return err
 		}
 		r := &entry.Record
-		if r.Person == person && r.Device != (conclave.DeviceID{}) {
+		if r.Kind == audit.KindRuling && r.Person == person && r.Device != (conclave.DeviceID{}) {
 			theirs[r.Device.Text()] = true // the key of a phone call stands in no directory
 		}
-		if r.Person == person || theirs[r.Device.Text()] {
+		if r.Concerns(person) || theirs[r.Device.Text()] {
+			if len(r.People) > 0 { // whom else it is about is nothing that this person is given
+				r.People = []conclave.PersonID{person}
+			}
 			e.Records = append(e.Records, entry)
 		}
 	}
