@@ -166,6 +166,23 @@ func TestAnExposureIsPartedWhereTheLevelIsRaised(t *testing.T) {
 	}
 }
 
+func TestAnEntryThatHadNoEffectOpensNoStay(t *testing.T) {
+	s := newScript(t, 4)
+	s.enter(0, "anna", conclave.GradeGuarded, nil)
+	s.rule(minutes(1), "jan", "admit", conclave.GradeHop, nil)
+	jan := s.actor("jan")
+	entry := audit.Record{Kind: audit.KindEnter, Leg: jan.id, Device: jan.device, Epoch: 7}
+	s.record(minutes(1), entry)
+	s.record(minutes(1), audit.Record{Kind: audit.KindUndone, Leg: jan.id, Codes: []string{string(audit.KindEnter)}, Epoch: 7})
+	timeline, _, _ := s.close(minutes(9))
+	if l := timeline.Leg(jan.id); len(l.Stays) != 0 {
+		t.Errorf("jan was in: %+v", l.Stays)
+	}
+	if r := Investigate(timeline, Options{}); len(r.Spans) != 0 {
+		t.Errorf("exposed: %+v", r.Spans)
+	}
+}
+
 func TestAQuietMeetingHasNoExposure(t *testing.T) {
 	s := newScript(t, 5)
 	s.enter(0, "anna", conclave.GradeGuarded, nil)

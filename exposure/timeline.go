@@ -234,6 +234,8 @@ func (t *Timeline) ofLeg(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 		}
 		closeLast(l.Screens, at)
 		closeLast(l.Lost, at)
+	case audit.KindUndone:
+		t.undone(l, r)
 	case audit.KindLost:
 		l.Lost = append(l.Lost, Interval{From: at})
 	case audit.KindResumed:
@@ -307,6 +309,25 @@ func (t *Timeline) entered(l *Leg, r *audit.Record, at time.Time, index audit.In
 	m.From, m.First, m.Records[0] = at, r.Epoch, index
 	if n := len(l.Lines); n == 0 || l.Lines[n-1].Outcome == "refuse" {
 		t.Strangers = append(t.Strangers, *m)
+	}
+}
+
+// undone takes back what an earlier record said that had no effect: writing it had failed.
+func (t *Timeline) undone(l *Leg, r *audit.Record) {
+	n := len(l.Stays)
+	if slices.Contains(r.Codes, string(audit.KindEnter)) && n > 0 && l.Stays[n-1].Until.IsZero() && l.Stays[n-1].First == r.Epoch && !l.Stays[n-1].From.IsZero() {
+		last := &l.Stays[n-1]
+		t.Strangers = slices.DeleteFunc(t.Strangers, func(m Membership) bool { return m.Leg == l.ID && m.Records[0] == last.Records[0] })
+		if n > 1 && l.Stays[n-2].Records[1] == last.Records[0] { // it was taken to be over by this
+			before := &l.Stays[n-2]
+			before.Until, before.Last, before.Records[1] = time.Time{}, 0, 0
+			l.Stays = l.Stays[:n-1]
+			return
+		}
+		last.From, last.First, last.Records[0] = time.Time{}, 0, 0 // let in, and not entered
+	}
+	if k := len(l.Excepts); slices.Contains(r.Codes, string(audit.KindException)) && k > 0 && l.Excepts[k-1].From.Equal(r.Time) {
+		l.Excepts = l.Excepts[:k-1]
 	}
 }
 
