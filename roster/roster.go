@@ -107,8 +107,10 @@ type (
 	LetIn struct{ Leg conclave.LegID }
 	// Cut stops a leg's media, at once.
 	Cut struct {
-		Leg conclave.LegID
-		Why conclave.Problem
+		Leg    conclave.LegID
+		Device conclave.DeviceID
+		Leaf   *Leaf // nil: it had none
+		Why    conclave.Problem
 	}
 	// Ended tells a leg why it is out and closes its connection.
 	Ended struct {
@@ -256,6 +258,16 @@ func (r *Room) Chaired() bool {
 
 // going says whether the leg's leaf is in the tree and shall not be.
 func (l *Leg) going() bool { return l.InTree && l.Standing != Member }
+
+// cut is the effect that stops the leg's media.
+func (l *Leg) cut(why conclave.Problem) Cut {
+	c := Cut{Leg: l.ID, Device: l.Device, Why: why}
+	if l.InTree {
+		leaf := l.Leaf
+		c.Leaf = &leaf
+	}
+	return c
+}
 
 // can says whether a leg may act in the room.
 func (l *Leg) can() bool { return l.Standing == Member }

@@ -230,7 +230,7 @@ func (r *Room) Quarantine(leg conclave.LegID, reasons []conclave.Problem, now ti
 		l.Reasons = reasons
 		return []Effect{Told{l.ID, reasons, l.Since}, Changed{}}
 	}
-	effects := []Effect{Cut{l.ID, reasons[0]}}
+	effects := []Effect{l.cut(reasons[0])}
 	if l.Standing == Member {
 		l.Going, l.Overdue = now, now.Add(RemovalDue)
 	}
@@ -247,7 +247,7 @@ func (r *Room) End(why conclave.Problem, now time.Time) []Effect {
 	var effects []Effect
 	for _, l := range r.Legs() {
 		if l.Standing != Leaving {
-			effects = append(effects, Cut{l.ID, why}, Ended{l.ID, why})
+			effects = append(effects, r.legs[l.ID].cut(why), Ended{l.ID, why})
 		}
 		effects = append(effects, Gone{l.ID, l.Device, l.Standing, why})
 	}
@@ -335,7 +335,7 @@ func (r *Room) drop(l *Leg, why conclave.Problem, now time.Time) []Effect {
 		l.Going, l.Overdue = now, now.Add(RemovalDue)
 	}
 	l.Standing, l.Why = Leaving, why
-	return []Effect{Cut{l.ID, why}, Ended{l.ID, why}, Propose{l.ID, l.Leaf}}
+	return []Effect{l.cut(why), Ended{l.ID, why}, Propose{l.ID, l.Leaf}}
 }
 
 // gone takes note that a commit took leaves away. Those who were not to go are told otherwise.
@@ -350,7 +350,7 @@ func (r *Room) gone(removed []Leaf, otherwise conclave.Problem) []Effect {
 		switch l.Standing {
 		case Member:
 			delete(r.legs, l.ID)
-			effects = append(effects, Cut{l.ID, otherwise}, Ended{l.ID, otherwise}, Gone{l.ID, l.Device, Member, otherwise})
+			effects = append(effects, l.cut(otherwise), Ended{l.ID, otherwise}, Gone{l.ID, l.Device, Member, otherwise})
 		case Leaving:
 			delete(r.legs, l.ID)
 			effects = append(effects, Gone{l.ID, l.Device, Leaving, l.Why})

@@ -67,7 +67,7 @@ func (r *room) act(effects []roster.Effect) {
 // cut stops a leg's media. The record comes first; it costs less than a packet's time, and is not waited for where it does not.
 func (r *room) cut(e roster.Cut) {
 	leg, ok := r.roster.Leg(e.Leg)
-	rec := audit.Record{Kind: audit.KindRemoval, Leg: e.Leg, By: r.remover, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())}
+	rec := audit.Record{Kind: audit.KindRemoval, Leg: e.Leg, Device: e.Device, By: r.remover, Codes: []string{e.Why.Code}, Epoch: uint64(r.group.Epoch())}
 	switch {
 	case ok && leg.Standing == roster.Quarantined:
 		rec.Kind, rec.Codes, rec.Grade = audit.KindQuarantine, audit.Codes(leg.Reasons), &leg.Grade
@@ -75,11 +75,8 @@ func (r *room) cut(e roster.Cut) {
 	case e.Why.Code == "left":
 		rec.Kind = audit.KindLeave
 	}
-	if ok {
-		rec.Device = leg.Device
-	}
-	if ok && leg.InTree {
-		leaf := uint32(leg.Leaf)
+	if e.Leaf != nil { // as it was: the leg itself may be gone
+		leaf := uint32(*e.Leaf)
 		rec.Leaf = &leaf
 	}
 	r.note(rec)

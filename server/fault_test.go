@@ -3,7 +3,9 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,9 +13,12 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/endpoint"
+	"conclave/identity"
+	"conclave/server"
 	"conclave/server/servertest"
 	"conclave/signal"
 	"conclave/store"
+	"conclave/witness"
 )
 
 // broken is a store that can be made to fail: appends to the audit stream, or writes of values. As on a disk that is full,
@@ -340,4 +345,65 @@ func TestWhatHappensIsRecordedInItsOrder(t *testing.T) {
 			t.Fatalf("recorded %v\nwant     %v", kinds, want)
 		}
 	}
+}
+
+func TestARecordThatFailedAndStandsAllTheSameIsSaidToHaveHadNoEffect(t *testing.T) {
+	w, disk := startBroken(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := openRestricted(w, "anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	// Ben has his pass already; that he enters is written, and fails.
+	r := connect(t, w)
+	admitted := r.admitted(b, m)
+	disk.written.Store(true)
+	ben := come(t, w, b, "ben", m) // with another leg, whose ruling fails
+	ben.await("trouble", 0, func(e endpoint.Event) bool {
+		return e.Failed != nil || e.State != nil && e.State.State == endpoint.StateRefused
+	})
+	disk.written.Store(false)
+	var undone []audit.Entry
+	wait(t, "the word that it had no effect", 20*time.Second, func() bool {
+		undone = kindsOf(w, m, audit.KindUndone)
+		return len(undone) > 0
+	})
+	for _, e := range undone {
+		if e.Record.Leg == admitted.Leg || len(e.Record.Codes) != 1 || e.Record.Codes[0] != string(audit.KindRuling) {
+			t.Errorf("recorded %+v", e.Record)
+		}
+	}
+	alike(t, anna)
+}
+
+func TestTheLastLegsLeavingNamesItsDevice(t *testing.T) {
+	w := servertest.Start(t)
+	a := w.Enrol("anna")
+	m := w.OpenMeeting("anna")
+	anna := come(t, w, a, "anna", m).in()
+	anna.Leave()
+	wait(t, "the leaving", 20*time.Second, func() bool { return len(kindsOf(w, m, audit.KindLeave)) > 0 })
+	for _, e := range kindsOf(w, m, audit.KindLeave) {
+		if e.Record.Device != conclave.DeviceOf(a.Point) || e.Record.Leaf == nil {
+			t.Errorf("record %d: %+v", e.Index, e.Record)
+		}
+	}
+}
+
+func TestARoomThatMayNotOpenDoesNotKeepTheServerFromStarting(t *testing.T) {
+	dir := t.TempDir()
+	o, err := identity.NewOrganisation(filepath.Join(dir, "organisation"), "ministry.example", "Ministry", rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ally := newAlly(t, o)
+	disk := new(broken)
+	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: cosignedPolicy(t), Records: server.RecordsConfig{Witnesses: []*witness.Remote{ally.Remote}},
+		Store: func(s store.Store) store.Store { disk.Store = s; return disk }})
+	w.Enrol("anna")
+	m := w.OpenMeeting("anna")
+	// What a crash leaves between the end of a group and that of its roster.
+	if _, err := disk.Put(t.Context(), store.Key("room."+m.Text()), []byte("[]")); err != nil {
+		t.Fatal(err)
+	}
+	ally.away.Store(true)
+	w.Restart()
 }

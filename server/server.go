@@ -227,6 +227,12 @@ func (s *Server) restore(ctx context.Context) error {
 			return fmt.Errorf("server: restore: a room has no meeting's name")
 		}
 		r, err := s.attach(ctx, id)
+		var p conclave.Problem
+		if errors.As(err, &p) {
+			// A meeting that may not open now, or is no more: nobody is in it whose place could be kept.
+			s.cfg.Log.Warn("a room is not opened at the start", "meeting", id, "cause", p.Code)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("server: restore: %w", err)
 		}
