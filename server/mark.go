@@ -211,18 +211,23 @@ func (s *Server) tracedMarks(r *http.Request) ([]TracedMark, error) {
 	return out, nil
 }
 
-// whose fills in the person whom the directory has for a leg's device.
+// whose fills in the person of a leg: whom its ruling named or, where that was erased or says nothing, whom the directory has
+// for its device, whether or not both are still good.
 func (s *Server) whose(ctx context.Context, t *TracedMark) error {
-	if t.Device == (conclave.DeviceID{}) {
-		return nil
-	}
-	device, err := s.directory.Device(ctx, t.Device)
-	if known, err := found(err); err != nil || !known {
+	device, err := s.directory.KnownDevice(ctx, t.Device)
+	known, err := found(err)
+	if err != nil {
 		return err
 	}
-	t.Person = device.Person
+	if known && t.Person == "" {
+		t.Person = device.Person
+	}
+	if known && device.Guest != nil {
+		t.Name = device.Guest.Name
+		return nil
+	}
 	var person identity.Person
-	if person, err = s.directory.Person(ctx, device.Person); err == nil {
+	if person, err = s.directory.Person(ctx, t.Person); err == nil {
 		t.Name = person.Name
 	}
 	return nil
@@ -285,6 +290,9 @@ func (t *TracedMark) follow(r *audit.Record, commitment string) {
 	}
 	if r.Device != (conclave.DeviceID{}) && r.By == (conclave.LegID{}) {
 		t.Device = r.Device
+	}
+	if r.Person != "" && r.Kind == audit.KindRuling {
+		t.Person = r.Person
 	}
 	if r.Grade != nil && t.Until.IsZero() {
 		t.Grade = r.Grade

@@ -45,4 +45,14 @@ func TestALegsMarkIsKeptOnceAndRecorded(t *testing.T) {
 	if got.Leg != admitted.Leg || got.Meeting != m || !got.Recorded || got.Device != conclave.DeviceOf(anna.Point) || got.Name == "" || !bytes.Equal(got.Sealed, sealedMark(1).Sealed) || got.Grade == nil {
 		t.Errorf("kept is %+v", got)
 	}
+	// The name stays when the device is taken out of use, and when the person is struck off.
+	for _, path := range []string{"/devices/" + conclave.DeviceOf(anna.Point).Text() + "/revoke", "/people/anna/remove"} {
+		adminPost(t, w, path, "{}")
+		answer := httptest.NewRecorder()
+		w.Server.AdminHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/meetings/"+m.Text()+"/marks", nil))
+		var got server.TracedMark
+		if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || got.Person != "anna" || got.Name != "Anna Weber" {
+			t.Errorf("after %s: %+v, %v", path, got, err)
+		}
+	}
 }
