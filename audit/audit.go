@@ -63,10 +63,17 @@ const (
 	KindGateway        Kind = "gateway"         // the phone gateway came or went
 	KindKeys           Kind = "keys"            // keys of the organisation were granted or withdrawn
 	KindErasure        Kind = "erasure"         // personal parts of records were erased: Erased
+	KindDeleted        Kind = "deleted"         // what legs had handed in before Until was deleted for its age: Codes, Size
 	KindExport         Kind = "export"          // a person was given all that is kept on them
 	KindInvestigation  Kind = "investigation"   // sealed ledgers or marks were opened
 	KindUndone         Kind = "undone"          // an earlier record of the kind in Codes had no effect: writing it failed
 	KindUnrecorded     Kind = "unrecorded"      // the disk was away for so long that Size records are lost
+)
+
+// What a record of KindDeleted tells of.
+const (
+	DeletedLedgers = "ledgers" // minutes of sealed speech ledgers
+	DeletedMarks   = "marks"   // sealed keys of marks
 )
 
 // Index is a record's number in the log; the first has 1.

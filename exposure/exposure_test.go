@@ -183,6 +183,24 @@ func TestAnEntryThatHadNoEffectOpensNoStay(t *testing.T) {
 	}
 }
 
+func TestLedgersThatWereDeletedOnRecordAreNotMissing(t *testing.T) {
+	s := newScript(t, 6)
+	s.enter(0, "anna", conclave.GradeGuarded, nil)
+	timeline, _, _ := s.close(minutes(9))
+	if timeline.Ledgers() == 0 {
+		t.Fatal("no ledgers")
+	}
+	key := s.key
+	if _, bad := timeline.OpenSpeech(key, nil); len(bad.Strange) != timeline.Ledgers() || bad.Deleted != 0 {
+		t.Errorf("without the record: %+v", bad)
+	}
+	timeline.Add(audit.Entry{Index: 1 << 20, Record: audit.Record{Kind: audit.KindDeleted, Meeting: timeline.Meeting, Time: s.began.Add(minutes(100)),
+		Codes: []string{audit.DeletedLedgers}, Until: s.began.Add(minutes(60))}})
+	if _, bad := timeline.OpenSpeech(key, nil); len(bad.Strange) != 0 || bad.Deleted != timeline.Ledgers() {
+		t.Errorf("with it: %+v", bad)
+	}
+}
+
 func TestAQuietMeetingHasNoExposure(t *testing.T) {
 	s := newScript(t, 5)
 	s.enter(0, "anna", conclave.GradeGuarded, nil)

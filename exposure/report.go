@@ -154,6 +154,7 @@ type LedgerPart struct {
 	Holders  []string      `json:"holders,omitempty"` // who opened
 	OffMS    int64         `json:"off_ms,omitempty"`  // how far spans of speech may be off
 	Missing  []audit.Index `json:"missing,omitempty"`
+	Deleted  int           `json:"deleted,omitempty"` // for their age, as the log says
 	Shut     int           `json:"shut,omitempty"`
 	Extra    int           `json:"extra,omitempty"`
 	Record   audit.Index   `json:"record,omitempty"` // of the opening; 0: not in the log
@@ -464,7 +465,7 @@ func length(list []Interval) (sum time.Duration) {
 }
 
 func (o *Options) ledger(t *Timeline) LedgerPart {
-	p := LedgerPart{State: "none", Blocks: t.Ledgers(), Holders: o.Holders, Missing: o.Bad.Strange, Shut: o.Bad.Shut, Extra: o.Bad.Extra, Record: o.Opening}
+	p := LedgerPart{State: "none", Blocks: t.Ledgers(), Holders: o.Holders, Missing: o.Bad.Strange, Deleted: o.Bad.Deleted, Shut: o.Bad.Shut, Extra: o.Bad.Extra, Record: o.Opening}
 	if p.Blocks > 0 {
 		p.State = "sealed"
 	}

@@ -32,6 +32,7 @@ type Sealed struct {
 // Unrecorded says what is wrong with the blocks of a meeting.
 type Unrecorded struct {
 	Strange []audit.Index // recorded, but not among the blocks
+	Deleted int           // recorded, and deleted for their age, as the log says
 	Extra   int           // blocks of which there is no record, or for another leg: not looked at
 	Shut    int           // recorded blocks that do not open
 }
@@ -39,6 +40,9 @@ type Unrecorded struct {
 // tolerance is how far a leg's clock may contradict the records before its ledger counts as odd: the server's goroutines and
 // disks take their time.
 const tolerance = 2 * time.Second
+
+// deletedNear is how far the record of a block may be from the moment that it was kept at.
+const deletedNear = time.Minute
 
 // OpenSpeech opens the sealed blocks of a meeting that its records commit to.
 func (t *Timeline) OpenSpeech(key *escrow.Key, blocks []Sealed) (map[conclave.LegID]*Spoken, Unrecorded) {
@@ -61,7 +65,11 @@ func (t *Timeline) OpenSpeech(key *escrow.Key, blocks []Sealed) (map[conclave.Le
 		opened[b.Leg] = append(opened[b.Leg], openBlock{block, h.at})
 	}
 	for sum, h := range t.commitments {
-		if !found[sum] {
+		switch {
+		case found[sum]:
+		case h.at.Before(t.deleted.Add(deletedNear)):
+			bad.Deleted++
+		default:
 			bad.Strange = append(bad.Strange, h.record)
 		}
 	}

@@ -245,6 +245,9 @@ func limits(t *Timeline, found []Exposed, r *Report) []Limit {
 		if len(gaps) > 0 {
 			out = append(out, Limit{Code: "ledger_gaps", Args: map[string]string{"names": strings.Join(gaps, ", ")}})
 		}
+		if r.Ledger.Deleted > 0 {
+			out = append(out, Limit{Code: "ledger_deleted", Args: map[string]string{"blocks": strconv.Itoa(r.Ledger.Deleted)}})
+		}
 		if len(r.Ledger.Missing) > 0 || r.Ledger.Shut > 0 || r.Ledger.Extra > 0 {
 			out = append(out, Limit{Code: "ledger_damaged", Args: map[string]string{"missing": strconv.Itoa(len(r.Ledger.Missing)),
 				"shut": strconv.Itoa(r.Ledger.Shut), "extra": strconv.Itoa(r.Ledger.Extra)}})

@@ -34,6 +34,7 @@ type Timeline struct {
 	lean        bool         // of an index: no acts, no records' numbers, no commitments
 	last        time.Time
 	byID        map[conclave.LegID]*Leg
+	deleted     time.Time // blocks that were handed in before this were deleted for their age, on record
 	commitments map[[32]byte]handed
 }
 
@@ -147,6 +148,10 @@ func (t *Timeline) Add(e audit.Entry) {
 	case audit.KindLevelRaised:
 		if r.Outcome == "done" {
 			t.level(at, r.Level, e.Index)
+		}
+	case audit.KindDeleted:
+		if slices.Contains(r.Codes, audit.DeletedLedgers) && r.Until.After(t.deleted) {
+			t.deleted = r.Until
 		}
 	case audit.KindPaused:
 		t.Pauses = append(t.Pauses, Interval{From: at})

@@ -6,6 +6,7 @@ import (
 
 	"conclave"
 	"conclave/pass"
+	"conclave/store"
 )
 
 // MediaOpen says whether a leg's media are let through, without waiting for its room.
@@ -13,6 +14,9 @@ func (s *Server) MediaOpen(meeting conclave.MeetingID, leg conclave.LegID) bool 
 	r := s.find(meeting)
 	return r != nil && r.media.Admitted(leg)
 }
+
+// Store returns what the server keeps its state in.
+func (s *Server) Store() store.Store { return s.cfg.Store }
 
 // RuleOnce judges, rules and records as for a request to join, for the benchmark of package server_test.
 func (s *Server) RuleOnce(ctx context.Context, statement []byte, meeting conclave.MeetingID) (conclave.Ruling, error) {

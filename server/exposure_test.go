@@ -99,7 +99,7 @@ func TestTheReportOfAScriptedMeetingIsTrue(t *testing.T) {
 	}
 	var blocks []exposure.Sealed
 	for _, l := range stored {
-		blocks = append(blocks, exposure.Sealed(l))
+		blocks = append(blocks, exposure.Sealed{Leg: l.Leg, Minute: l.Minute, Sealed: l.Sealed})
 	}
 	spoken, bad := timeline.OpenSpeech(key, blocks)
 	if len(spoken) != 3 || len(bad.Strange) != 0 || bad.Extra != 0 || bad.Shut != 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,6 +108,8 @@ type Ledger struct {
 	Leg    conclave.LegID `json:"leg"`
 	Minute uint32         `json:"minute"`
 	Sealed []byte         `json:"sealed"`
+	// Kept is when it was handed in.
+	Kept time.Time `json:"-"`
 }
 
 // Ledgers returns the sealed blocks of a meeting, in no order.
@@ -119,7 +122,7 @@ func Ledgers(ctx context.Context, st store.Store, meeting conclave.MeetingID) ([
 	out := make([]Ledger, 0, len(entries))
 	for _, e := range entries {
 		leg, minute, ok := strings.Cut(strings.TrimPrefix(string(e.Key), string(prefix)+"."), ".")
-		l := Ledger{Sealed: e.Value}
+		l := Ledger{Sealed: e.Value, Kept: e.Written}
 		n, err := strconv.ParseUint(minute, 10, 32)
 		if !ok || err != nil || l.Leg.UnmarshalText([]byte(leg)) != nil {
 			return nil, errors.New("server: a ledger is kept under no such name")
@@ -130,10 +133,17 @@ func Ledgers(ctx context.Context, st store.Store, meeting conclave.MeetingID) ([
 	return out, nil
 }
 
-// DropLedgers deletes the blocks of a meeting, and says how many there were.
-func DropLedgers(ctx context.Context, st store.Store, meeting conclave.MeetingID) (int, error) {
+// dropLedgers deletes the blocks of a meeting that were handed in before a moment, once record has written how many there are.
+func dropLedgers(ctx context.Context, st store.Store, meeting conclave.MeetingID, before time.Time, record func(n int) error) (int, error) {
 	blocks, err := Ledgers(ctx, st, meeting)
 	if err != nil {
+		return 0, err
+	}
+	blocks = slices.DeleteFunc(blocks, func(b Ledger) bool { return !b.Kept.Before(before) })
+	if len(blocks) == 0 {
+		return 0, nil
+	}
+	if err := record(len(blocks)); err != nil {
 		return 0, err
 	}
 	for _, b := range blocks {

@@ -106,10 +106,17 @@ func Marks(ctx context.Context, st store.Store, meeting conclave.MeetingID) ([]M
 	return out, nil
 }
 
-// DropMarks deletes the sealed keys of a meeting, and says how many there were.
-func DropMarks(ctx context.Context, st store.Store, meeting conclave.MeetingID) (int, error) {
+// dropMarks deletes the sealed keys of a meeting that were handed in before a moment, once record has written how many there are.
+func dropMarks(ctx context.Context, st store.Store, meeting conclave.MeetingID, before time.Time, record func(n int) error) (int, error) {
 	marks, err := Marks(ctx, st, meeting)
 	if err != nil {
+		return 0, err
+	}
+	marks = slices.DeleteFunc(marks, func(m Mark) bool { return !m.Time.Before(before) })
+	if len(marks) == 0 {
+		return 0, nil
+	}
+	if err := record(len(marks)); err != nil {
 		return 0, err
 	}
 	for _, m := range marks {

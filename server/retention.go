@@ -18,8 +18,8 @@ import (
 // ever: the log would not verify without them.
 type Retention struct {
 	Personal uint32 `json:"personal_days"` // the personal parts of records
-	Ledgers  uint32 `json:"ledgers_days"`  // sealed speech ledgers, after their meeting's end
-	Marks    uint32 `json:"marks_days"`    // sealed keys of marks, after their meeting's end
+	Ledgers  uint32 `json:"ledgers_days"`  // sealed speech ledgers
+	Marks    uint32 `json:"marks_days"`    // sealed keys of marks
 }
 
 // Retained is what one round deleted.
@@ -116,25 +116,28 @@ func (s *Server) Retain(ctx context.Context) (Retained, error) {
 	return done, err
 }
 
+// retainMeeting deletes what legs of a meeting handed in long enough ago, whether or not the meeting was ever ended. That it
+// does is a record first.
 func (s *Server) retainMeeting(ctx context.Context, m *identity.Meeting, r Retention, now time.Time, done *Retained) error {
-	if m.Ended == nil || s.find(m.ID) != nil {
-		return nil
-	}
-	past := func(days uint32) bool { return days > 0 && now.After(m.Ended.AddDate(0, 0, int(days))) }
-	if past(r.Ledgers) {
-		n, err := DropLedgers(ctx, s.cfg.Store, m.ID)
-		if err != nil {
-			return err
+	drop := func(what string, days uint32, drop func(context.Context, store.Store, conclave.MeetingID, time.Time, func(int) error) (int, error)) (int, error) {
+		if days == 0 {
+			return 0, nil
 		}
-		done.Ledgers += n
-	}
-	if past(r.Marks) {
-		n, err := DropMarks(ctx, s.cfg.Store, m.ID)
-		if err != nil {
+		before := now.AddDate(0, 0, -int(days))
+		return drop(ctx, s.cfg.Store, m.ID, before, func(n int) error {
+			_, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindDeleted, Time: now, Meeting: m.ID, Codes: []string{what}, Size: uint64(n), Until: before})
 			return err
-		}
-		done.Marks += n
+		})
 	}
+	n, err := drop(audit.DeletedLedgers, r.Ledgers, dropLedgers)
+	if err != nil {
+		return err
+	}
+	done.Ledgers += n
+	if n, err = drop(audit.DeletedMarks, r.Marks, dropMarks); err != nil {
+		return err
+	}
+	done.Marks += n
 	return nil
 }
 

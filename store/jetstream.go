@@ -220,7 +220,7 @@ func (s *JetStream) Get(ctx context.Context, key Key) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("store: get: %w", err)
 	}
-	return Entry{Key: key, Value: e.Value(), Revision: Revision(e.Revision())}, nil
+	return Entry{Key: key, Value: e.Value(), Revision: Revision(e.Revision()), Written: e.Created()}, nil
 }
 
 // Create implements Store.
@@ -292,7 +292,7 @@ func (s *JetStream) List(ctx context.Context, prefix Key) ([]Entry, error) {
 			if e == nil { // all that was there has come
 				return entries, nil
 			}
-			entries = append(entries, Entry{Key: Key(e.Key()), Value: e.Value(), Revision: Revision(e.Revision())})
+			entries = append(entries, Entry{Key: Key(e.Key()), Value: e.Value(), Revision: Revision(e.Revision()), Written: e.Created()})
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 )
 
 // Key names a value: words of [A-Za-z0-9_=-] parted by dots, at most 200 bytes. "meeting.x" stands under the prefix
@@ -45,6 +46,7 @@ type Entry struct {
 	Key      Key
 	Value    []byte
 	Revision Revision
+	Written  time.Time // by the engine's clock
 }
 
 // Record is one record of a stream. The receiver owns Value.

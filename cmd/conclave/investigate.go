@@ -237,7 +237,10 @@ func (o *investigateOptions) open(ctx context.Context, k *call, server *admin, i
 	}
 	options.Speech, options.Bad = t.OpenSpeech(key, blocks)
 	options.Holders = holders
-	if t.Ledgers() > 0 && len(options.Speech) == 0 {
+	if options.Bad.Deleted > 0 {
+		fmt.Fprintf(k.stderr, "%d minutes of the ledgers were deleted for their age, as the log says.\n", options.Bad.Deleted)
+	}
+	if options.Bad.Shut > 0 && len(options.Speech) == 0 {
 		return errors.New("none of the ledgers opens with this key: it is another one than they were sealed to")
 	}
 	return nil

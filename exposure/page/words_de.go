@@ -161,6 +161,7 @@ var german = map[string]string{
 	"limit_ledger_sealed":   "Wer sprach: Die Sprechverzeichnisse sind versiegelt und wurden für diesen Bericht nicht geöffnet.",
 	"limit_ledger_own_word": "Ob ein Programm gelogen hat, wann die eigene Person sprach: Jedes sagt es nur von der eigenen.",
 	"limit_ledger_gaps":     "Alles, was diese sagten: Die Sprechverzeichnisse von {names} haben Lücken, meist die letzte Minute, bevor eine Leitung abriss.",
+	"limit_ledger_deleted":  "Was in {blocks} Blöcken der Sprechverzeichnisse stand: Sie wurden nach Ablauf ihrer Frist gelöscht, und das ist eingetragen.",
 	"limit_ledger_damaged":  "Was in einigen Blöcken der Sprechverzeichnisse steht: {missing} sind eingetragen, aber fehlen, {shut} lassen sich nicht öffnen, {extra} liegen ohne Eintrag da.",
 	"limit_claims":          "Was Geräte von sich behaupteten: Eingetragen ist nur, was der Server nachgewiesen hat.",
 	"limit_erased":          "Von wem {records} Einträge handelten: Ihre personenbezogenen Teile wurden gelöscht.",

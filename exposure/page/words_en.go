@@ -162,6 +162,7 @@ var english = map[string]string{
 	"limit_ledger_sealed":   "Who spoke: the ledgers are sealed, and were not opened for this report.",
 	"limit_ledger_own_word": "Whether a client lied on when its own person spoke: each tells of its own only.",
 	"limit_ledger_gaps":     "All that these said: the ledgers of {names} have gaps, most often the last minute before a line broke.",
+	"limit_ledger_deleted":  "What {blocks} blocks of the ledgers held: they were deleted when their time was over, which is on record.",
 	"limit_ledger_damaged":  "What some blocks of the ledgers hold: {missing} are recorded but missing, {shut} do not open, {extra} are there without a record.",
 	"limit_claims":          "What devices claimed of themselves: only what the server proved is recorded.",
 	"limit_erased":          "Whom {records} records were about: their personal parts were erased.",

@@ -161,6 +161,7 @@ var french = map[string]string{
 	"limit_ledger_sealed":   "Qui a parlé : les registres sont scellés et n’ont pas été ouverts pour ce rapport.",
 	"limit_ledger_own_word": "Si un programme a menti sur les prises de parole de sa propre personne : chacun ne parle que de la sienne.",
 	"limit_ledger_gaps":     "Tout ce qu’ont dit ces personnes : les registres de {names} ont des lacunes, le plus souvent la dernière minute avant une rupture.",
+	"limit_ledger_deleted":  "Ce que contenaient {blocks} blocs des registres : ils ont été supprimés à l’expiration de leur délai, ce qui est inscrit.",
 	"limit_ledger_damaged":  "Ce que contiennent certains blocs des registres : {missing} sont inscrits mais manquent, {shut} ne s’ouvrent pas, {extra} sont là sans inscription.",
 	"limit_claims":          "Ce que les appareils affirmaient d’eux-mêmes : seul ce que le serveur a prouvé est inscrit.",
 	"limit_erased":          "Sur qui portaient {records} entrées : leurs parties personnelles ont été effacées.",
