@@ -47,6 +47,9 @@ var commands = map[string]func(*Endpoint, []byte) error{
 	"confirm": func(e *Endpoint, body []byte) error {
 		return command(e, body, func(m signal.Confirm) error { return e.Confirm(m.Exception, m.Yes) })
 	},
+	"read": func(e *Endpoint, body []byte) error {
+		return command(e, body, func(m signal.Read) error { return e.Read(m.ID) })
+	},
 	"mission": func(e *Endpoint, body []byte) error {
 		return command(e, body, func(m signal.Mission) error { return e.Mission(m.Level, m.Facts) })
 	},

@@ -153,6 +153,11 @@ func (e *Endpoint) Except(leg conclave.LegID, reason string, minutes uint16) err
 	return e.do(func(s *session) { s.send(&signal.Except{Leg: leg, Reason: reason, Minutes: minutes}) })
 }
 
+// Read says that the person has read a notice.
+func (e *Endpoint) Read(notice string) error {
+	return e.do(func(s *session) { s.send(&signal.Read{ID: notice}) })
+}
+
 // Confirm is a second person's word on an exception.
 func (e *Endpoint) Confirm(exception uint32, yes bool) error {
 	return e.do(func(s *session) { s.send(&signal.Confirm{Exception: exception, Yes: yes}) })

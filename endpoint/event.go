@@ -184,6 +184,7 @@ type (
 	}
 	// NoticeEvent tells the person something apart from the meeting's course.
 	NoticeEvent struct {
+		ID     string           `json:"id,omitempty"` // for Read: it is told again until then
 		Notice conclave.Problem `json:"notice"`
 		Link   string           `json:"link,omitempty"`
 	}

@@ -323,7 +323,7 @@ func (s *session) arrive(a arrival) {
 	case *signal.Readiness:
 		s.ready(m)
 	case *signal.Notice:
-		s.emit(Event{Notice: &NoticeEvent{Notice: m.Notice, Link: m.Link}})
+		s.emit(Event{Notice: &NoticeEvent{ID: m.ID, Notice: m.Notice, Link: m.Link}})
 	case *signal.Admitted:
 		s.admit(m)
 	case *signal.Entered:

@@ -65,7 +65,7 @@ func (d *Directory) Notices(ctx context.Context, device conclave.DeviceID) ([]No
 	return notices, nil
 }
 
-// Seen drops a notice that its device was sent.
+// Seen drops a notice that the person has read on its device; it is no error if there is none.
 func (d *Directory) Seen(ctx context.Context, device conclave.DeviceID, id string) error {
 	if err := d.store.Delete(ctx, noticeKey(device)+"."+store.Key(id)); err != nil {
 		return fmt.Errorf("identity: %w", err)

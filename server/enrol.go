@@ -403,7 +403,8 @@ func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, struct{}{})
 }
 
-// tellWaiting hands a device what waits for it alone: that another was enrolled in its person's name.
+// tellWaiting hands a device what waits for it alone: that another was enrolled in its person's name. It waits until the
+// person has read it.
 func (s *Server) tellWaiting(ctx context.Context, device conclave.DeviceID, c *conn) {
 	notices, err := s.directory.Notices(ctx, device)
 	if err != nil {
@@ -411,10 +412,7 @@ func (s *Server) tellWaiting(ctx context.Context, device conclave.DeviceID, c *c
 		return
 	}
 	for _, n := range notices {
-		c.send(&signal.Notice{Notice: n.Notice, Link: n.Link})
-		if err := s.directory.Seen(ctx, device, n.ID); err != nil {
-			s.cfg.Log.Error("notice not taken off", "device", device, "cause", err)
-		}
+		c.send(&signal.Notice{ID: deviceNotice + n.ID, Notice: n.Notice, Link: n.Link})
 	}
 }
 

@@ -189,3 +189,48 @@ func TestAPersonTakesALostDeviceOutOfUseFromAnother(t *testing.T) {
 		t.Errorf("devices afterwards: %v", got)
 	}
 }
+
+func TestANoticeIsToldUntilThePersonHasReadIt(t *testing.T) {
+	w := servertest.Start(t)
+	first := w.Enrol("anna")
+	m := w.OpenMeeting("anna")
+	w.Enrol("anna") // another device in her name
+	told := func() (*raw, *signal.Notice) {
+		t.Helper()
+		r := connect(t, w)
+		r.hello(first, m)
+		expect[*signal.Line](r)
+		n := expect[*signal.Notice](r)
+		if n.ID == "" || n.Notice.Code != "device_enrolled" {
+			t.Fatalf("told %+v", n)
+		}
+		return r, n
+	}
+	_, n := told() // the tab is closed before she has seen it
+	r, again := told()
+	if again.ID != n.ID {
+		t.Errorf("another notice: %+v, %+v", n, again)
+	}
+	// Nobody reads it away for her: not another person, not with another's id.
+	other := connect(t, w)
+	other.hello(w.Enrol("ben"), m)
+	expect[*signal.Line](other)
+	other.send(&signal.Read{ID: n.ID})
+	r.send(&signal.Read{ID: "device."})
+	r.send(&signal.Read{ID: "device.x.y"})
+	told()
+	r.send(&signal.Read{ID: n.ID})
+	waiting := func() int {
+		list, err := w.Server.Directory().Notices(t.Context(), conclave.DeviceOf(first.Point))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	wait(t, "the notice to be taken off", 20*time.Second, func() bool { return waiting() == 0 })
+	last := connect(t, w)
+	last.hello(first, m)
+	expect[*signal.Line](last)
+	last.send(&signal.Join{})
+	expect[*signal.Admitted](last) // and nothing before
+}

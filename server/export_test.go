@@ -15,6 +15,9 @@ func (s *Server) MediaOpen(meeting conclave.MeetingID, leg conclave.LegID) bool 
 	return r != nil && r.media.Admitted(leg)
 }
 
+// Recheck has every room rule anew on the legs of a device.
+func (s *Server) Recheck(device conclave.DeviceID) { s.recheck(device) }
+
 // Store returns what the server keeps its state in.
 func (s *Server) Store() store.Store { return s.cfg.Store }
 

@@ -2,8 +2,12 @@ package server
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"conclave"
@@ -12,14 +16,20 @@ import (
 	"conclave/store"
 )
 
-// Notices reach a person on their own devices: at once where one is connected, and at the next hello where none is.
+// Notices reach a person on their own devices: at once where one is connected, and at each hello until the person has read
+// them. What was only sent may have been lost with its connection, or shown on a screen that nobody looked at.
 
 const (
+	// The first word of a notice's id says where it is kept: with a device, or with the person.
+	deviceNotice = "device."
+	personNotice = "person."
+
 	maxNotices = 8 // that wait for a person; the oldest is dropped
 	noticeLife = 7 * 24 * time.Hour
 )
 
 type storedNotice struct {
+	ID     string        `json:"id"`
 	At     time.Time     `json:"at"`
 	Notice signal.Notice `json:"notice"`
 }
@@ -28,9 +38,37 @@ func noticeKey(id conclave.PersonID) store.Key { return "notice." + store.Key(id
 
 // notify tells a person something. Errors are logged: a notice holds nothing up.
 func (s *Server) notify(ctx context.Context, person conclave.PersonID, m *signal.Notice) {
-	if s.notifyNow(person, m) {
+	id := make([]byte, 8)
+	if _, err := io.ReadFull(s.cfg.Rand, id); err != nil {
+		panic("server: no randomness: " + err.Error())
+	}
+	told := *m
+	told.ID = personNotice + hex.EncodeToString(id)
+	s.changeNotices(ctx, person, func(list []storedNotice) []storedNotice {
+		list = append(list, storedNotice{told.ID, s.now(), told})
+		return list[max(0, len(list)-maxNotices):]
+	})
+	s.notifyNow(person, &told)
+}
+
+// read takes off a notice that a person has read on a device.
+func (s *Server) read(ctx context.Context, person conclave.PersonID, device conclave.DeviceID, id string) {
+	if own, ok := strings.CutPrefix(id, deviceNotice); ok {
+		if _, err := hex.DecodeString(own); err != nil || own == "" {
+			return
+		}
+		if err := s.directory.Seen(ctx, device, own); err != nil {
+			s.cfg.Log.Error("notice not taken off", "device", device, "cause", err)
+		}
 		return
 	}
+	s.changeNotices(ctx, person, func(list []storedNotice) []storedNotice {
+		return slices.DeleteFunc(list, func(n storedNotice) bool { return n.ID == id })
+	})
+}
+
+// changeNotices changes what waits for a person.
+func (s *Server) changeNotices(ctx context.Context, person conclave.PersonID, change func([]storedNotice) []storedNotice) {
 	ctx = context.WithoutCancel(ctx)
 	for range 4 { // somebody else may write at the same moment
 		list, revision, err := s.storedNotices(ctx, person)
@@ -38,8 +76,11 @@ func (s *Server) notify(ctx context.Context, person conclave.PersonID, m *signal
 			s.cfg.Log.Error("notice not kept", "person", person, "cause", err)
 			return
 		}
-		list = append(list, storedNotice{s.now(), *m})
-		list = list[max(0, len(list)-maxNotices):]
+		before := len(list)
+		list = slices.DeleteFunc(list, func(n storedNotice) bool { return s.now().Sub(n.At) >= noticeLife })
+		if list = change(list); len(list) == 0 && before == 0 {
+			return
+		}
 		b, err := json.Marshal(list)
 		if err != nil {
 			panic("server: notice: " + err.Error())
@@ -73,26 +114,24 @@ func (s *Server) storedNotices(ctx context.Context, person conclave.PersonID) ([
 	return list, e.Revision, nil
 }
 
-// notifyNow tells a person's devices that are in a room now, and says whether there was one.
-func (s *Server) notifyNow(person conclave.PersonID, m *signal.Notice) bool {
+// notifyNow tells a person's devices that are in a room now.
+func (s *Server) notifyNow(person conclave.PersonID, m *signal.Notice) {
 	s.mu.Lock()
 	rooms := make([]*room, 0, len(s.rooms))
 	for _, r := range s.rooms {
 		rooms = append(rooms, r)
 	}
 	s.mu.Unlock()
-	frame, told := signal.Encode(m), false
+	frame := signal.Encode(m)
 	for _, r := range rooms {
 		r.ask(func() {
 			for _, seat := range r.seats {
 				if seat.asker.statement.Person == person && seat.asker.statement.Kind == pass.KindDevice {
 					seat.conn.sendFrame(frame)
-					told = true
 				}
 			}
 		})
 	}
-	return told
 }
 
 // tellNotices hands a person who has just proven their device what waits for them.
@@ -105,8 +144,5 @@ func (s *Server) tellNotices(ctx context.Context, person conclave.PersonID, c *c
 		if s.now().Sub(list[i].At) < noticeLife {
 			c.send(&list[i].Notice)
 		}
-	}
-	if err := s.cfg.Store.Delete(ctx, noticeKey(person)); err != nil {
-		s.cfg.Log.Error("notices not taken off", "person", person, "cause", err)
 	}
 }

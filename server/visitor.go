@@ -29,6 +29,7 @@ type visitor struct {
 	nonce   [32]byte
 	meeting conclave.MeetingID
 	asker   *asker // nil before a good hello
+	proven  bool   // it has a person's own device, whose statement is good: notices are told and read
 	joins   bucket
 	room    *room // nil before the door
 	leg     conclave.LegID
@@ -86,6 +87,10 @@ func (v *visitor) serve() {
 			}
 			if mission, ok := m.(*signal.Mission); ok && v.room == nil && v.asker != nil {
 				err = v.mission(ctx, mission)
+				break
+			}
+			if read, ok := m.(*signal.Read); ok && v.proven {
+				v.read(ctx, v.asker.statement.Person, v.asker.device, read.ID)
 				break
 			}
 			if v.room == nil {
@@ -148,8 +153,12 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 	if err != nil {
 		return err
 	}
+	v.proven = j.request.Statement == admission.StatementValid && statement.Kind == pass.KindDevice
 	if m.Resume != nil {
 		back, err := v.resume(ctx, &j, m.Resume)
+		if back && err == nil {
+			v.tellAll(ctx)
+		}
 		if back || err != nil {
 			return err
 		}
@@ -157,11 +166,16 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 	if err := v.sayLine(ctx, &j); err != nil {
 		return err
 	}
-	if j.request.Statement == admission.StatementValid && statement.Kind == pass.KindDevice {
-		v.tellWaiting(ctx, v.asker.device, v.conn)
-		v.tellNotices(ctx, statement.Person, v.conn)
-	}
+	v.tellAll(ctx)
 	return nil
+}
+
+// tellAll tells a person what waits for them, if they have proven a device of theirs.
+func (v *visitor) tellAll(ctx context.Context) {
+	if v.proven {
+		v.tellWaiting(ctx, v.asker.device, v.conn)
+		v.tellNotices(ctx, v.asker.statement.Person, v.conn)
+	}
 }
 
 // tellLine judges anew and says what is known of the line since what.

@@ -118,6 +118,10 @@ type (
 		Reason  string         `json:"reason"`  // the chair's words, shown to all: 1 to 200 bytes
 		Minutes uint16         `json:"minutes"` // 1 to 60
 	}
+	// Read says that the person has read a notice: it is told again until then.
+	Read struct {
+		ID string `json:"id"`
+	}
 	// Confirm is a second person's word on an exception.
 	Confirm struct {
 		Exception uint32 `json:"exception"`
@@ -235,6 +239,7 @@ type (
 	// Notice tells a person something that matters to them, apart from the meeting's course: a device was enrolled in
 	// their name, their call was refused.
 	Notice struct {
+		ID     string           `json:"id,omitempty"` // for Read; "" for one that is told once
 		Notice conclave.Problem `json:"notice"`
 		Link   string           `json:"link,omitempty"` // path and query on this server, "" if there is nothing to follow
 	}

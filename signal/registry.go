@@ -97,6 +97,9 @@ func (*Except) Type() string { return "except" }
 func (*Confirm) Type() string { return "confirm" }
 
 // Type implements Message.
+func (*Read) Type() string { return "read" }
+
+// Type implements Message.
 func (*Mission) Type() string { return "mission" }
 
 // Type implements Message.
@@ -154,6 +157,7 @@ var messages = [4]map[string]func() Message{
 		"pause":       func() Message { return new(Pause) },
 		"except":      func() Message { return new(Except) },
 		"confirm":     func() Message { return new(Confirm) },
+		"read":        func() Message { return new(Read) },
 		"mission":     func() Message { return new(Mission) },
 		"consistency": func() Message { return new(Consistency) },
 		"ledger":      func() Message { return new(Ledger) },

@@ -151,6 +151,8 @@ export interface RosterEvent {
 
 /** Something that concerns the person apart from the meeting's course. */
 export interface NoticeEvent {
+  /** What the server is told once it is read; it is shown again until then. */
+  id?: string;
   notice: Problem;
   /** Path and query on this server. */
   link?: string;
@@ -315,6 +317,7 @@ export type Command =
   | { do: "pause"; on: boolean; anonymous: boolean }
   | { do: "except"; leg: string; reason: string; minutes: number }
   | { do: "confirm"; exception: number; yes: boolean }
+  | { do: "read"; id: string }
   | { do: "mission"; level: number; facts: Claim[] }
   /** Has the phone gateway ring a person. */
   | { do: "ring"; person: string }

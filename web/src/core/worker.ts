@@ -25,6 +25,7 @@ interface Core extends Examiner {
   pause(json: string): void;
   except(json: string): void;
   confirm(json: string): void;
+  read(json: string): void;
   mission(json: string): void;
   ring(json: string): void;
   leave(): void;
@@ -215,6 +216,7 @@ async function follow(command: Command, core: Core): Promise<void> {
     case "pause":
     case "except":
     case "confirm":
+    case "read":
     case "mission":
     case "ring": {
       const { do: name, ...fields } = command;

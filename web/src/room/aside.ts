@@ -71,11 +71,13 @@ export class Aside {
   }
 
   notice(event: NoticeEvent): void {
-    this.notices.value = [...this.notices.value.slice(1 - noticesAtMost), event];
+    const others = this.notices.value.filter((n) => !event.id || n.id !== event.id);
+    this.notices.value = [...others.slice(1 - noticesAtMost), event];
   }
 
   read(notice: NoticeEvent): void {
     this.notices.value = this.notices.value.filter((n) => n !== notice);
+    if (notice.id) this.#core.send({ do: "read", id: notice.id });
   }
 
   pause(anonymous: boolean): void {

@@ -364,6 +364,17 @@ test("who is in quarantine is told as that, never as somebody who left or came",
   assert.deepEqual(session.notes.value.map((n) => n.what), ["away", "healed"]);
 });
 
+test("a notice is shown once, and is read when the person says so", () => {
+  const { edge, session } = inRoom();
+  edge.sent = [];
+  const told = { id: "device.0123", notice: { code: "device_enrolled", args: { device: "x" }, fix: "revoke_if_not_you" }, link: "/devices" };
+  session.aside.notice(told);
+  session.aside.notice({ ...told }); // told again on the next connection
+  assert.equal(session.aside.notices.value.length, 1);
+  session.aside.read(session.aside.notices.value[0]!);
+  assert.deepEqual(edge.sent, [{ do: "read", id: "device.0123" }]);
+});
+
 test("a paused room sends nothing; who may, lets it go on", () => {
   const { edge, session } = inRoom();
   const beside = (more: object) => edge.onevent({ event: "roster", roster: { members: session.members.value as Member[], waiting: [], ...more } });
