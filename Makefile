@@ -8,7 +8,7 @@ DATA ?= ./data
 # What the web client is built from. Generated and installed files are not inputs.
 WEB_INPUTS := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/test*' -not -name '*.go' 2>/dev/null)
 
-.PHONY: run test bench bench-gate bench-trace build clean \
+.PHONY: run test bench bench-gate bench-record bench-trace build clean \
 	need wasm web binaries test-needs test-vet test-go test-wasm test-race test-web test-end
 
 run: build ## the demonstration: prints one link per person
@@ -27,6 +27,11 @@ bench: build test-needs test/node_modules/.package-lock.json ## what must be fas
 
 bench-gate: ## from a line that turns bad to keys without it, and back, in rooms of 2, 20, 50 and 100
 	@go test ./server -run TestFiguresOfTheGate -count=1 -timeout 20m -v -args -figures.legs 2,20,50,100 -figures.rounds 20
+
+bench-record: ## the record: 1000 kills of what records, 300 of a server in a meeting, 10 million records (hours; 7 GB in TMPDIR)
+	@go test ./audit/folder -run TestNoEffectIsWithoutItsRecord -count=1 -timeout 2h -v -args -kills 1000
+	@go test ./cmd/conclaved -run TestAServerThatIsKilledInAMeeting -count=1 -timeout 2h -v -args -kills 300
+	@go test ./audit/folder -run TestTheLogAtScale -count=1 -timeout 2h -v -args -records 10000000
 
 bench-trace: test-needs ## which share of recordings is traced, after what was done to them
 	@go run ./test/bench-trace

@@ -144,7 +144,7 @@ func TestNoEffectIsWithoutItsRecordHoweverOftenTheProcessIsKilled(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	effects, erasures, early := 0, 0, 0
+	effects, erasures, early, copied := 0, 0, 0, false
 	began := time.Now()
 	for round := range *kills {
 		lines, err := runAndKill(t, dir, time.Duration(rand.IntN(120_000))*time.Microsecond)
@@ -169,7 +169,9 @@ func TestNoEffectIsWithoutItsRecordHoweverOftenTheProcessIsKilled(t *testing.T) 
 				t.Fatal(err)
 			}
 		}
-		if round%20 == 19 || round == *kills-1 {
+		_, err = os.Stat(filepath.Join(dir, "audit", "checkpoint"))
+		copied = copied || err == nil
+		if copied && (round%20 == 19 || round == *kills-1) { // on a busy machine all may have been killed before their first copy
 			if _, err := folder.Verify(os.DirFS(filepath.Join(dir, "audit")), folder.Options{Root: org.RootHash()}); err != nil {
 				t.Fatalf("round %d: the copy as the kill left it: %v", round, err)
 			}
