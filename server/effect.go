@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 
+	"conclave"
 	"conclave/audit"
 	"conclave/mls"
 	"conclave/roster"
@@ -64,6 +65,14 @@ func (r *room) act(effects []roster.Effect) {
 	}
 }
 
+// hang ends a leg's media path: whatever comes over it from now on is of no use, and nothing goes over it.
+func (r *room) hang(id conclave.LegID) {
+	if err := r.media.Hang(id); err != nil && !errors.Is(err, sfu.ErrNoLeg) {
+		r.cfg.Log.Error("media not cut", "meeting", r.meeting.ID, "leg", id, "cause", err)
+	}
+	r.slotsDue = true
+}
+
 // cut stops a leg's media. The record comes first; it costs less than a packet's time, and is not waited for where it does not.
 func (r *room) cut(e roster.Cut) {
 	leg, ok := r.roster.Leg(e.Leg)
@@ -80,10 +89,7 @@ func (r *room) cut(e roster.Cut) {
 		rec.Leaf = &leaf
 	}
 	r.note(rec)
-	if err := r.media.Cut(e.Leg); err != nil && !errors.Is(err, sfu.ErrNoLeg) {
-		r.cfg.Log.Error("media not cut", "meeting", r.meeting.ID, "leg", e.Leg, "cause", err)
-	}
-	r.slotsDue = true
+	r.hang(e.Leg)
 }
 
 // propose hands the members the removal of a leaf.

@@ -20,6 +20,7 @@ import (
 	"conclave/line"
 	"conclave/network"
 	"conclave/pass"
+	"conclave/roster"
 	"conclave/sfu"
 	"conclave/store"
 )
@@ -238,8 +239,9 @@ func (s *Server) travel(g *Ground, person conclave.PersonID, country network.Cou
 // that sound has begun, from where it should, is told by the next ruling.
 func (r *room) mediaFrom(e sfu.Event) {
 	s := r.seats[e.Leg]
-	if s == nil || !e.Address.IsValid() {
-		return
+	leg, _ := r.roster.Leg(e.Leg)
+	if s == nil || !e.Address.IsValid() || leg.Standing != roster.Member && leg.Standing != roster.Admitted {
+		return // of a path that was cut since
 	}
 	before := s.asker.media
 	s.asker.media = mediaWay{kind: "udp", address: e.Address.Addr().Unmap()}

@@ -28,6 +28,7 @@ type guest struct {
 	keys  keyRing
 	facts []conclave.Fact // claimed at the door
 	looks bool            // does not join by itself
+	media endpoint.Media  // nil: keys
 
 	mu     sync.Mutex
 	events []endpoint.Event
@@ -158,10 +159,13 @@ func (g *guest) come(t testing.TB, w *servertest.World, d *servertest.Device, na
 		t.Fatal(err)
 	}
 	g.t, g.name, g.more, g.done = t, name, make(chan struct{}, 1), make(chan error, 1)
+	if g.media == nil {
+		g.media = &g.keys
+	}
 	g.Endpoint, err = endpoint.New(endpoint.Config{
 		Dial: dial, Host: host, Identity: endpoint.Identity{Statement: d.Statement, Signer: signer},
 		Organisation: w.Organisation.ID, Root: w.Organisation.Root, Meeting: meeting,
-		Client: signal.Client{Kind: "headless", Name: "test"}, Media: &g.keys, Emit: g.emit,
+		Client: signal.Client{Kind: "headless", Name: "test"}, Media: g.media, Emit: g.emit,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -278,8 +278,18 @@ func (r *room) facts(leg roster.Leg, m *signal.Facts) error {
 		return problemTooMany
 	}
 	s.asker.claimed = m.Facts
+	r.forgetPath(leg)
 	r.ruleAnew(leg.ID)
 	return nil
+}
+
+// forgetPath has a leg without a media path be looked at without the one that was cut: where the next one goes shows once it
+// is there. It takes a word of the leg's that something is different, or the room's keys would change for nothing again and
+// again.
+func (r *room) forgetPath(leg roster.Leg) {
+	if leg.Standing == roster.Quarantined {
+		r.seats[leg.ID].asker.media = mediaWay{}
+	}
 }
 
 // A headset that is plugged in and out again brings two changes; who sends many has a loose contact.
@@ -299,6 +309,7 @@ func (r *room) again(leg roster.Leg, m *signal.Join) error {
 	if !r.seats[leg.ID].facts.take(factsPerSecond, factsBurst, r.now()) {
 		return problemTooMany
 	}
+	r.forgetPath(leg)
 	r.ruleAnew(leg.ID)
 	return nil
 }

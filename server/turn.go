@@ -154,6 +154,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 	}
 	if old := r.seats[leg.ID]; old != nil {
 		old.conn.kill() // the client knows that it is dead
+		r.hang(leg.ID)  // its media path too: it makes another one
 	}
 	r.seats[leg.ID] = s
 	delete(r.away, leg.ID)
@@ -212,6 +213,9 @@ func (r *room) disconnected(id conclave.LegID, c *conn) {
 	if !ok {
 		return
 	}
+	// Where its sound comes from is not looked at while nobody can be told what follows: there is none without signalling.
+	r.hang(id)
+	s.asker.media = mediaWay{}
 	r.away[id] = &s.asker
 	if leg.Standing == roster.Member {
 		r.note(audit.Record{Kind: audit.KindLost, Leg: id, Device: leg.Device})

@@ -241,6 +241,24 @@ func (r *Room) Cut(id conclave.LegID) error {
 	return nil
 }
 
+// Hang ends a leg's path: Cut, and what is known of the path is forgotten. Another Connect makes another one, which is open
+// once the leg is admitted again.
+func (r *Room) Hang(id conclave.LegID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.legs[id]
+	if l == nil {
+		return ErrNoLeg
+	}
+	l.admitted = false
+	if t := l.transport; t != nil {
+		l.transport = nil
+		t.close()
+	}
+	r.update()
+	return nil
+}
+
 // Shut has nothing of a kind forwarded, whoever sends it, until it is told otherwise.
 func (r *Room) Shut(kind slot.Kind, shut bool) {
 	r.mu.Lock()
