@@ -23,7 +23,7 @@ func (s *session) hello(m *signal.Challenge) {
 		s.lost(errOutOfTurn)
 		return
 	}
-	sig, err := s.cfg.Identity.Signer.Sign(signal.HelloContent(m.Nonce, s.cfg.Meeting, s.cfg.Host))
+	sig, err := s.cfg.Identity.Signer.Sign(signal.HelloContent(m.Nonce, s.cfg.Meeting, s.cfg.Host, s.cfg.Client))
 	if err != nil {
 		s.finish(StateRefused, &conclave.Problem{Code: "key_unusable", Fix: "enrol_again"})
 		return

@@ -209,7 +209,7 @@ func (h *house) take(l *leg, p *pipe, m signal.Message) *leg {
 	switch m := m.(type) {
 	case *signal.Hello:
 		check := mls.SignatureCheck{Suite: gate.Suite, PublicKey: l.device.signer.Public(),
-			Message: signal.HelloContent(make([]byte, 32), h.meeting.Meeting, "house.test"), Signature: m.Signature}
+			Message: signal.HelloContent(make([]byte, 32), h.meeting.Meeting, "house.test", m.Client), Signature: m.Signature}
 		if check.Verify() != nil {
 			h.t.Error("hello is not signed for this host")
 		}

@@ -271,7 +271,7 @@ func (h *house) ask(statement []byte, sign func([]byte) []byte) []conclave.Probl
 		}
 		switch m := m.(type) {
 		case *signal.Challenge:
-			hello := &signal.Hello{Meeting: h.meeting, Statement: statement, Signature: sign(signal.HelloContent(m.Nonce, h.meeting, host)), Client: signal.Client{Kind: "phone"}}
+			hello := &signal.Hello{Meeting: h.meeting, Statement: statement, Signature: sign(signal.HelloContent(m.Nonce, h.meeting, host, signal.Client{Kind: "phone"})), Client: signal.Client{Kind: "phone"}}
 			if err := conn.Write(ctx, signal.Encode(hello)); err != nil {
 				h.t.Fatal(err)
 			}

@@ -64,36 +64,41 @@ type Match string
 // How a hello can fit.
 const (
 	Matches Match = "matches"
-	Differs Match = "differs" // somebody else speaks TLS with us than who the request comes from
+	Differs Match = "differs" // somebody else speaks TLS with us than who says to
 	Unknown Match = "unknown" // nobody here knows how that program's hellos look
 )
 
-// Claimed holds the hello against the program that a request names: its User-Agent, and whether the endpoint says that it is
-// a browser. Whoever says to be a browser and sends no browser's User-Agent differs.
-func (h Hello) Claimed(userAgent string, browser bool) Match {
+// The kinds of programs that have hellos to know.
+const (
+	Browser  = "browser"
+	Headless = "headless" // ours
+	Phone    = "phone"    // our gateway
+)
+
+// Claimed holds the hello against the program that the endpoint says to be: its kind and, of a browser, what that calls
+// itself. Both must come from the endpoint itself: the headers of a request are for anybody on its way to rewrite. A browser
+// that nobody knows differs: whoever opens the TLS on the way would only have to have it be one.
+func (h Hello) Claimed(kind, agent string) Match {
 	if h.JA4 == "" {
 		return Unknown
 	}
 	want := familyOther
-	switch has := func(s string) bool { return strings.Contains(userAgent, s) }; {
+	switch has := func(s string) bool { return strings.Contains(agent, s) }; {
+	case kind == Headless, kind == Phone:
+		want = familyGo
+	case kind != Browser:
+		return Unknown
 	case has("iPhone"), has("iPad"): // every browser there uses Apple's library
 		want = familyBoring
 	case has("Firefox/"):
 		want = familyFirefox
 	case has("Chrome/"), has("Version/") && has("Safari/"):
 		want = familyBoring
-	case strings.HasPrefix(userAgent, "Go-http-client/"):
-		want = familyGo
 	}
-	switch {
-	case browser && want == familyGo:
+	if want == familyOther || want != h.family {
 		return Differs
-	case want == familyOther:
-		return Unknown
-	case want == h.family:
-		return Matches
 	}
-	return Differs
+	return Matches
 }
 
 // isGrease tells the values that mean nothing and that clients mix in to keep servers tolerant (RFC 8701, Section 2).

@@ -221,28 +221,31 @@ const (
 
 func TestABrowserBehindSomebodyElsesTLSDiffers(t *testing.T) {
 	for _, c := range []struct {
-		hello, agent string
-		browser      bool
-		want         Match
+		hello, kind, agent string
+		want               Match
 	}{
-		{"chromium page", agentChromium, true, Matches},
-		{"chromium socket", agentChromium, true, Matches},
-		{"chromium page", agentSafari, true, Matches}, // one TLS library; told apart by nothing that lasts
-		{"chromium page", agentFirefox, true, Differs},
-		{"firefox", agentFirefox, true, Matches},
-		{"firefox", agentChromium, true, Differs},
-		{"curl", agentChromium, true, Differs},
-		{"node", agentFirefox, true, Differs},
-		{"curl", agentGo, false, Differs},
-		{"curl", "curl/7.88.1", false, Unknown},
-		{"node", "", false, Unknown},
-		{"chromium page", agentGo, true, Differs},
+		{"chromium page", Browser, agentChromium, Matches},
+		{"chromium socket", Browser, agentChromium, Matches},
+		{"chromium page", Browser, agentSafari, Matches}, // one TLS library; told apart by nothing that lasts
+		{"chromium page", Browser, agentFirefox, Differs},
+		{"firefox", Browser, agentFirefox, Matches},
+		{"firefox", Browser, agentChromium, Differs},
+		{"curl", Browser, agentChromium, Differs},
+		{"curl", Browser, "", Differs},
+		{"curl", Browser, "Odd/1.0", Differs},
+		{"chromium page", Browser, "", Differs},
+		{"node", Browser, agentFirefox, Differs},
+		{"curl", Headless, "", Differs},
+		{"node", Phone, "", Differs},
+		{"chromium page", Headless, agentChromium, Differs},
+		{"chromium page", Browser, agentGo, Differs},
+		{"curl", "another", "curl/7.88.1", Unknown},
 	} {
-		if got := NewHello(hellos[c.hello]).Claimed(c.agent, c.browser); got != c.want {
-			t.Errorf("%s as %q: %s, want %s", c.hello, c.agent, got, c.want)
+		if got := NewHello(hellos[c.hello]).Claimed(c.kind, c.agent); got != c.want {
+			t.Errorf("%s as %q %q: %s, want %s", c.hello, c.kind, c.agent, got, c.want)
 		}
 	}
-	if got := (Hello{}).Claimed(agentChromium, true); got != Unknown {
+	if got := (Hello{}).Claimed(Browser, agentChromium); got != Unknown {
 		t.Errorf("without a hello: %s", got)
 	}
 }
@@ -288,10 +291,10 @@ func TestThisProgramsOwnHelloIsKnown(t *testing.T) {
 	_ = tls.Client(client, &tls.Config{ServerName: "conf.example"}).Handshake()
 	client.Close()
 	<-done
-	if match := got.Claimed(agentGo, false); match != Matches {
+	if match := got.Claimed(Headless, ""); match != Matches {
 		t.Errorf("%s as Go: %s", got.JA4, match)
 	}
-	if match := got.Claimed(agentChromium, true); match != Differs {
+	if match := got.Claimed(Browser, agentChromium); match != Differs {
 		t.Errorf("%s as Chromium: %s", got.JA4, match)
 	}
 }

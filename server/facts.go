@@ -33,7 +33,6 @@ type way struct {
 	tls   string // "1.3"; "" where the TLS is not ours
 	pq    bool   // its keys were agreed in a way that resists quantum computers
 	hello network.Hello
-	agent string // the request's User-Agent
 }
 
 // mediaWay is how sound comes; the zero value is that none does.
@@ -47,7 +46,7 @@ var quantumSafe = []tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.S
 
 // wayOf says how a request came here.
 func (s *Server) wayOf(r *http.Request) way {
-	w := way{agent: r.UserAgent()}
+	var w way
 	if r.TLS == nil {
 		return w
 	}
@@ -109,7 +108,7 @@ func (s *Server) facts(ctx context.Context, a *asker, who whose) (facts []concla
 	if a.way.tls != "" {
 		add("tls", a.way.tls)
 		add("tls_pq", yesNo(a.way.pq))
-		add("tls_client", string(a.way.hello.Claimed(a.way.agent, a.browser)))
+		add("tls_client", string(a.way.hello.Claimed(a.client.Kind, a.client.Agent)))
 	}
 	place := ground.Places.Place(a.address)
 	approved, listed := ground.Networks.Find(a.address)

@@ -143,15 +143,12 @@ func TestTheWayOfAConnectionIsKnownToItsRequests(t *testing.T) {
 		TLSConfig: s.TLS(&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13})}
 	go web.ServeTLS(s.Listener(plain), "", "")
 	defer web.Close()
-	ask := func(agent string, curves ...tls.CurveID) way {
+	ask := func(curves ...tls.CurveID) way {
 		t.Helper()
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, CurvePreferences: curves}}}
 		r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://"+plain.Addr().String()+"/", nil)
 		if err != nil {
 			t.Fatal(err)
-		}
-		if agent != "" {
-			r.Header.Set("User-Agent", agent)
 		}
 		resp, err := client.Do(r)
 		if err != nil {
@@ -160,15 +157,14 @@ func TestTheWayOfAConnectionIsKnownToItsRequests(t *testing.T) {
 		resp.Body.Close()
 		return <-ways
 	}
-	own := ask("")
-	if own.tls != "1.3" || !own.pq || own.hello.Claimed(own.agent, false) != network.Matches {
+	own := ask()
+	if own.tls != "1.3" || !own.pq || own.hello.Claimed(network.Headless, "") != network.Matches {
 		t.Errorf("this program: %+v", own)
 	}
-	if old := ask("", tls.X25519); old.pq {
+	if old := ask(tls.X25519); old.pq {
 		t.Error("a classical key exchange counts as quantum-safe")
 	}
-	pretends := ask("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36")
-	if got := pretends.hello.Claimed(pretends.agent, true); got != network.Differs {
+	if got := own.hello.Claimed(network.Browser, "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"); got != network.Differs {
 		t.Errorf("this program as Chromium: %s", got)
 	}
 }

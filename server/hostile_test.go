@@ -122,16 +122,20 @@ func TestAHelloForAnotherServerOrMeetingIsRefused(t *testing.T) {
 	w := servertest.Start(t)
 	a := w.Enrol("anna")
 	m := w.OpenMeeting("anna")
+	by := signal.Client{Kind: "browser", Agent: "Mozilla/5.0 Chrome/156.0.0.0"}
 	for name, sign := range map[string]func(r *raw) []byte{
-		"another host":    func(r *raw) []byte { return a.Sign(signal.HelloContent(r.nonce, m, "evil.example:443")) },
-		"another meeting": func(r *raw) []byte { return a.Sign(signal.HelloContent(r.nonce, conclave.MeetingID{1}, w.Host)) },
-		"another nonce":   func(r *raw) []byte { return a.Sign(signal.HelloContent(make([]byte, 32), m, w.Host)) },
-		"another key":     func(r *raw) []byte { return w.NewDevice().Sign(signal.HelloContent(r.nonce, m, w.Host)) },
-		"nothing":         func(r *raw) []byte { return nil },
+		"another host":    func(r *raw) []byte { return a.Sign(signal.HelloContent(r.nonce, m, "evil.example:443", by)) },
+		"another meeting": func(r *raw) []byte { return a.Sign(signal.HelloContent(r.nonce, conclave.MeetingID{1}, w.Host, by)) },
+		"another nonce":   func(r *raw) []byte { return a.Sign(signal.HelloContent(make([]byte, 32), m, w.Host, by)) },
+		"another key":     func(r *raw) []byte { return w.NewDevice().Sign(signal.HelloContent(r.nonce, m, w.Host, by)) },
+		"another program": func(r *raw) []byte {
+			return a.Sign(signal.HelloContent(r.nonce, m, w.Host, signal.Client{Kind: "browser", Agent: "Odd/1.0"}))
+		},
+		"nothing": func(r *raw) []byte { return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := connect(t, w)
-			r.send(&signal.Hello{Meeting: m, Statement: a.Statement, Signature: sign(r)})
+			r.send(&signal.Hello{Meeting: m, Statement: a.Statement, Signature: sign(r), Client: by})
 			if f := expect[*signal.Refused](r); f.Reasons[0].Code != "hello_signature" || f.Again {
 				t.Errorf("refused %+v", f)
 			}
@@ -190,7 +194,7 @@ func TestAStrangerLearnsNothingOfAMeeting(t *testing.T) {
 	before := len(w.Records())
 	for _, d := range []*servertest.Device{b, unknown(w, "anna")} {
 		r := connect(t, w)
-		r.send(&signal.Hello{Meeting: running, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, running, w.Host)),
+		r.send(&signal.Hello{Meeting: running, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, running, w.Host, signal.Client{})),
 			Resume: &signal.Resume{Leg: conclave.LegID{1}, Epoch: 1}})
 		expect[*signal.Line](r)
 	}
@@ -289,7 +293,7 @@ func TestAThousandJoinsASecondFromOneAddress(t *testing.T) {
 				if err == nil {
 					if ch, err := signal.Decode(frame, signal.FromServer); err == nil {
 						nonce := ch.(*signal.Challenge).Nonce
-						hello := &signal.Hello{Meeting: m, Statement: a.Statement, Signature: a.Sign(signal.HelloContent(nonce, m, "x"))}
+						hello := &signal.Hello{Meeting: m, Statement: a.Statement, Signature: a.Sign(signal.HelloContent(nonce, m, "x", signal.Client{}))}
 						c.Write(ctx, websocket.MessageText, signal.Encode(hello))
 						c.Read(ctx)
 					}

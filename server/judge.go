@@ -49,13 +49,13 @@ type asker struct {
 	statement *pass.Statement // what it says; believed only where found is StatementValid
 	device    conclave.DeviceID
 	claimed   []conclave.Fact
-	browser   bool         // claimed: it says to be one
-	way       way          // how its signalling came
-	media     mediaWay     // how its sound comes
-	steady    *line.Steady // shared by copies: of one goroutine at a time; nil: each look counts by itself
-	nonce     [32]byte     // of its connection: what it asserts is good for no other
-	asserted  bool         // it has shown a fresh assertion on this connection
-	inherited bool         // or it was shown on the one before, by a member that has come back since
+	client    signal.Client // claimed, and signed with the hello
+	way       way           // how its signalling came
+	media     mediaWay      // how its sound comes
+	steady    *line.Steady  // shared by copies: of one goroutine at a time; nil: each look counts by itself
+	nonce     [32]byte      // of its connection: what it asserts is good for no other
+	asserted  bool          // it has shown a fresh assertion on this connection
+	inherited bool          // or it was shown on the one before, by a member that has come back since
 	// fingerprint is what that assertion binds its media to; nil: to nothing.
 	fingerprint []byte
 }
@@ -254,7 +254,7 @@ func (s *Server) checkHello(m *signal.Hello, nonce []byte, host string) (*pass.S
 		return nil, &conclave.Problem{Code: "statement_malformed", Fix: "enrol_again"}
 	}
 	if s.anyHost(host, func(h string) bool {
-		return verifyLeaf(statement.LeafKey, signal.HelloContent(nonce, m.Meeting, h), m.Signature)
+		return verifyLeaf(statement.LeafKey, signal.HelloContent(nonce, m.Meeting, h, m.Client), m.Signature)
 	}) {
 		return statement, nil
 	}

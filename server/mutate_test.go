@@ -265,7 +265,7 @@ func TestTenThousandMutatedJoinsGetNoKey(t *testing.T) {
 			what = "hello, statement bit"
 			h.Statement = flipped(h.Statement, chance.IntN(8*len(h.Statement)))
 		}
-		h.Signature = b.Sign(signal.HelloContent(r.nonce, m, w.Host))
+		h.Signature = b.Sign(signal.HelloContent(r.nonce, m, w.Host, h.Client))
 		if what == "hello, signature bit" {
 			h.Signature = flipped(h.Signature, chance.IntN(8*len(h.Signature)))
 		}

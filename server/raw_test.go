@@ -98,7 +98,7 @@ func (r *raw) closed() {
 
 func (r *raw) hello(d *servertest.Device, m conclave.MeetingID) {
 	r.t.Helper()
-	r.send(&signal.Hello{Meeting: m, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, m, r.w.Host)), Client: signal.Client{Kind: "headless"}})
+	r.send(&signal.Hello{Meeting: m, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, m, r.w.Host, signal.Client{Kind: "headless"})), Client: signal.Client{Kind: "headless"}})
 }
 
 // admitted comes as far as a pass.

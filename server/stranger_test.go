@@ -49,7 +49,7 @@ func (w *crawled) transcript(t *testing.T, d *servertest.Device, m conclave.Meet
 	t.Helper()
 	r := connect(t, w.World)
 	defer r.socket.CloseNow()
-	r.send(&signal.Hello{Meeting: m, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, m, w.Host)), Client: signal.Client{Kind: "headless"}, Resume: resume})
+	r.send(&signal.Hello{Meeting: m, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, m, w.Host, signal.Client{Kind: "headless"})), Client: signal.Client{Kind: "headless"}, Resume: resume})
 	for _, message := range messages {
 		r.send(message)
 	}
@@ -150,7 +150,7 @@ func TestTheTimeOfAnAnswerTellsNothingOfAMeeting(t *testing.T) {
 				m, list = w.none, &none
 			}
 			r := connect(t, w.World)
-			hello := &signal.Hello{Meeting: m, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, m, w.Host)), Client: signal.Client{Kind: "headless"}}
+			hello := &signal.Hello{Meeting: m, Statement: d.Statement, Signature: d.Sign(signal.HelloContent(r.nonce, m, w.Host, signal.Client{Kind: "headless"})), Client: signal.Client{Kind: "headless"}}
 			began := time.Now()
 			r.send(hello)
 			expect[*signal.Line](r)

@@ -148,7 +148,7 @@ func (v *visitor) hello(ctx context.Context, m *signal.Hello) error {
 	}
 	v.meeting = m.Meeting
 	v.asker = &asker{address: v.conn.address, transport: v.conn.transport, encoded: m.Statement, statement: statement, device: statement.Device(), claimed: m.Facts,
-		browser: m.Client.Kind == "browser", way: v.conn.way, steady: newSteady(), nonce: v.nonce}
+		client: m.Client, way: v.conn.way, steady: newSteady(), nonce: v.nonce}
 	j, err := v.judge(ctx, v.asker, v.meeting, m.Resume != nil)
 	if err != nil {
 		return err

@@ -6,10 +6,11 @@ import (
 	"conclave"
 )
 
-// HelloContent is what a leaf key signs in Hello: that it asks for this meeting on this connection, at this host. The
-// host binds the signature to the server that the person meant: another that relays the challenge gets it refused.
-func HelloContent(nonce []byte, meeting conclave.MeetingID, host string) []byte {
-	return content("Conclave hello 1", nonce, meeting[:], []byte(host))
+// HelloContent is what a leaf key signs in Hello: that it asks for this meeting on this connection, at this host, and by
+// which program. The host binds the signature to the server that the person meant: another that relays the challenge gets it
+// refused. The program is held against what its TLS gives away: who stands between cannot have it be another one.
+func HelloContent(nonce []byte, meeting conclave.MeetingID, host string, by Client) []byte {
+	return content("Conclave hello 1", nonce, meeting[:], []byte(host), []byte(by.Kind), []byte(by.Name), []byte(by.Version), []byte(by.Agent))
 }
 
 // MediaContent is what a leaf key signs in Media: both ends' DTLS fingerprints for this leg, so that nobody stands

@@ -34,7 +34,7 @@ var (
 
 func (m *Hello) check() error {
 	if len(m.Statement) > MaxStatement || len(m.Signature) > MaxSignature ||
-		long(m.Client.Kind) || long(m.Client.Name) || long(m.Client.Version) {
+		long(m.Client.Kind) || long(m.Client.Name) || long(m.Client.Version) || long(m.Client.Agent) {
 		return errSize
 	}
 	return checkFacts(m.Facts)

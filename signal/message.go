@@ -24,9 +24,10 @@ type (
 	}
 	// Client describes the program, as claimed.
 	Client struct {
-		Kind    string `json:"kind"` // "browser", "headless"
+		Kind    string `json:"kind"` // "browser", "headless", "phone"
 		Name    string `json:"name"`
 		Version string `json:"version"`
+		Agent   string `json:"agent,omitempty"` // of a browser: what it calls itself to its pages
 	}
 	// Join asks to be let in, after Line; and again where Refused or Quarantined left the way open.
 	Join struct {

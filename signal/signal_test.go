@@ -85,8 +85,8 @@ func TestMalformedFramesAreRefused(t *testing.T) {
 }
 
 func TestContentsOfDifferentPartsDiffer(t *testing.T) {
-	a := HelloContent([]byte("nonce"), conclave.MeetingID{}, "host")
-	b := HelloContent([]byte("nonc"), conclave.MeetingID{}, "ehost")
+	a := HelloContent([]byte("nonce"), conclave.MeetingID{}, "host", Client{})
+	b := HelloContent([]byte("nonc"), conclave.MeetingID{}, "ehost", Client{})
 	if string(a) == string(b) {
 		t.Error("two hellos, one content")
 	}

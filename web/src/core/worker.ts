@@ -196,7 +196,8 @@ async function follow(command: Command, core: Core): Promise<void> {
           leaf_key: base64(device.leafKey),
           organisation: device.organisation.id,
           root: base64(device.root),
-          client: { kind: "browser", name: "conclave-web", version: "0" },
+          // Signed with the hello: whoever opens the TLS on the way cannot have it be another browser's.
+          client: { kind: "browser", name: "conclave-web", version: "0", agent: navigator.userAgent.slice(0, 256) },
           facts: [],
           withdrawn: device.withdrawn ?? 0,
         }),
