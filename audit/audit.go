@@ -49,6 +49,8 @@ const (
 	KindHealed         Kind = "healed"          // and it is let in again
 	KindLevelRaised    Kind = "level_raised"    // asked for (Outcome "wait") or in force ("done")
 	KindPolicyChanged  Kind = "policy_changed"  // the administrator's; or in force in a meeting
+	KindGround         Kind = "ground"          // what is known of networks, places and risks, by its digest: Commitment
+	KindTrip           Kind = "trip"            // a person's trip was announced ("done"), or taken back ("refuse"): Facts
 	KindPaused         Kind = "paused"          // By only under a name
 	KindContinued      Kind = "continued"       //
 	KindException      Kind = "exception"       // asked for ("wait"), confirmed ("admit"), declined ("refuse"), over ("done")

@@ -42,7 +42,7 @@ func Wanted(leaf []byte) bool {
 		return true
 	}
 	switch audit.Kind(kind) {
-	case audit.KindLedger, audit.KindMark, audit.KindCommit, audit.KindRenewal, audit.KindLinkIssued, audit.KindStarted,
+	case audit.KindLedger, audit.KindMark, audit.KindCommit, audit.KindRenewal, audit.KindLinkIssued, audit.KindStarted, audit.KindGround, audit.KindTrip,
 		audit.KindDecision, audit.KindCommitRefused, audit.KindRemovalOverdue, audit.KindGroupDropped:
 		return false
 	}

@@ -117,6 +117,7 @@ type Directory struct {
 	record       audit.Recorder
 	rules        Rules
 	lengths      Lengths
+	certificates certificates
 
 	logMu sync.Mutex
 	log   *DeviceLog // guarded by logMu; nil until it is first asked for
@@ -146,7 +147,7 @@ func (d *Directory) AddPerson(ctx context.Context, p Person, now time.Time) erro
 		return problem("person_phone", "choose_other_number")
 	}
 	p.Added, p.Removed = now.UTC(), nil
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonAdded, Time: now.UTC()}); err != nil {
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonAdded, Time: now.UTC(), Person: p.ID}); err != nil {
 		return err
 	}
 	return d.put(ctx, personKey(p.ID), p)
@@ -163,7 +164,7 @@ func (d *Directory) RemovePerson(ctx context.Context, id conclave.PersonID, now 
 	if p.Removed == nil {
 		at := now.UTC()
 		p.Removed = &at
-		if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonRemoved, Time: at}); err != nil {
+		if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindPersonRemoved, Time: at, Person: id}); err != nil {
 			return nil, err
 		}
 		if err := d.put(ctx, personKey(id), p); err != nil {

@@ -97,7 +97,7 @@ func (d *Directory) IssuePhoneCode(ctx context.Context, person conclave.PersonID
 	if err := d.sweepCodes(ctx, now); err != nil {
 		return "", c, err
 	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC(), Meeting: meeting, Codes: []string{"phone_code"}}); err != nil {
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC(), Meeting: meeting, Person: person, Codes: []string{"phone_code"}}); err != nil {
 		return "", c, err
 	}
 	for range 20 { // of 10000 places some may be taken

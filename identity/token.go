@@ -94,6 +94,19 @@ func (d *Directory) IssueToken(ctx context.Context, person conclave.PersonID, ra
 
 // IssueTokenFor is IssueToken for another use.
 func (d *Directory) IssueTokenFor(ctx context.Context, person conclave.PersonID, use Use, rand io.Reader, now time.Time) (Token, error) {
+	var codes []string
+	if use != UseDevice {
+		codes = []string{string(use)}
+	}
+	return d.issue(ctx, person, use, codes, rand, now)
+}
+
+// IssueTokenSignedIn is IssueToken for a person who has signed in, and to whom nobody has given a link.
+func (d *Directory) IssueTokenSignedIn(ctx context.Context, person conclave.PersonID, rand io.Reader, now time.Time) (Token, error) {
+	return d.issue(ctx, person, UseDevice, []string{"oidc"}, rand, now)
+}
+
+func (d *Directory) issue(ctx context.Context, person conclave.PersonID, use Use, codes []string, rand io.Reader, now time.Time) (Token, error) {
 	if use != UseDevice && use != UseRoom && use != UseManaged {
 		return Token{}, problem("link_use", "choose_use")
 	}
@@ -104,7 +117,7 @@ func (d *Directory) IssueTokenFor(ctx context.Context, person conclave.PersonID,
 	if err != nil {
 		return Token{}, fmt.Errorf("identity: draw a token: %w", err)
 	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC()}); err != nil {
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC(), Person: person, Codes: codes}); err != nil {
 		return Token{}, err
 	}
 	hash := t.hash()

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ const (
 
 // Calendar says when where the risk is raised: an air show, a summit, a country for which there is a standing warning.
 type Calendar struct {
+	sum       [sha256.Size]byte // of the source
 	byCountry map[Country][]event
 	count     int
 }
@@ -38,7 +40,7 @@ func ParseCalendar(source []byte) (*Calendar, error) {
 	if len(source) > MaxCalendar {
 		return nil, fmt.Errorf("network: parse calendar: over %d bytes", MaxCalendar)
 	}
-	c := &Calendar{byCountry: map[Country][]event{}}
+	c := &Calendar{sum: sha256.Sum256(source), byCountry: map[Country][]event{}}
 	number := 0
 	for text := range strings.Lines(string(source)) {
 		number++

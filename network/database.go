@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ const sampled = 64
 // held in memory, so that a file that is written over does not change under a lookup.
 type Database struct {
 	reader *maxminddb.Reader
+	sum    [sha256.Size]byte // of the file
 }
 
 // OpenDatabase reads a database and checks it all: one that is cut short, or of another format, is an error.
@@ -72,7 +74,7 @@ func newDatabase(b []byte) (*Database, error) {
 	if networks == 0 {
 		return nil, errors.New("holds no networks")
 	}
-	return &Database{reader}, nil
+	return &Database{reader, sha256.Sum256(b)}, nil
 }
 
 // place never fails: a record that cannot be read says nothing.

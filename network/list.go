@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,7 +21,8 @@ const (
 
 // List names networks and operators and says of which kind they are.
 type List struct {
-	bits      []int // the lengths of prefixes that occur, the longest first
+	sum       [sha256.Size]byte // of the source
+	bits      []int             // the lengths of prefixes that occur, the longest first
 	entries   map[netip.Prefix]entry
 	operators map[AS]Kind
 	approved  line.Networks
@@ -44,7 +46,7 @@ func ParseList(source []byte) (*List, error) {
 	if len(source) > MaxList {
 		return nil, fmt.Errorf("network: parse list: over %d bytes", MaxList)
 	}
-	l := &List{entries: map[netip.Prefix]entry{}, operators: map[AS]Kind{}}
+	l := &List{sum: sha256.Sum256(source), entries: map[netip.Prefix]entry{}, operators: map[AS]Kind{}}
 	number := 0
 	for text := range strings.Lines(string(source)) {
 		number++

@@ -10,6 +10,7 @@
 package network
 
 import (
+	"crypto/sha256"
 	"net/netip"
 
 	"conclave/line"
@@ -105,6 +106,30 @@ func (g *Ground) AtHome(c Country) bool {
 		}
 	}
 	return false
+}
+
+// Digest names all of it: what is known of addresses and of risks is the same where it is.
+func (g *Ground) Digest() [sha256.Size]byte {
+	h := sha256.New()
+	part := func(label string, b []byte) {
+		h.Write([]byte{byte(len(label))})
+		h.Write([]byte(label))
+		h.Write([]byte{byte(len(b))}) // a sum, or a country
+		h.Write(b)
+	}
+	if g.Listed != nil {
+		part("listed", g.Listed.sum[:])
+	}
+	for _, d := range g.Databases {
+		part("database", d.sum[:])
+	}
+	if g.Calendar != nil {
+		part("calendar", g.Calendar.sum[:])
+	}
+	for _, c := range g.Home {
+		part("home", []byte(c))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // ParseCountry reads two letters.

@@ -183,7 +183,7 @@ func (s *Server) serveSignedIn(w http.ResponseWriter, r *http.Request) {
 	person, err := s.signedIn(r, &j)
 	var token identity.Token
 	if err == nil {
-		token, err = s.directory.IssueToken(r.Context(), person, s.cfg.Rand, s.now())
+		token, err = s.directory.IssueTokenSignedIn(r.Context(), person, s.cfg.Rand, s.now())
 	}
 	var p conclave.Problem
 	switch {

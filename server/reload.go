@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"conclave"
@@ -56,9 +58,32 @@ func (s *Server) Reload(ctx context.Context) (changed bool, err error) {
 			return false, err
 		}
 	}
+	if next.digest() != before.digest() {
+		if err := s.recordGround(ctx, &next); err != nil {
+			return false, err
+		}
+	}
 	s.ground.Store(&next)
 	s.ruleAll("policy or networks were read anew")
 	return changed, nil
+}
+
+// digest names networks, places and risks: rulings under one policy differ where it does.
+func (g *Ground) digest() [sha256.Size]byte {
+	h := sha256.New()
+	for _, n := range g.Networks {
+		fmt.Fprintf(h, "%q %s\n", n.Name, n.Prefix)
+	}
+	places := g.Places.Digest()
+	h.Write(places[:])
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// recordGround records what rulings rest on from now on, beside the policy.
+func (s *Server) recordGround(ctx context.Context, g *Ground) error {
+	digest := g.digest()
+	_, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindGround, Time: s.now(), Commitment: digest[:]})
+	return err
 }
 
 func sameLevels(a, b admission.Levels) bool {

@@ -149,6 +149,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now()}); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	if err := s.recordGround(ctx, s.ground.Load()); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if err := s.noteKeys(ctx); err != nil {
 		return nil, err
 	}

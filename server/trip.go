@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/audit"
 	"conclave/network"
 	"conclave/store"
 )
@@ -113,6 +114,9 @@ func (s *Server) replaceTrips(ctx context.Context, person conclave.PersonID, cha
 	if err != nil {
 		return err
 	}
+	if err := s.recordTrips(ctx, person, before, after, now); err != nil {
+		return err
+	}
 	if len(after) == 0 {
 		err = s.cfg.Store.Delete(ctx, tripKey(person))
 		if errors.Is(err, store.ErrNotFound) {
@@ -129,6 +133,26 @@ func (s *Server) replaceTrips(ctx context.Context, person conclave.PersonID, cha
 	}
 	s.trips.all[person] = after
 	return nil
+}
+
+// recordTrips records what is announced and what is taken back: rulings rest on it.
+func (s *Server) recordTrips(ctx context.Context, person conclave.PersonID, before, after []trip, now time.Time) error {
+	note := func(outcome string, trips, but []trip) error {
+		for _, t := range trips {
+			if slices.Contains(but, t) {
+				continue
+			}
+			facts := []conclave.Fact{{Name: "country", Value: string(t.Country)}, {Name: "from", Value: t.From}, {Name: "until", Value: t.Until}}
+			if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindTrip, Time: now, Person: person, Outcome: outcome, Facts: facts}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := note("done", after, before); err != nil {
+		return err
+	}
+	return note("refuse", before, after)
 }
 
 func (t *trip) check() error {
