@@ -33,6 +33,7 @@ var provenFacts = []ProvenFact{
 	{"media", []string{"udp", "tcp", "relay"}},
 	{"media_network", []string{"same", "other"}},
 	{"device_age", []string{"known", "new"}},
+	{"posture", []string{"managed", "lapsed"}},
 	{"assertion", []string{"fresh", "none"}},
 	{"phone_line", nil},
 }

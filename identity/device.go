@@ -38,6 +38,9 @@ type Device struct {
 	Revoked   *time.Time         `json:"revoked,omitempty"`
 	// Passkey vouches for each statement; nil: none does.
 	Passkey *passkey.Credential `json:"passkey,omitempty"`
+	// Chain are the certificates (DER) that vouch for a managed device's or a card's key; nil for all others. They are looked
+	// at again: what they vouched for once ends with them.
+	Chain [][]byte `json:"chain,omitempty"`
 	// Evidence is the hash of what was shown at the enrolment, 32 bytes; nil: nothing was.
 	Evidence []byte `json:"evidence,omitempty"`
 	// Guest is set for a guest's: Person then stands in no directory.
@@ -75,7 +78,7 @@ func (d *Directory) renewing(ctx context.Context, r *Renewal, now time.Time) (De
 	if err != nil {
 		return fail(err)
 	}
-	return device, person, revision, nil
+	return device, person, revision, d.reassure(&device, now)
 }
 
 // ProposeRenewal draws up the next statement for the device's passkey to vouch for. The proposal is empty where the device

@@ -44,7 +44,12 @@ type Rules struct {
 }
 
 // SetRules has devices be enrolled by r. Call it before the directory is used.
-func (d *Directory) SetRules(r Rules) { d.rules = r }
+func (d *Directory) SetRules(r Rules) {
+	d.rules = r
+	d.certificates.mu.Lock()
+	defer d.certificates.mu.Unlock()
+	d.certificates.until = nil
+}
 
 // Rules returns the rules by which devices are enrolled.
 func (d *Directory) Rules() Rules {
@@ -125,10 +130,10 @@ func (d *Directory) assure(a *applicant, e *Enrolment, now time.Time) error {
 	rules := d.Rules()
 	switch {
 	case a.stored.Use == UseManaged:
-		if err := certified(e.Chain, e.LeafKey, rules.Cards, now); err != nil {
+		if _, err := certified(e.Chain, e.LeafKey, rules.Cards, now); err != nil {
 			return err
 		}
-		a.device.Assurance = conclave.AssuranceManaged
+		a.device.Assurance, a.device.Chain = conclave.AssuranceManaged, e.Chain
 		return nil
 	case e.Passkey == nil && (a.stored.Use == UseRoom || rules.Passkeys != PasskeysRequired):
 		return nil
@@ -146,18 +151,19 @@ func (d *Directory) assure(a *applicant, e *Enrolment, now time.Time) error {
 	return nil
 }
 
-// certified says whether a card's or a managed device's certificate vouches for the leaf key.
-func certified(chain [][]byte, leafKey []byte, roots *x509.CertPool, now time.Time) error {
+// certified says whether a card's or a managed device's certificate vouches for the leaf key, and until when it does, with
+// all that it rests on.
+func certified(chain [][]byte, leafKey []byte, roots *x509.CertPool, now time.Time) (until time.Time, err error) {
 	refused := problem("certificate_refused", "ask_administrator")
 	if roots == nil || len(chain) == 0 || len(chain) > 5 {
-		return refused
+		return until, refused
 	}
 	var certs []*x509.Certificate
 	intermediates := x509.NewCertPool()
 	for i, der := range chain {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
-			return refused
+			return until, refused
 		}
 		certs = append(certs, c)
 		if i > 0 {
@@ -166,17 +172,29 @@ func certified(chain [][]byte, leafKey []byte, roots *x509.CertPool, now time.Ti
 	}
 	key, ok := certs[0].PublicKey.(*ecdsa.PublicKey)
 	if !ok {
-		return refused
+		return until, refused
 	}
 	point, err := key.Bytes()
 	if err != nil || !bytes.Equal(point, leafKey) {
-		return refused
+		return until, refused
 	}
-	if _, err := certs[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return refused
+	paths, err := certs[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if err != nil {
+		return until, refused
 	}
-	return nil
+	for _, path := range paths {
+		end := path[0].NotAfter
+		for _, c := range path[1:] {
+			if c.NotAfter.Before(end) {
+				end = c.NotAfter
+			}
+		}
+		if end.After(until) {
+			until = end
+		}
+	}
+	return until, nil
 }
 
 // Propose draws up the statement of a device whose passkey shall vouch for it. It uses up nothing.

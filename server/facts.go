@@ -133,6 +133,9 @@ func (s *Server) facts(ctx context.Context, a *asker, who whose) (facts []concla
 			age = "new"
 		}
 		add("device_age", age)
+		if posture := s.directory.Posture(&who.device, now); posture != identity.PostureNone {
+			add("posture", string(posture))
+		}
 		assertion := "none"
 		if a.asserted {
 			assertion = "fresh"

@@ -106,7 +106,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		return j, err
 	}
 	j.request.Person = admission.Person{ID: a.statement.Person, Known: known && person.Removed == nil, Removed: person.Removed != nil, Unit: person.Unit}
-	j.request.Assurance = device.Assurance
+	j.request.Assurance = s.directory.Assurance(&device, now)
 
 	j.meeting, err = s.directory.Meeting(ctx, id)
 	known, err = found(err)

@@ -47,13 +47,26 @@ type Credential struct {
 	// BackupEligible says that the key may leave its authenticator, for instance with a cloud account.
 	BackupEligible bool   `json:"backup_eligible"`
 	Model          string `json:"model,omitempty"` // in the metadata's words, where attested
-	Count          uint32 `json:"count"`           // the signature counter when it was last seen
+	// AAGUID is the kind of authenticator, where attested: what is known of it can become worse.
+	AAGUID []byte `json:"aaguid,omitempty"`
+	Count  uint32 `json:"count"` // the signature counter when it was last seen
 }
 
 // Hardware says whether the key is proven to stay in its authenticator.
 func (c *Credential) Hardware() bool { return c.Attested && !c.BackupEligible }
 
-// Assurance is what the passkey makes of a device whose key it vouches for.
+// Vouched says whether the operator's metadata still vouch for an attested passkey's kind, which may have been found broken
+// since it was registered.
+func (c *Credential) Vouched(known *Metadata) bool {
+	id, err := uuid.FromBytes(c.AAGUID)
+	if !c.Attested || known == nil || err != nil {
+		return false
+	}
+	entry := known.entries[id]
+	return entry != nil && known.provider.ValidateStatusReports(context.Background(), entry.StatusReports) == nil
+}
+
+// Assurance is what the passkey makes of a device whose key it vouches for, as long as it is Vouched.
 func (c *Credential) Assurance() conclave.Assurance {
 	if c.Hardware() {
 		return conclave.AssuranceHardware
@@ -105,7 +118,9 @@ func Register(response, challenge []byte, site Site, known *Metadata) (*Credenti
 	}
 	c := &Credential{ID: data.CredentialID, PublicKey: data.CredentialPublicKey, Site: site.ID,
 		BackupEligible: flags.HasBackupEligible(), Count: object.AuthData.Counter}
-	c.Model, c.Attested = known.vouch(object)
+	if c.Model, c.Attested = known.vouch(object); c.Attested {
+		c.AAGUID = data.AAGUID
+	}
 	return c, nil
 }
 
