@@ -137,7 +137,7 @@ func (s *session) showAside(e *RosterEvent) {
 		e.Away = append(e.Away, Away{Leg: a.Leg, Name: st.Name, Unit: st.Unit, Reasons: a.Reasons, Since: a.Since})
 	}
 	if p := s.roster.Paused; p != nil {
-		e.Paused = &Paused{Since: p.Since, Can: s.admitted.Meeting.Role == conclave.RoleChair}
+		e.Paused = &Paused{Since: p.Since, Can: s.admitted.Meeting.Role == conclave.RoleChair || p.Open}
 		if p.By != nil {
 			e.Paused.By = s.nameOf(*p.By)
 			e.Paused.Can = e.Paused.Can || *p.By == s.admitted.Leg

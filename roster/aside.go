@@ -13,12 +13,15 @@ type aside struct {
 	paused     *Paused
 	exceptions []Exception
 	lastID     uint32
+	open       bool // PauseOpen, as told last
 }
 
 // Paused says that nobody sends.
 type Paused struct {
 	Since time.Time      `json:"since"`
 	By    conclave.LegID `json:"by,omitzero"` // zero: without a name
+	// Person is who paused under a name: over another leg it is theirs still.
+	Person conclave.PersonID `json:"person,omitempty"`
 }
 
 // Exception is one that is asked for, or in force. It is for a person's leg, as it is; a leg that is gone takes it along.
@@ -38,6 +41,9 @@ type Exception struct {
 func (e *Exception) Confirmed() bool { return e.Second != conclave.LegID{} }
 
 const (
+	// PauseDue is how long a pause lasts at least that nobody who is in may end by right: long enough to bring back who
+	// paused, or the chair, and no longer than people wait without a word.
+	PauseDue = 2 * time.Minute
 	// confirmDue is how long a second person has to confirm an exception: the room is together, and has just heard of it.
 	confirmDue = 5 * time.Minute
 	// maxExceptions bounds those of a room: with more, another level is what the meeting needs.
@@ -66,8 +72,31 @@ var (
 // Paused returns the pause, nil if the room is not paused.
 func (r *Room) Paused() *Paused { return r.paused }
 
+// PauseOpen says whether any member may let the room go on: neither a chair nor who paused under a name is in, and a while
+// has passed.
+func (r *Room) PauseOpen(now time.Time) bool {
+	return r.orphaned() && now.Sub(r.paused.Since) >= PauseDue
+}
+
+// orphaned says whether the room is paused and nobody is in who may end that by right.
+func (r *Room) orphaned() bool {
+	if r.paused == nil {
+		return false
+	}
+	for _, l := range r.legs {
+		if l.can() && r.mayContinue(l) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Room) mayContinue(l *Leg) bool {
+	return l.Role == conclave.RoleChair || r.paused.By == l.ID || r.paused.Person != "" && r.paused.Person == l.Person
+}
+
 // MayPause says whether a leg may pause the room, or let it go on.
-func (r *Room) MayPause(by conclave.LegID, on bool) error {
+func (r *Room) MayPause(by conclave.LegID, on bool, now time.Time) error {
 	l := r.legs[by]
 	switch {
 	case l == nil || !l.can():
@@ -78,7 +107,7 @@ func (r *Room) MayPause(by conclave.LegID, on bool) error {
 		return nil
 	case r.paused == nil:
 		return problemNotPaused
-	case l.Role != conclave.RoleChair && r.paused.By != by:
+	case !r.mayContinue(l) && !r.PauseOpen(now):
 		return problemNotPauser
 	}
 	return nil
@@ -93,6 +122,9 @@ func (r *Room) Pause(by conclave.LegID, on, anonymous bool, now time.Time) []Eff
 		r.paused = &Paused{Since: now}
 	default:
 		r.paused = &Paused{Since: now, By: by}
+		if l := r.legs[by]; l != nil {
+			r.paused.Person = l.Person
+		}
 	}
 	return []Effect{Changed{}}
 }
@@ -163,6 +195,15 @@ func (r *Room) Confirm(by conclave.LegID, id uint32, yes bool, now time.Time) []
 		l.LetIn = true
 	}
 	return []Effect{LetIn{e.Leg}, Changed{}}
+}
+
+// tickPause says so when it becomes everybody's to let the room go on, or no longer is.
+func (r *Room) tickPause(now time.Time) []Effect {
+	if open := r.PauseOpen(now); open != r.open {
+		r.open = open
+		return []Effect{Changed{}}
+	}
+	return nil
 }
 
 func (r *Room) findException(id uint32) int {

@@ -145,15 +145,15 @@ func TestAnybodyPausesAndTheChairOrWhoPausedContinues(t *testing.T) {
 	s := newStage(t)
 	s.members("abc")
 	s.room.Join(leg('d', Waiting), at(0))
-	s.wantProblem(s.room.MayPause(id('d'), true), "leg_unknown")
-	if err := s.room.MayPause(id('b'), true); err != nil {
+	s.wantProblem(s.room.MayPause(id('d'), true, at(2)), "leg_unknown")
+	if err := s.room.MayPause(id('b'), true, at(2)); err != nil {
 		t.Fatal(err)
 	}
 	s.want(s.room.Pause(id('b'), true, false, at(1)), "changed")
-	s.wantProblem(s.room.MayPause(id('c'), true), "paused_already")
-	s.wantProblem(s.room.MayPause(id('c'), false), "not_yours_to_continue")
+	s.wantProblem(s.room.MayPause(id('c'), true, at(2)), "paused_already")
+	s.wantProblem(s.room.MayPause(id('c'), false, at(2)), "not_yours_to_continue")
 	for _, n := range "ab" {
-		if err := s.room.MayPause(id(byte(n)), false); err != nil {
+		if err := s.room.MayPause(id(byte(n)), false, at(2)); err != nil {
 			t.Errorf("%c may not continue: %v", n, err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestAnybodyPausesAndTheChairOrWhoPausedContinues(t *testing.T) {
 	if s.room.Paused().By != (conclave.LegID{}) {
 		t.Error("a pause without a name has one")
 	}
-	s.wantProblem(s.room.MayPause(id('b'), false), "not_yours_to_continue")
+	s.wantProblem(s.room.MayPause(id('b'), false, at(2)), "not_yours_to_continue")
 }
 
 func TestAnExceptionTakesTwoPersonsAReasonAndAnEnd(t *testing.T) {
@@ -237,4 +237,52 @@ func TestAnExceptionThatNobodyConfirmsLapsesAndADeclinedOneIsOver(t *testing.T) 
 	}
 	s.want(s.room.Confirm(id('b'), 2, false, at(2)), "over 2 refuse; changed")
 	s.want(s.room.Tick(at(301)), "over 1 refuse; changed")
+}
+
+func TestAPauseThatNobodyIsInToEndIsEverybodysAfterAWhile(t *testing.T) {
+	s := newStage(t)
+	s.members("abc")
+	for _, n := range "abc" {
+		s.room.Pass(id(byte(n)), []byte("p"), at(10000), conclave.GradeSealed)
+	}
+	s.room.Pause(id('b'), true, true, at(10))
+	s.want(s.room.Tick(at(500)), "") // the chair is in: it is theirs
+	s.wantProblem(s.room.MayPause(id('c'), false, at(500)), "not_yours_to_continue")
+	s.room.Drop(id('a'), problemLeft, at(500))
+	s.room.Committed([]Leaf{0})
+	if next, ok := s.room.Next(); !ok || next.After(at(500)) {
+		t.Errorf("next at %v", next)
+	}
+	s.want(s.room.Tick(at(500)), "changed")
+	if err := s.room.MayPause(id('c'), false, at(500)); err != nil || !s.room.PauseOpen(at(500)) {
+		t.Error(err)
+	}
+	s.room.Pause(id('c'), false, false, at(501))
+	s.want(s.room.Tick(at(501)), "changed")
+
+	// Who paused under a name is known by another leg too; while they are away, the others wait no longer than that.
+	people := map[byte]conclave.PersonID{'d': "dora", 'e': "dora"}
+	join := func(name byte, leaf Leaf) {
+		l := leg(name, Admitted)
+		l.Person, l.PassUntil = people[name], at(10000)
+		s.room.Join(l, at(600))
+		if _, err := s.room.Enter(id(name), leaf, nil, at(600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join('d', 5)
+	s.room.Pause(id('d'), true, false, at(600))
+	s.room.Drop(id('d'), problemLeft, at(610))
+	s.room.Committed([]Leaf{5})
+	s.wantProblem(s.room.MayPause(id('c'), false, at(719)), "not_yours_to_continue")
+	if !s.room.PauseOpen(at(720)) {
+		t.Error("after two minutes it is nobody's")
+	}
+	join('e', 6)
+	if s.room.PauseOpen(at(720)) || s.room.Paused().By != id('e') {
+		t.Errorf("dora is back: %+v", s.room.Paused())
+	}
+	if err := s.room.MayPause(id('e'), false, at(720)); err != nil {
+		t.Error(err)
+	}
 }

@@ -76,7 +76,7 @@ func Restore(encoded []byte, leaves map[Leaf]conclave.DeviceID, newLeg func() co
 		r.legs[l.ID] = &l
 	}
 	if len(r.legs) > 0 {
-		r.aside = aside{s.Paused, s.Exceptions, s.LastID}
+		r.aside = aside{paused: s.Paused, exceptions: s.Exceptions, lastID: s.LastID}
 	}
 	for leaf, device := range leaves {
 		if _, ok := r.OfLeaf(leaf); !ok {

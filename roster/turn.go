@@ -114,6 +114,9 @@ func (r *Room) Enter(leg conclave.LegID, leaf Leaf, removed []Leaf, now time.Tim
 	}
 	effects := r.gone(removed, problemReplaced)
 	l.Standing, l.Since, l.InTree, l.Leaf, l.Seen, l.Lost = Member, now, true, leaf, true, time.Time{}
+	if p := r.paused; p != nil && p.Person != "" && p.Person == l.Person && r.legs[p.By] == nil {
+		r.paused = &Paused{Since: p.Since, By: leg, Person: p.Person} // they are back
+	}
 	return append(append(effects, r.proposeAgain()...), Changed{}), nil
 }
 
@@ -259,7 +262,7 @@ func (r *Room) End(why conclave.Problem, now time.Time) []Effect {
 // Tick does what is due: places that are kept no longer, removals that nobody has committed, passes that ran out, legs that
 // never entered, exceptions that are over.
 func (r *Room) Tick(now time.Time) []Effect {
-	effects := r.tickExceptions(now)
+	effects := append(r.tickExceptions(now), r.tickPause(now)...)
 	for _, was := range r.Legs() {
 		l := r.legs[was.ID]
 		if l == nil {
@@ -294,6 +297,9 @@ func (r *Room) Next() (time.Time, bool) {
 		if !any || t.Before(next) {
 			next, any = t, true
 		}
+	}
+	if !r.open && r.orphaned() {
+		sooner(r.paused.Since.Add(PauseDue))
 	}
 	for _, l := range r.legs {
 		if l.going() {

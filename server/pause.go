@@ -13,7 +13,7 @@ import (
 
 // setPause stops all sending, or lets it go on. Stopping protects: it does not wait for the record.
 func (r *room) setPause(by roster.Leg, m *signal.Pause) error {
-	if err := r.roster.MayPause(by.ID, m.On); err != nil {
+	if err := r.roster.MayPause(by.ID, m.On, r.now()); err != nil {
 		return err
 	}
 	rec := audit.Record{Kind: audit.KindContinued, By: by.ID, Device: by.Device}

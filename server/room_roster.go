@@ -23,7 +23,7 @@ func (r *room) rosterMessage(chair bool) *signal.Roster {
 		}
 	}
 	if p := r.roster.Paused(); p != nil {
-		m.Paused = &signal.Paused{Since: p.Since}
+		m.Paused = &signal.Paused{Since: p.Since, Open: r.roster.PauseOpen(r.now())}
 		if by := p.By; by != (conclave.LegID{}) {
 			m.Paused.By = &by
 		}

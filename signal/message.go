@@ -338,6 +338,8 @@ type (
 	Paused struct {
 		Since time.Time       `json:"since"`
 		By    *conclave.LegID `json:"by,omitempty"` // absent: without a name
+		// Open says that any member may let the room go on: nobody is in whose it is.
+		Open bool `json:"open,omitempty"`
 	}
 	// Exception is one that is asked for, or in force.
 	Exception struct {

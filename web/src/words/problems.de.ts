@@ -170,7 +170,7 @@ export const problems = {
   level_changing: "Einstufung oder Regeln werden gerade geändert.",
   level_not_higher: "Eine Einstufung kann nur angehoben werden. Für eine niedrigere eröffnen Sie eine neue Sitzung.",
   not_paused: "Der Raum ist nicht angehalten.",
-  not_yours_to_continue: "Nur der Vorsitz oder wer unter seinem Namen angehalten hat, darf fortsetzen.",
+  not_yours_to_continue: "Nur der Vorsitz oder wer unter seinem Namen angehalten hat, darf fortsetzen. Ist beides nicht da, darf es nach zwei Minuten jeder.",
   paused_already: "Der Raum ist schon angehalten.",
   quarantine_over: "Die Leitung war nicht rechtzeitig wieder gut genug.",
   screen_closed: "Solange eine Leitung so schwach ist wie jetzt, darf kein Bildschirm geteilt werden.",

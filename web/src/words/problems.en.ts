@@ -171,7 +171,7 @@ export const problems = {
   level_changing: "The level or the policy is being changed at this moment.",
   level_not_higher: "A level can only be raised. For a lower one, open a new meeting.",
   not_paused: "The room is not paused.",
-  not_yours_to_continue: "Only the chair, or who paused under their name, may let the room go on.",
+  not_yours_to_continue: "Only the chair, or who paused under their name, may let the room go on. If neither is here, anybody may after two minutes.",
   paused_already: "The room is paused already.",
   quarantine_over: "The line was not good enough again in time.",
   screen_closed: "No screen may be shared while somebody's line is as weak as it is now.",

@@ -170,7 +170,7 @@ export const problems = {
   level_changing: "Le niveau ou les règles sont en cours de changement.",
   level_not_higher: "Un niveau ne peut qu'être relevé. Pour un niveau inférieur, ouvrez une nouvelle réunion.",
   not_paused: "La salle n'est pas en pause.",
-  not_yours_to_continue: "Seule la présidence, ou la personne qui a mis en pause sous son nom, peut reprendre.",
+  not_yours_to_continue: "Seule la présidence, ou la personne qui a mis en pause sous son nom, peut reprendre. Si elles sont absentes, chacun le peut après deux minutes.",
   paused_already: "La salle est déjà en pause.",
   quarantine_over: "La ligne n'a pas été rétablie à temps.",
   screen_closed: "Aucun écran ne peut être partagé tant qu'une ligne est aussi faible.",
