@@ -305,29 +305,56 @@ func (d *Directory) Meetings(ctx context.Context) ([]Meeting, error) {
 
 // EndMeeting marks a meeting as over. It does not put anybody out.
 func (d *Directory) EndMeeting(ctx context.Context, id conclave.MeetingID, now time.Time) error {
-	m, err := d.Meeting(ctx, id)
-	if err != nil || m.Ended != nil {
-		return err
-	}
-	at := now.UTC()
-	m.Ended = &at
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindMeetingEnded, Time: at, Meeting: id}); err != nil {
-		return err
-	}
-	return d.put(ctx, meetingKey(id), m)
+	recorded := false
+	return d.changeMeeting(ctx, id, func(m *Meeting) (bool, error) {
+		if m.Ended != nil {
+			return false, nil
+		}
+		at := now.UTC()
+		m.Ended = &at
+		if recorded {
+			return true, nil
+		}
+		recorded = true
+		_, err := d.record.Record(ctx, audit.Record{Kind: audit.KindMeetingEnded, Time: at, Meeting: id})
+		return true, err
+	})
 }
 
-// RaiseMeeting raises a meeting's level. There is no way down: a lower one is refused.
+// RaiseMeeting raises a meeting's level. There is no way down, and none back from its end: both are refused.
 func (d *Directory) RaiseMeeting(ctx context.Context, id conclave.MeetingID, level conclave.Level) error {
-	m, err := d.Meeting(ctx, id)
-	if err != nil {
-		return err
+	return d.changeMeeting(ctx, id, func(m *Meeting) (bool, error) {
+		switch {
+		case m.Ended != nil:
+			return false, problem("meeting_over", "ask_chair_for_meeting")
+		case level < m.Level:
+			return false, problem("level_not_higher", "open_new_meeting")
+		}
+		m.Level = level
+		return true, nil
+	})
+}
+
+// changeMeeting writes what change makes of a meeting over what it read: of two changes at once none undoes the other.
+// change says whether there is anything to write; it may be called again.
+func (d *Directory) changeMeeting(ctx context.Context, id conclave.MeetingID, change func(*Meeting) (bool, error)) error {
+	for {
+		var m Meeting
+		revision, err := d.get(ctx, meetingKey(id), &m)
+		if errors.Is(err, store.ErrNotFound) {
+			return problem("meeting_unknown", "check_link")
+		}
+		if err != nil {
+			return err
+		}
+		write, err := change(&m)
+		if err != nil || !write {
+			return err
+		}
+		if err := d.putOver(ctx, meetingKey(id), m, revision); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
 	}
-	if level < m.Level {
-		return conclave.Problem{Code: "level_not_higher", Fix: "open_new_meeting"}
-	}
-	m.Level = level
-	return d.put(ctx, meetingKey(id), m)
 }
 
 func (d *Directory) get(ctx context.Context, key store.Key, v any) (store.Revision, error) {
