@@ -370,8 +370,9 @@ func credentialOf(d identity.Device) []byte {
 	return d.Passkey.ID
 }
 
-// serveDevicesRevoke lets a person take one of their devices out of use from another. Where that other one has a passkey,
-// its touch is asked for: who has copied a profile must not lock its owner out.
+// serveDevicesRevoke lets a person take one of their devices out of use from another, whose statement is in force. Where that
+// other one has a passkey, its touch is asked for, and one without takes none out of use that has: who has copied a profile
+// must not lock its owner out.
 func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 	m, err := s.readDevice(w, r)
 	var content []byte
@@ -387,6 +388,12 @@ func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil && target.Person != own.Person {
 		err = conclave.Problem{Code: "device_unknown", Fix: "enrol_again"} // as if there were none
+	}
+	if err == nil {
+		_, err = s.cfg.Organisation.Trust.Statement(m.Statement, s.now())
+	}
+	if err == nil && own.Passkey == nil && target.Passkey != nil {
+		err = conclave.Problem{Code: "passkey_none", Fix: "ask_administrator"}
 	}
 	if err == nil && own.Passkey != nil {
 		challenge := signal.TouchOf(content)

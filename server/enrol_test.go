@@ -234,3 +234,32 @@ func TestANoticeIsToldUntilThePersonHasReadIt(t *testing.T) {
 	last.send(&signal.Join{})
 	expect[*signal.Admitted](last) // and nothing before
 }
+
+func TestACopiedProfileLocksNobodyOut(t *testing.T) {
+	maker := passkeytest.NewMaker(t)
+	metadata, err := passkey.ParseMetadata(maker.Metadata(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := byName(servertest.StartWith(t, servertest.Options{Enrolment: identity.Rules{Metadata: metadata}}))
+	w.AddPerson("anna", "Anna")
+	hardware := enrolWithPasskey(t, w, "anna", passkeytest.New(t, "localhost", w.URL, maker))
+	bare, other := w.Enrol("anna"), w.Enrol("anna")
+	old := w.EnrolAt("anna", time.Now().Add(-pass.MaxStatementLife-time.Hour))
+	revoke := func(own, target *servertest.Device) string {
+		t.Helper()
+		nonce, id := askNonce(t, w), conclave.DeviceOf(target.Point)
+		_, out := postJSON(t, w, "/v1/devices/revoke", map[string]any{"statement": own.Statement, "nonce": nonce, "device": id.Text(),
+			"signature": own.Sign(signal.RevokeContent(nonce, own.Statement, id, w.Host))})
+		return problemCode(out)
+	}
+	if got := revoke(bare, hardware); got != "passkey_none" {
+		t.Errorf("one with a passkey, from one without: %s", got)
+	}
+	if got := revoke(old, other); got != "statement_expired" {
+		t.Errorf("from one whose statement has run out: %s", got)
+	}
+	if got := revoke(bare, other); got != " without a fix" {
+		t.Errorf("one without, from one without: %s", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/admission"
 	"conclave/audit"
 	"conclave/roster"
 	"conclave/signal"
@@ -14,9 +15,9 @@ import (
 // it stands in every roster for as long as it lasts.
 
 // mayAsk says whether one whom policy refuses might be excepted by those who are in the meeting now.
-func (s *Server) mayAsk(j *judgement) bool {
+func (s *Server) mayAsk(policy *admission.Policy, now time.Time, j *judgement) bool {
 	// The policy is asked whether or not the room is open: the time that an answer takes says nothing of it.
-	_, possible := s.policy().Excepts(j.request, s.now())
+	_, possible := policy.Excepts(j.request, now)
 	return possible && s.find(j.meeting.ID) != nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"conclave"
+	"conclave/admission"
 	"conclave/identity"
 	"conclave/server"
 	"conclave/server/servertest"
@@ -429,6 +430,68 @@ func TestAssertionsAtTheDoorAreLookedAtAsSeldomAsJoins(t *testing.T) {
 			return
 		} else if n == 30 {
 			t.Fatalf("all were looked at, the last with %s", f.Reason.Code)
+		}
+	}
+}
+
+func TestWhatIsToldOfARefusalIsWhatWasDecided(t *testing.T) {
+	shut, err := admission.Load(append(admission.DefaultPolicy(), []byte(`
+@reason("not_alone")
+@fix("be_alone")
+forbid (principal, action == Action::"join", resource);
+`)...), admission.DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := admission.Default()
+	var w *servertest.World
+	var looks atomic.Int64
+	var armed atomic.Bool
+	w = servertest.StartWith(t, servertest.Options{Policy: open, Now: func() time.Time {
+		if armed.Load() { // whoever looks at the clock finds another policy afterwards, twice of three times the open one
+			w.Server.SetPolicy([]*admission.Policy{shut, open, open}[looks.Add(1)%3])
+		}
+		return time.Now()
+	}})
+	a := w.Enrol("anna")
+	for i := range 9 {
+		r := connect(t, w)
+		r.hello(a, w.OpenMeeting("anna"))
+		expect[*signal.Line](r)
+		looks.Store(int64(i))
+		armed.Store(true)
+		r.send(&signal.Join{})
+		for told := false; !told; {
+			switch m := r.next().(type) {
+			case *signal.Refused:
+				if told = true; len(m.Reasons) == 0 {
+					t.Fatal("refused without a reason")
+				}
+			case nil:
+				t.Fatal("told nothing")
+			default:
+				told = true
+			}
+		}
+		armed.Store(false)
+		r.socket.CloseNow()
+	}
+}
+
+func TestALookAtTheDoorWithATouchCountsOnce(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Closed", Chair: "anna", People: []conclave.PersonID{"ben"}, Door: identity.DoorChair})
+	come(t, w, a, "anna", m).in()
+	r := connect(t, w)
+	r.hello(b, m)
+	expect[*signal.Line](r)
+	r.send(&signal.Join{})
+	expect[*signal.Waiting](r)
+	for i := range 15 { // with the first, 16 of 20
+		r.send(&signal.Join{Assertion: []byte(`{"a":1}`), Fingerprint: make([]byte, 32)})
+		if f := expect[*signal.Failed](r); f.Reason.Code == "too_many" {
+			t.Fatalf("refused as one too many after %d", i)
 		}
 	}
 }

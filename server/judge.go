@@ -194,18 +194,12 @@ const transportPlain = "plain"
 
 // rule decides and records the ruling, before anybody learns of it.
 func (s *Server) rule(ctx context.Context, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, error) {
-	ruling, rec := s.ruling(j, id, leg, device)
-	_, err := s.audit.Record(ctx, rec)
-	if err == nil {
-		s.ruled(ctx, j, &ruling, device)
-	}
-	return ruling, err
+	ruling, rec := s.ruling(s.policy(), s.now(), j, id, leg, device)
+	return ruling, s.recordRuling(ctx, j, &ruling, rec)
 }
 
 // ruling decides, and returns the record of it.
-func (s *Server) ruling(j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, audit.Record) {
-	policy := s.policy()
-	now := s.now()
+func (s *Server) ruling(policy *admission.Policy, now time.Time, j *judgement, id conclave.MeetingID, leg conclave.LegID, device conclave.DeviceID) (conclave.Ruling, audit.Record) {
 	ruling := policy.Rule(j.request, now)
 	hash := policy.Hash()
 	return ruling, audit.Record{
@@ -214,6 +208,15 @@ func (s *Server) ruling(j *judgement, id conclave.MeetingID, leg conclave.LegID,
 		// With what the ruling rested on: another policy can be held against it later (conclave policy replay).
 		Facts: append(provenOnly(j.request.Facts), j.request.Fact(now)), Policy: hash[:],
 	}
+}
+
+// recordRuling records what was decided.
+func (s *Server) recordRuling(ctx context.Context, j *judgement, ruling *conclave.Ruling, rec audit.Record) error {
+	_, err := s.audit.Record(ctx, rec)
+	if err == nil {
+		s.ruled(ctx, j, ruling, rec.Device)
+	}
+	return err
 }
 
 // ruled does what follows from a ruling that stands in the record.

@@ -125,7 +125,7 @@ func (r *room) consider(id conclave.LegID, letIn bool, a *asker) (judgement, con
 		return j, conclave.Ruling{}, err
 	}
 	j.request.Excepted = r.excepted(id, &j)
-	ruling, rec := r.ruling(&j, r.meeting.ID, id, a.device)
+	ruling, rec := r.ruling(r.policy(), r.now(), &j, r.meeting.ID, id, a.device)
 	if leg, ok := r.roster.Leg(id); ok && takes(leg, ruling) {
 		r.note(rec)
 		return j, ruling, nil

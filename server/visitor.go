@@ -98,10 +98,6 @@ func (v *visitor) serve() {
 				continue
 			}
 			if join, ok := m.(*signal.Join); ok && len(join.Assertion) > 0 {
-				if !v.joins.take(joinsPerMinute/60.0, joinsPerMinute, v.now()) {
-					v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTooMany})
-					break
-				}
 				err = v.askAnew(ctx, join)
 				break
 			}
@@ -280,8 +276,9 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 		return err
 	}
 	// Who is refused without a question to anybody opens no room.
-	if ruling := v.policy().Rule(j.request, v.now()); ruling.Outcome == conclave.Refuse && !v.mayAsk(&j) {
-		if ruling, err = v.rule(ctx, &j, v.meeting, leg, v.asker.device); err != nil {
+	policy, now := v.policy(), v.now() // taken once: what is recorded and told is what was decided
+	if ruling, rec := v.ruling(policy, now, &j, v.meeting, leg, v.asker.device); ruling.Outcome == conclave.Refuse && !v.mayAsk(policy, now, &j) {
+		if err := v.recordRuling(ctx, &j, &ruling, rec); err != nil {
 			return err
 		}
 		if j.revoked {
