@@ -27,6 +27,7 @@ type LevelWords struct {
 	Words    map[string]string // by language, "de", "en", "fr"; Name stands in for those that are missing
 	Start    Start             // with whom a meeting begins; empty: StartAnyone
 	Cosigned bool              // a meeting opens only once a witness has cosigned the record of its opening
+	Banner   Banner            // how it is marked on screens
 }
 
 // Start says with whom a meeting begins. Its text form is the constant's.
@@ -77,8 +78,8 @@ func (l Levels) Cosigned(level conclave.Level) bool {
 	return int(level) >= len(l) || l[level].Cosigned
 }
 
-// check refuses lists that a policy could not speak of.
-func (l Levels) check() error {
+// Check refuses lists that a policy could not speak of.
+func (l Levels) Check() error {
 	if len(l) == 0 || len(l) > 16 {
 		return errors.New("admission: levels: want 1 to 16")
 	}
@@ -93,7 +94,7 @@ func (l Levels) check() error {
 			return errors.New("admission: levels: a name stands twice")
 		}
 	}
-	return nil
+	return l.checkBanners()
 }
 
 // Door says who decides at a meeting's door. Its text form is the constant's.

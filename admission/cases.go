@@ -178,7 +178,7 @@ func parseFacts(cell string, proven bool) ([]conclave.Fact, error) {
 // all cells that are empty in the rows below, until the next such row. A ruling is "admit", or "wait" or "refuse" with the
 // codes of all reasons: "refuse: line_too_weak, device_too_weak". The error names the line of the first mistake.
 func ParseCases(source []byte, levels Levels) ([]Case, error) {
-	if err := levels.check(); err != nil {
+	if err := levels.Check(); err != nil {
 		return nil, err
 	}
 	if len(source) > MaxCases {

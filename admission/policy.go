@@ -88,7 +88,7 @@ func (r rules) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 // the schema does not know, a level, grade or assurance that does not exist, a claim that could let somebody in, a forbid
 // without @reason and @fix.
 func Load(source []byte, levels Levels) (*Policy, error) {
-	if err := levels.check(); err != nil {
+	if err := levels.Check(); err != nil {
 		return nil, err
 	}
 	if len(source) > MaxPolicy {

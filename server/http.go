@@ -116,10 +116,17 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return nil
 }
 
-// levelWords is a level's name and its words by language.
+// levelWords is a level's name, its words by language, and how it is marked.
 type levelWords struct {
-	Name  string            `json:"name"`
-	Words map[string]string `json:"words"`
+	Name   string            `json:"name"`
+	Words  map[string]string `json:"words"`
+	Banner bannerWords       `json:"banner"`
+}
+
+// bannerWords is a banner: white text on a colour, "#rrggbb".
+type bannerWords struct {
+	Colour string            `json:"colour"`
+	Words  map[string]string `json:"words,omitempty"`
 }
 
 // organisation is what everybody may know of it, and a client pins.
@@ -143,8 +150,10 @@ func (s *Server) serveOrganisation(w http.ResponseWriter, _ *http.Request) {
 		organisation
 		Levels []levelWords `json:"levels"`
 	}{organisation: s.organisation()}
-	for _, l := range s.policy().Levels() {
-		answer.Levels = append(answer.Levels, levelWords{l.Name, l.Words})
+	levels := s.policy().Levels()
+	for i, l := range levels {
+		b := levels.Banner(conclave.Level(i))
+		answer.Levels = append(answer.Levels, levelWords{l.Name, l.Words, bannerWords{string(b.Colour), b.Words}})
 	}
 	s.answer(w, http.StatusOK, answer)
 }

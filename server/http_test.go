@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/admission"
 	"conclave/server/servertest"
 	"conclave/signal"
 )
@@ -209,5 +210,37 @@ func TestTheClientIsServedWithItsPolicy(t *testing.T) {
 		if resp.StatusCode < 400 {
 			t.Errorf("%s: %d", method, resp.StatusCode)
 		}
+	}
+}
+
+func TestEverybodyIsToldHowLevelsAreMarked(t *testing.T) {
+	levels := admission.DefaultLevels()
+	levels[2].Banner = admission.Banner{Colour: "violet", Words: map[string]string{"de": "Nicht weitersagen."}}
+	policy, err := admission.Load(admission.DefaultPolicy(), levels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := servertest.StartWith(t, servertest.Options{Policy: policy})
+	resp, err := http.Get(w.URL + "/v1/organisation")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var out struct {
+		Levels []struct {
+			Banner struct {
+				Colour string            `json:"colour"`
+				Words  map[string]string `json:"words"`
+			} `json:"banner"`
+		} `json:"levels"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || len(out.Levels) != 4 {
+		t.Fatalf("%v: %d levels", err, len(out.Levels))
+	}
+	if b := out.Levels[2].Banner; b.Colour != "#6a2f9c" || b.Words["de"] != "Nicht weitersagen." {
+		t.Errorf("marked %+v", b)
+	}
+	if b := out.Levels[3].Banner; b.Colour != "#8a1f2b" {
+		t.Errorf("marked %+v", b)
 	}
 }

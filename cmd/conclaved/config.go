@@ -68,6 +68,10 @@ type config struct {
 		Words    map[string]string `toml:"words"`
 		Start    admission.Start   `toml:"start"`    // "anyone" or "chair"
 		Cosigned bool              `toml:"cosigned"` // opens only with a witness's word
+		Banner   struct {
+			Colour admission.Colour  `toml:"colour"` // of the palette, or #rrggbb that white text can be read on
+			Words  map[string]string `toml:"words"`
+		} `toml:"banner"`
 	} `toml:"level"`
 	// Meetings bounds how long meetings last: Usual is for those that are opened without an end.
 	Meetings struct {
@@ -232,8 +236,12 @@ func (c *config) policy() (*admission.Policy, error) {
 	if len(c.Levels) > 0 {
 		levels = nil
 		for _, l := range c.Levels {
-			levels = append(levels, admission.LevelWords{Name: l.Name, Words: l.Words, Start: l.Start, Cosigned: l.Cosigned})
+			levels = append(levels, admission.LevelWords{Name: l.Name, Words: l.Words, Start: l.Start, Cosigned: l.Cosigned,
+				Banner: admission.Banner{Colour: l.Banner.Colour, Words: l.Banner.Words}})
 		}
+	}
+	if err := levels.Check(); err != nil {
+		return nil, err
 	}
 	if c.Policy != "" {
 		var err error

@@ -78,10 +78,10 @@ const app = new App(session, media);
 app.organisation.value = "Example Ministry";
 app.delay.value = 20;
 app.levels.value = [
-  { name: "OPEN", words: { de: "OFFEN", en: "OPEN", fr: "OUVERT" } },
-  { name: "INTERNAL", words: { de: "INTERN", en: "INTERNAL", fr: "INTERNE" } },
-  { name: "RESTRICTED", words: { de: "VS-NUR FÜR DEN DIENSTGEBRAUCH", en: "RESTRICTED", fr: "DIFFUSION RESTREINTE" } },
-  { name: "CONFIDENTIAL", words: { de: "VS-VERTRAULICH", en: "CONFIDENTIAL", fr: "CONFIDENTIEL" } },
+  { name: "OPEN", words: { de: "OFFEN", en: "OPEN", fr: "OUVERT" }, colour: "#4a5651", banner: {} },
+  { name: "INTERNAL", words: { de: "INTERN", en: "INTERNAL", fr: "INTERNE" }, colour: "#1f6a5c", banner: {} },
+  { name: "RESTRICTED", words: { de: "VS-NUR FÜR DEN DIENSTGEBRAUCH", en: "RESTRICTED", fr: "DIFFUSION RESTREINTE" }, colour: "#1c4a96", banner: {} },
+  { name: "CONFIDENTIAL", words: { de: "VS-VERTRAULICH", en: "CONFIDENTIAL", fr: "CONFIDENTIEL" }, colour: "#8a1f2b", banner: {} },
 ];
 app.startDevices = async () => {
   const { devices } = media;

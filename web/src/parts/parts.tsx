@@ -43,11 +43,12 @@ export function LineDrawing({ state, width = 56 }: { state: LineState; width?: n
 }
 
 /** The level of the meeting over the full width: in words, and never by colour alone. */
-export function Marking({ level, name, place }: { level: number; name: string; place: "top" | "bottom" }) {
+export function Marking({ colour, name, more, place }: { colour: string; name: string; more: string; place: "top" | "bottom" }) {
   const w = words.value;
   return (
-    <div class={`marking level-${Math.min(level, 3)}`} role="region" aria-label={place === "top" ? w.level.top : w.level.bottom} data-testid={`level-${place}`}>
+    <div class="marking" style={{ background: colour }} role="region" aria-label={place === "top" ? w.level.top : w.level.bottom} data-testid={`level-${place}`}>
       <b>{name}</b>
+      {more && <span data-testid={`banner-${place}`}>{more}</span>}
     </div>
   );
 }

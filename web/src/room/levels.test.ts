@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { claimsOf } from "./check";
-import { levelsOf, levelWord } from "./levels";
+import { contrast, levelColour, levelsOf, levelWord } from "./levels";
 
 test("levels are read with their words; what is malformed counts as none", () => {
   const levels = levelsOf([{ name: "OPEN", words: { de: "OFFEN", fr: 3 } }, { name: "INTERNAL" }]);
-  assert.deepEqual(levels, [{ name: "OPEN", words: { de: "OFFEN" } }, { name: "INTERNAL", words: {} }]);
+  assert.deepEqual(levels, [{ name: "OPEN", words: { de: "OFFEN" }, colour: "#141418", banner: {} }, { name: "INTERNAL", words: {}, colour: "#141418", banner: {} }]);
   assert.equal(levelWord(levels, "OPEN", "de"), "OFFEN");
   assert.equal(levelWord(levels, "OPEN", "fr"), "OPEN");
   assert.equal(levelWord(levels, "SECRET", "de"), "SECRET", "a level that nobody named is shown as it came");
@@ -19,4 +19,18 @@ test("a browser says of its line what it knows, and nothing that nobody said", (
   assert.deepEqual(claimsOf({ microphoneLabel: "", speakerLabel: "" }, ""), []);
   assert.deepEqual(claimsOf(wired, "").map((f) => f.name), ["headset"]);
   assert.deepEqual(claimsOf({ ...wired, speakerLabel: "AirPods Pro" }, "no").map((f) => `${f.name} ${f.value}`).slice(1), ["radio yes", "alone no"]);
+});
+
+test("a level's banner is taken where white can be read on it; a server that says otherwise marks nothing away", () => {
+  const levels = levelsOf([
+    { name: "A", banner: { colour: "#1c4a96", words: { de: "Nicht weitersagen.", en: 1 } } },
+    { name: "B", banner: { colour: "#ffffff" } },
+    { name: "C", banner: { colour: "red;position:fixed" } },
+  ]);
+  assert.deepEqual(levels.map((l) => l.colour), ["#1c4a96", "#141418", "#141418"]);
+  assert.deepEqual(levels[0]?.banner, { de: "Nicht weitersagen." });
+  assert.equal(levelColour(levels, 0), "#1c4a96");
+  assert.equal(levelColour(levels, 9), "#141418");
+  assert.equal(contrast("#767676").toFixed(2), "4.54");
+  assert.equal(contrast("#000").toFixed(2), "0.00");
 });

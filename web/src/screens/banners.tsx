@@ -5,7 +5,7 @@
 import type { App } from "../app";
 import type { Exception, Guest } from "../core/events";
 import { Icon } from "../parts/parts";
-import { levelWord } from "../room/levels";
+import { levelColour, levelWord } from "../room/levels";
 import { clockTime, fill, language, whyText, words } from "../words/words";
 import { Deciding, DoorFacts } from "./door";
 
@@ -55,7 +55,7 @@ function Raised({ app }: { app: App }) {
   if (note?.what !== "raised") return null;
   const level = levelWord(app.levels.value, note.level, language.value);
   return (
-    <section class={`banner raised level-${Math.min(app.session.meeting.value?.level ?? 0, 3)}`} aria-label={fill(w.raised, { level })} data-testid="raised">
+    <section class="banner raised" style={{ background: levelColour(app.levels.value, app.session.meeting.value?.level ?? -1) }} aria-label={fill(w.raised, { level })} data-testid="raised">
       <Icon name="chevrons-up" size={26} />
       <p>
         <b>{fill(w.raised, { level })}</b> {note.name && fill(w.raisedBy, { name: note.name })} {w.raisedRest}

@@ -5,7 +5,7 @@ import { useSignal } from "@preact/signals";
 import type { App } from "../app";
 import type { Problem } from "../core/events";
 import { Dialog, Icon } from "../parts/parts";
-import { levelWord } from "../room/levels";
+import { levelColour, levelWord } from "../room/levels";
 import { fill, language, whyText, words } from "../words/words";
 
 export function RaiseDialog({ app, onClose }: { app: App; onClose: () => void }) {
@@ -29,7 +29,7 @@ export function RaiseDialog({ app, onClose }: { app: App; onClose: () => void })
           {higher.map((level) => (
             <label class="opt" key={level}>
               <input type="radio" name="level" value={level} checked={wanted.value === level} onChange={() => (wanted.value = level)} data-testid={`raise-to-${level}`} />
-              <span class={`chip level-${Math.min(level, 3)}`}>{word(level)}</span>
+              <span class="chip" style={{ background: levelColour(levels, level) }}>{word(level)}</span>
             </label>
           ))}
         </fieldset>

@@ -40,7 +40,7 @@ export function Ready({ app }: { app: App }) {
             {levels.map((l, i) => (
               <label class="opt" key={l.name}>
                 <input type="radio" name="level" value={i} checked={wanted === i} onChange={() => (level.value = i)} data-testid={`ready-level-${i}`} />
-                <span class={`chip level-${Math.min(i, 3)}`}>{word(l.name)}</span>
+                <span class="chip" style={{ background: l.colour }}>{word(l.name)}</span>
               </label>
             ))}
             {levels.length === 0 && <p class="small">{r.noLevels}</p>}

@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import type { App } from "../app";
 import { Icon, LanguageSwitch, LineDrawing, Marking } from "../parts/parts";
 import { minute, secondsSince } from "../parts/time";
-import { levelWord } from "../room/levels";
+import { levelColour, levelWord } from "../room/levels";
 import { endTime, fill, fixText, language, list, problemText, span, words } from "../words/words";
 import { Banners } from "./banners";
 import { ExceptDialog, RaiseDialog } from "./chair";
@@ -53,13 +53,15 @@ export function Room({ app }: { app: App }) {
   const member = (leg: string) => session.members.value.find((m) => m.leg === leg);
   const open = over.value;
   const level = meeting ? levelWord(app.levels.value, meeting.level_name, language.value) : "…";
+  const colour = levelColour(app.levels.value, meeting?.level ?? -1);
+  const more = app.levels.value[meeting?.level ?? -1]?.banner[language.value] ?? "";
   const about = open && "leg" in open ? member(open.leg) : undefined;
 
   const out = open?.what === "except" ? [...session.aside.away.value, ...session.guests.value].find((a) => a.leg === open.leg) : undefined;
 
   return (
     <div class={`rooms ${people.value ? "with-people" : ""}`} data-testid="screen-room" data-state={state.state} data-media={String(session.flowing.value)}>
-      <Marking level={meeting?.level ?? 0} name={level} place="top" />
+      <Marking colour={colour} name={level} more={more} place="top" />
       <div class="shell">
         <header class="head">
           <h1 data-testid="title">{meeting?.title ?? w.aMeeting}</h1>
@@ -92,7 +94,7 @@ export function Room({ app }: { app: App }) {
           <People app={app} onClose={() => (people.value = false)} onMember={(leg) => show({ what: "member", leg })} onCode={() => show({ what: "code" })} onRaise={() => show({ what: "raise" })} onExcept={(leg) => show({ what: "except", leg })} />
         )}
       </div>
-      <Marking level={meeting?.level ?? 0} name={level} place="bottom" />
+      <Marking colour={colour} name={level} more={more} place="bottom" />
       <Sinks app={app} />
       <Live app={app} />
       {open?.what === "leave" && <LeaveDialog app={app} onClose={() => show(undefined)} />}
