@@ -53,6 +53,9 @@ var commands = map[string]func(*Endpoint, []byte) error{
 	"mission": func(e *Endpoint, body []byte) error {
 		return command(e, body, func(m signal.Mission) error { return e.Mission(m.Level, m.Facts) })
 	},
+	"probe": func(e *Endpoint, body []byte) error {
+		return command(e, body, func(m signal.Probe) error { return e.Probe(m.Ufrag, m.Fingerprint) })
+	},
 	"ring": func(e *Endpoint, body []byte) error {
 		return command(e, body, func(m signal.Ring) error { return e.Ring(m.Person) })
 	},

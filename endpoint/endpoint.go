@@ -123,6 +123,12 @@ func (e *Endpoint) Mission(level conclave.Level, facts []conclave.Fact) error {
 	return e.do(func(s *session) { s.send(&signal.Mission{Level: level, Facts: facts}) })
 }
 
+// Probe has the way of sound tried before there is a meeting; ufrag and fingerprint are of the end that will connect to where
+// ProbingEvent says.
+func (e *Endpoint) Probe(ufrag string, fingerprint []byte) error {
+	return e.do(func(s *session) { s.send(&signal.Probe{Ufrag: ufrag, Fingerprint: fingerprint}) })
+}
+
 // SetState says what this leg shows of itself. It is said again after a reconnect.
 func (e *Endpoint) SetState(state signal.State) error {
 	return e.do(func(s *session) { s.setState(state) })

@@ -44,6 +44,8 @@ type Event struct {
 	Notice  *NoticeEvent  `json:"notice,omitempty"`
 	Keys    *KeysEvent    `json:"keys,omitempty"`
 	Ready   *ReadyEvent   `json:"ready,omitempty"`
+	Probing *ProbingEvent `json:"probing,omitempty"`
+	Probed  *ProbedEvent  `json:"probed,omitempty"`
 }
 
 type (
@@ -197,6 +199,16 @@ type (
 		Document  []byte             `json:"document"`
 		Grants    [][]byte           `json:"grants"` // by which others verify the document
 		Until     time.Time          `json:"until"`  // from the verified document
+	}
+	// ProbingEvent answers Probe: the owner of media connects to there, with nothing to send.
+	ProbingEvent struct {
+		Server signal.Server `json:"server"`
+	}
+	// ProbedEvent is what the server saw of it.
+	ProbedEvent struct {
+		Reached bool              `json:"reached"`
+		Facts   []conclave.Fact   `json:"facts"`
+		Reason  *conclave.Problem `json:"reason,omitempty"`
 	}
 	// HeardEvent is sent by owners of native media: the first opened frame of a member.
 	HeardEvent struct {

@@ -322,6 +322,10 @@ func (s *session) arrive(a arrival) {
 		s.changed(m)
 	case *signal.Readiness:
 		s.ready(m)
+	case *signal.Probing:
+		s.emit(Event{Probing: &ProbingEvent{Server: m.Server}})
+	case *signal.Probed:
+		s.emit(Event{Probed: &ProbedEvent{Reached: m.Reached, Facts: m.Facts, Reason: m.Reason}})
 	case *signal.Notice:
 		s.emit(Event{Notice: &NoticeEvent{ID: m.ID, Notice: m.Notice, Link: m.Link}})
 	case *signal.Admitted:
@@ -436,6 +440,10 @@ func (s *session) emit(e Event) {
 		e.Kind = "notice"
 	case e.Ready != nil:
 		e.Kind = "ready"
+	case e.Probing != nil:
+		e.Kind = "probing"
+	case e.Probed != nil:
+		e.Kind = "probed"
 	}
 	s.cfg.Emit(e)
 }

@@ -22,6 +22,7 @@ type Readiness struct {
 	Codes        []string // of what is missing; at most 16, empty if ready
 	Network      string   // as proven, "" if unknown; at most 64 bytes
 	Country      string   // ISO 3166-1, as proven, "" if unknown; at most 2 bytes
+	Media        string   // how sound came when it was tried ("udp"), "" if it was not or did not; at most 64 bytes
 	Grade        conclave.Grade
 	PolicyHash   [32]byte
 	NotBefore    time.Time // when it was tested
@@ -33,7 +34,7 @@ type Readiness struct {
 // MaxReadinessLife is how long a test of a line is worth showing; the journey is a day away.
 const MaxReadinessLife = 72 * time.Hour
 
-const readinessLabel = "Conclave readiness 1\x00"
+const readinessLabel = "Conclave readiness 2\x00" // 1 had no Media
 
 // Sizes within a Readiness.
 const (
@@ -72,6 +73,7 @@ func (r *Readiness) content() ([]byte, error) {
 	}
 	short(b, r.Network)
 	short(b, r.Country)
+	short(b, r.Media)
 	b.AddUint8(uint8(r.Grade))
 	b.AddBytes(r.PolicyHash[:])
 	addTimes(b, r.NotBefore, r.NotAfter)
@@ -92,7 +94,7 @@ func (r *Readiness) check() error {
 	if r.Ready != (len(r.Codes) == 0) || len(r.Codes) > maxCodes || len(r.Country) > 2 {
 		return errReadiness
 	}
-	for _, word := range append([]string{r.LevelName, r.Network, r.Country}, r.Codes...) {
+	for _, word := range append([]string{r.LevelName, r.Network, r.Country, r.Media}, r.Codes...) {
 		if len(word) > maxWord || !printable(word) {
 			return errReadiness
 		}
@@ -118,7 +120,7 @@ func ParseReadiness(b []byte) (*Readiness, error) {
 		ok = readShort(&s, &code)
 		r.Codes = append(r.Codes, code)
 	}
-	ok = ok && readShort(&s, &r.Network) && readShort(&s, &r.Country) && s.ReadUint8((*uint8)(&r.Grade)) &&
+	ok = ok && readShort(&s, &r.Network) && readShort(&s, &r.Country) && readShort(&s, &r.Media) && s.ReadUint8((*uint8)(&r.Grade)) &&
 		s.CopyBytes(r.PolicyHash[:]) && readTimes(&s, &r.NotBefore, &r.NotAfter) && s.CopyBytes(r.Signer[:]) &&
 		readSignature(&s, &r.Signature)
 	if !ok {

@@ -11,7 +11,7 @@ import (
 
 func TestAReadinessIsTheAdmissionKeysAndNobodyElses(t *testing.T) {
 	org := passtest.New(t, "bund.example", now)
-	good := pass.Readiness{Organisation: "bund.example", Person: "anna.weber", Device: conclave.DeviceID{1}, Level: 2, LevelName: "RESTRICTED",
+	good := pass.Readiness{Organisation: "bund.example", Person: "anna.weber", Device: conclave.DeviceID{1}, Level: 2, LevelName: "RESTRICTED", Media: "udp",
 		Codes: []string{"line_too_weak", "not_alone"}, Network: "unlisted", Country: "SG", Grade: conclave.GradeSealed,
 		NotBefore: now, NotAfter: now.Add(24 * time.Hour)}
 	b, err := pass.SignReadiness(org.Admission, &good)

@@ -44,7 +44,7 @@ func (v *visitor) mission(ctx context.Context, m *signal.Mission) error {
 	if len(m.Facts) > 0 {
 		v.asker.claimed = m.Facts
 	}
-	j, err := v.judge(ctx, v.asker, v.meeting, false)
+	j, err := v.judge(ctx, v.asProbed(), v.meeting, false)
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,14 @@ func (v *visitor) readiness(ctx context.Context, j *judgement, level conclave.Le
 			conclave.Fact{Name: "assertion", Value: "fresh", Proven: true})
 	}
 	ruling := policy.Rule(request, now)
+	// A line without a way for sound is ready for nothing, whatever the policy says of it.
+	switch way := v.tried.result.Load(); {
+	case ruling.Outcome == conclave.Refuse && request.Statement == admission.StatementInvalid:
+	case way == nil:
+		ruling = unheard(ruling, problemUntried)
+	case way.kind == "":
+		ruling = unheard(ruling, *v.mediaBlocked())
+	}
 	answer := &signal.Readiness{Level: level, LevelName: policy.Levels().Name(level), Ready: ruling.Outcome != conclave.Refuse,
 		Reasons: []conclave.Problem{}, Grants: v.cfg.Organisation.Grants}
 	if !answer.Ready {
@@ -81,11 +89,22 @@ func (v *visitor) readiness(ctx context.Context, j *judgement, level conclave.Le
 	}
 	codes := audit.Codes(answer.Reasons)
 	doc := &pass.Readiness{Organisation: v.cfg.Organisation.ID, Person: v.asker.statement.Person, Device: v.asker.device, Level: level, LevelName: answer.LevelName,
-		Ready: answer.Ready, Codes: codes[:min(len(codes), 16)], Network: factOf(request.Facts, "network"), Country: factOf(request.Facts, "country"),
+		Ready: answer.Ready, Codes: codes[:min(len(codes), 16)], Network: factOf(request.Facts, "network"), Country: factOf(request.Facts, "country"), Media: factOf(request.Facts, "media"),
 		Grade: ruling.Grade, PolicyHash: hash, NotBefore: now, NotAfter: now.Add(readinessLife)}
 	var err error
 	answer.Document, err = v.cfg.Organisation.SignReadiness(doc)
 	return answer, err
+}
+
+var problemUntried = conclave.Problem{Code: "media_untried", Fix: "update_client"}
+
+// unheard is a ruling on a line by which no sound comes.
+func unheard(r conclave.Ruling, why conclave.Problem) conclave.Ruling {
+	if r.Outcome != conclave.Refuse {
+		r.Outcome, r.Reasons = conclave.Refuse, nil // that the chair would be asked is of no weight any more
+	}
+	r.Reasons = append(r.Reasons, why)
+	return r
 }
 
 // factOf returns the value of a proven fact, "" if it is not known.

@@ -55,7 +55,7 @@ func (r *raw) send(m signal.Message) { r.t.Helper(); r.write(string(signal.Encod
 // next returns the next message that is no ping, nil when the connection is over.
 func (r *raw) next() signal.Message {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
 	for {
 		_, frame, err := r.socket.Read(ctx)

@@ -74,6 +74,7 @@ type Server struct {
 	nonces    nonces
 	phones    phones
 	refusals  refusals
+	probes    probes
 
 	ground        atomic.Pointer[Ground]
 	reloading     sync.Mutex // one at a time
@@ -143,6 +144,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.ground.Store(&Ground{Policy: cfg.Policy, Networks: cfg.Networks, Places: cfg.Places})
 	if err := errors.Join(s.openHistory(ctx), s.openTrips(ctx)); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if err := s.openProbes(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -95,19 +95,15 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 		r.act(r.roster.Drop(id, problemTrouble, r.now()))
 		return false
 	}
-	fingerprint := r.cfg.Media.Fingerprint()
 	m := &signal.Admitted{
 		LogProof: proof, Withdrawn: r.cfg.Organisation.Withdrawn(),
 		Leg: id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
 		Meeting: r.meetingMessage(leg.Role),
 		Slots:   signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},
-		Server:  signal.Server{Ufrag: credentials.Ufrag, Password: credentials.Password, Fingerprint: fingerprint[:]},
+		Server:  r.mediaServer(credentials),
 	}
 	if i := r.cfg.Organisation.Investigation(); i != nil {
 		m.Investigation = &signal.Investigation{Key: i.Key, Sync: i.Sync}
-	}
-	for _, c := range r.cfg.Media.Candidates() {
-		m.Server.Candidates = append(m.Server.Candidates, c.String())
 	}
 	if resumed != nil {
 		resumed(m)

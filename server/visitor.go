@@ -33,6 +33,7 @@ type visitor struct {
 	joins   bucket
 	room    *room // nil before the door
 	leg     conclave.LegID
+	tried   tried // the way of sound, before there is a leg
 }
 
 func newVisitor(s *Server, c *conn, host string) *visitor {
@@ -93,6 +94,10 @@ func (v *visitor) serve() {
 				v.read(ctx, v.asker.statement.Person, v.asker.device, read.ID)
 				break
 			}
+			if probe, ok := m.(*signal.Probe); ok && v.room == nil && v.asker != nil {
+				err = v.probe(ctx, probe)
+				break
+			}
 			if v.room == nil {
 				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
 				continue
@@ -115,6 +120,7 @@ func (v *visitor) serve() {
 
 // depart is what the end of the connection means for the leg.
 func (v *visitor) depart() {
+	v.tried.end()
 	if v.room == nil {
 		return
 	}
@@ -180,7 +186,7 @@ func (v *visitor) tellLine(ctx context.Context, what signal.Message) error {
 		v.conn.send(&signal.Failed{Of: what.Type(), Reason: problemTooMany})
 		return nil
 	}
-	j, err := v.judge(ctx, v.asker, v.meeting, false)
+	j, err := v.judge(ctx, v.asProbed(), v.meeting, false)
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,13 @@ func (m *Except) check() error {
 	return nil
 }
 
+func (m *Probe) check() error {
+	if len(m.Fingerprint) != 32 || len(m.Ufrag) > 256 {
+		return errShape
+	}
+	return nil
+}
+
 func (m *Consistency) check() error {
 	if m.From == 0 || m.From > m.To {
 		return errShape

@@ -134,6 +134,12 @@ type (
 		Level conclave.Level  `json:"level"`
 		Facts []conclave.Fact `json:"facts,omitempty"`
 	}
+	// Probe asks, before Join, that the way of sound be tried: STUN and DTLS to the media port. It is answered with Probing,
+	// and with Probed once something came of it.
+	Probe struct {
+		Ufrag       string `json:"ufrag"`
+		Fingerprint []byte `json:"fingerprint"` // SHA-256 of the client's DTLS certificate
+	}
 	// Consistency asks for the proof that the device log only grew between two of its sizes (RFC 6962, Section 2.1.2).
 	Consistency struct {
 		From uint64 `json:"from"`
@@ -230,6 +236,16 @@ type (
 		Reasons   []conclave.Problem `json:"reasons"` // what is missing; empty if ready
 		Document  []byte             `json:"document"`
 		Grants    [][]byte           `json:"grants"` // by which the document is verified, under the root that the client has pinned
+	}
+	// Probing answers Probe: where the client's end is waited for.
+	Probing struct {
+		Server Server `json:"server"`
+	}
+	// Probed says what came of a probe.
+	Probed struct {
+		Reached bool              `json:"reached"`
+		Facts   []conclave.Fact   `json:"facts"`            // proven: "media", "media_network"; empty if it was not reached
+		Reason  *conclave.Problem `json:"reason,omitempty"` // why not
 	}
 	// ConsistencyProof answers Consistency.
 	ConsistencyProof struct {

@@ -103,6 +103,15 @@ func (*Read) Type() string { return "read" }
 func (*Mission) Type() string { return "mission" }
 
 // Type implements Message.
+func (*Probe) Type() string { return "probe" }
+
+// Type implements Message.
+func (*Probing) Type() string { return "probing" }
+
+// Type implements Message.
+func (*Probed) Type() string { return "probed" }
+
+// Type implements Message.
 func (*Consistency) Type() string { return "consistency" }
 
 // Type implements Message.
@@ -159,6 +168,7 @@ var messages = [4]map[string]func() Message{
 		"confirm":     func() Message { return new(Confirm) },
 		"read":        func() Message { return new(Read) },
 		"mission":     func() Message { return new(Mission) },
+		"probe":       func() Message { return new(Probe) },
 		"consistency": func() Message { return new(Consistency) },
 		"ledger":      func() Message { return new(Ledger) },
 		"mark":        func() Message { return new(Mark) },
@@ -183,6 +193,8 @@ var messages = [4]map[string]func() Message{
 		"quarantined":       func() Message { return new(Quarantined) },
 		"changed":           func() Message { return new(Changed) },
 		"readiness":         func() Message { return new(Readiness) },
+		"probing":           func() Message { return new(Probing) },
+		"probed":            func() Message { return new(Probed) },
 		"consistency_proof": func() Message { return new(ConsistencyProof) },
 		"notice":            func() Message { return new(Notice) },
 		"restated":          func() Message { return new(Restated) },

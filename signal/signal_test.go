@@ -30,6 +30,8 @@ func TestEveryMessageComesBackAsItWasSent(t *testing.T) {
 				m.Reason = "other"
 			case *Except:
 				m.Reason, m.Minutes = "the only line there is", 10
+			case *Probe:
+				m.Fingerprint = make32()
 			case *Consistency:
 				m.From, m.To = 1, 2
 			case *Restate:

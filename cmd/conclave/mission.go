@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"conclave"
 	"conclave/endpoint"
 	"conclave/endpoint/device"
+	"conclave/endpoint/media"
 	"conclave/identity"
 	"conclave/pass"
 	"conclave/signal"
@@ -70,16 +72,17 @@ var missionCommand = command{
 	},
 }
 
-// missionTime is how long a test may take; it is a few messages.
-const missionTime = 30 * time.Second
+// missionTime is how long a test may take: a few messages, and some seconds where sound does not get through.
+const missionTime = 40 * time.Second
 
 // missionResult is what a test brings.
 type missionResult struct {
-	line  *endpoint.LineEvent
-	ready *endpoint.ReadyEvent
+	line   *endpoint.LineEvent
+	probed *endpoint.ProbedEvent
+	ready  *endpoint.ReadyEvent
 }
 
-// runMission asks the server once.
+// runMission tries the way of sound, and then asks the server once.
 func runMission(ctx context.Context, d *device.Device, server string, level conclave.Level) (*missionResult, error) {
 	dial, host, err := endpoint.Dial(server, nil)
 	if err != nil {
@@ -89,6 +92,11 @@ func runMission(ctx context.Context, d *device.Device, server string, level conc
 	defer cancel()
 	var mu sync.Mutex
 	m, failed := new(missionResult), error(nil)
+	way, err := newWay()
+	if err != nil {
+		return nil, err
+	}
+	defer way.close()
 	var e *endpoint.Endpoint
 	emit := func(event endpoint.Event) {
 		mu.Lock()
@@ -96,7 +104,16 @@ func runMission(ctx context.Context, d *device.Device, server string, level conc
 		switch {
 		case event.Line != nil && m.line == nil:
 			m.line = event.Line
-			_ = e.Mission(level, nil) // the queue holds one command: this
+			// One command after the other: the queue holds each.
+			_ = e.Probe(way.ufrag, way.fingerprint)
+		case event.Probing != nil:
+			way.try(ctx, event.Probing.Server)
+		case event.Probed != nil && m.probed == nil:
+			m.probed = event.Probed
+			_ = e.Mission(level, nil)
+		case event.Failed != nil && event.Failed.Of == "probe":
+			failed = event.Failed.Reason
+			cancel()
 		case event.Ready != nil:
 			m.ready = event.Ready
 			cancel()
@@ -130,15 +147,16 @@ func runMission(ctx context.Context, d *device.Device, server string, level conc
 func (o *missionOptions) tell(w io.Writer, m *missionResult, d *device.Device) error {
 	if o.json {
 		if err := json.NewEncoder(w).Encode(struct {
-			Line  *endpoint.LineEvent  `json:"line"`
-			Ready *endpoint.ReadyEvent `json:"ready"`
-		}{m.line, m.ready}); err != nil {
+			Line  *endpoint.LineEvent   `json:"line"`
+			Media *endpoint.ProbedEvent `json:"media"`
+			Ready *endpoint.ReadyEvent  `json:"ready"`
+		}{m.line, m.probed, m.ready}); err != nil {
 			return err
 		}
 	} else {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(table, "line\t%s\n", m.line.Grade)
-		for _, f := range m.line.Facts {
+		for _, f := range append(m.line.Facts[:len(m.line.Facts):len(m.line.Facts)], m.probed.Facts...) {
 			how := "claimed"
 			if f.Proven {
 				how = "proven"
@@ -165,6 +183,40 @@ func (o *missionOptions) tell(w io.Writer, m *missionResult, d *device.Device) e
 		return nil
 	}
 	return codedError{exitRefused, fmt.Errorf("not ready for %s:%s", plain(m.ready.LevelName), join("", m.ready.Reasons))}
+}
+
+// way is this machine's end of a way of sound that is tried.
+type way struct {
+	transport   *media.Transport
+	ufrag       string
+	fingerprint []byte
+	connecting  sync.WaitGroup
+}
+
+func newWay() (*way, error) {
+	t, err := media.New(media.Config{})
+	if err != nil {
+		return nil, fmt.Errorf("open a UDP socket: %w", err)
+	}
+	l := t.Local()
+	return &way{transport: t, ufrag: l.Ufrag, fingerprint: l.Fingerprint[:]}, nil
+}
+
+// try connects. What comes of it the server says: it knows whether it was reached.
+func (w *way) try(ctx context.Context, server signal.Server) {
+	remote := media.Remote{Ufrag: server.Ufrag, Password: server.Password}
+	copy(remote.Fingerprint[:], server.Fingerprint)
+	for _, c := range server.Candidates {
+		if a, err := netip.ParseAddrPort(c); err == nil {
+			remote.Candidates = append(remote.Candidates, a)
+		}
+	}
+	w.connecting.Go(func() { _ = w.transport.Connect(ctx, remote) })
+}
+
+func (w *way) close() {
+	w.transport.Close()
+	w.connecting.Wait()
 }
 
 // missionFile is a test's answer as it is kept: with it, and the root's hash by another way, anybody can check it.
@@ -227,8 +279,8 @@ func verifyMission(w io.Writer, path string, o *verifyOptions, now time.Time) er
 		return err
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "organisation\t%s\nperson\t%s\ndevice\t%s\nlevel\t%s\nline\t%s\nnetwork\t%s\ncountry\t%s\ntested\t%s\nuntil\t%s\npolicy\t%x\n",
-		plain(string(r.Organisation)), plain(string(r.Person)), r.Device.Text(), plain(r.LevelName), r.Grade, orNone(plain(r.Network)), orNone(plain(r.Country)),
+	fmt.Fprintf(table, "organisation\t%s\nperson\t%s\ndevice\t%s\nlevel\t%s\nline\t%s\nnetwork\t%s\ncountry\t%s\nsound\t%s\ntested\t%s\nuntil\t%s\npolicy\t%x\n",
+		plain(string(r.Organisation)), plain(string(r.Person)), r.Device.Text(), plain(r.LevelName), r.Grade, orNone(plain(r.Network)), orNone(plain(r.Country)), orNone(plain(r.Media)),
 		r.NotBefore.Local().Format(time.RFC3339), r.NotAfter.Local().Format(time.RFC3339), r.PolicyHash)
 	if err := table.Flush(); err != nil {
 		return err

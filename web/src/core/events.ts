@@ -173,6 +173,18 @@ export interface ReadyEvent {
   file?: string;
 }
 
+/** Where the end of a probe of the media path is waited for. */
+export interface ProbingEvent {
+  server: MediaServer;
+}
+
+/** What the server saw of a probe: whether the path was gone, or why not. */
+export interface ProbedEvent {
+  reached: boolean;
+  facts: Fact[] | null;
+  reason?: Problem;
+}
+
 export interface CodeEvent {
   groups: string[];
   epoch: number;
@@ -273,6 +285,8 @@ export type CoreEvent =
   | { event: "keys"; at?: string; keys: { withdrawn: number } }
   | { event: "notice"; at?: string; notice: NoticeEvent }
   | { event: "ready"; at?: string; ready: ReadyEvent }
+  | { event: "probing"; at?: string; probing: ProbingEvent }
+  | { event: "probed"; at?: string; probed: ProbedEvent }
   | { event: "media_wanted"; media: MediaWanted }
   | { event: "media_ready" }
   /** The room is paused (on), or goes on: meanwhile the page sends nothing. */
@@ -318,6 +332,8 @@ export type Command =
   | { do: "except"; leg: string; reason: string; minutes: number }
   | { do: "confirm"; exception: number; yes: boolean }
   | { do: "read"; id: string }
+  /** Has the media path tried before there is a meeting. */
+  | { do: "probe"; ufrag: string; fingerprint: string }
   | { do: "mission"; level: number; facts: Claim[] }
   /** Has the phone gateway ring a person. */
   | { do: "ring"; person: string }

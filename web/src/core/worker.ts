@@ -27,6 +27,7 @@ interface Core extends Examiner {
   confirm(json: string): void;
   read(json: string): void;
   mission(json: string): void;
+  probe(json: string): void;
   ring(json: string): void;
   leave(): void;
   restart(): void;
@@ -219,6 +220,7 @@ async function follow(command: Command, core: Core): Promise<void> {
     case "confirm":
     case "read":
     case "mission":
+    case "probe":
     case "ring": {
       const { do: name, ...fields } = command;
       core[name](JSON.stringify(fields));

@@ -1,7 +1,7 @@
 // The session's media in a browser: devices, the media path of the moment, the frames worker, and what is heard.
 
 import { signal } from "@preact/signals";
-import type { MediaOffer, MediaWanted, StreamKind } from "../core/events";
+import type { MediaOffer, MediaServer, MediaWanted, StreamKind } from "../core/events";
 import type { FromFrames, ToFrames } from "../frames/messages";
 import { MarkedOutput, type Mark } from "../mark/output";
 import type { Media } from "../room/core";
@@ -9,6 +9,7 @@ import { certificate, fingerprint } from "./certificate";
 import { Devices } from "./devices";
 import { Levels, loudnessByte } from "./levels";
 import { Path, type Streams } from "./path";
+import { Probe, type ProbeOffer } from "./probe";
 import { Watchdog, type Totals } from "./watchdog";
 
 const none: Streams = { audio: [], camera: [], screen: [] };
@@ -33,6 +34,7 @@ export class BrowserMedia implements Media {
 
   readonly #frames: Worker;
   #path: Path | undefined;
+  #probe: Probe | undefined;
   #watchdog: Watchdog | undefined;
   #sealed: Totals = { microphone: 0, camera: 0, screen: 0 };
   #screen: MediaStreamTrack | undefined;
@@ -53,6 +55,22 @@ export class BrowserMedia implements Media {
 
   fingerprint(): Promise<string> {
     return fingerprint();
+  }
+
+  async probe(): Promise<ProbeOffer> {
+    this.#probe?.close();
+    const probe = new Probe();
+    this.#probe = probe;
+    return probe.offer();
+  }
+
+  probeTo(server?: MediaServer): void {
+    if (server) {
+      void this.#probe?.connect(server).catch(() => {}); // the server says that nothing came
+      return;
+    }
+    this.#probe?.close();
+    this.#probe = undefined;
   }
 
   async open(wanted: MediaWanted): Promise<MediaOffer> {

@@ -12,6 +12,7 @@ const good: Known = {
   assurance: undefined,
   sound: { microphone: "on", heard: true, open: 3, microphoneLabel: "Headset", speakerLabel: "Headset" },
   delay: 20,
+  probed: { reached: true },
   host: "example.org",
   day: () => "then",
 };
@@ -90,6 +91,9 @@ test("a chair that decides at the door is no fault of the line", () => {
 
 test("nothing is bad that was only slow", () => {
   assert.equal(marks({ ...good, delay: 900 })["network"], "better");
+  const blocked = stations({ ...good, probed: { reached: false, reason: { code: "media_blocked", args: { port: "7000" }, fix: "use_network_with_udp" } } }).find((s) => s.id === "network");
+  assert.deepEqual([blocked?.mark, blocked?.means], ["better", { code: "network_no_media", fix: "network_no_media", args: { port: "7000" } }], "pages come through, sound does not");
+  assert.equal(stations({ ...good, probed: undefined }).find((s) => s.id === "network")?.means.code, "network_good", "what was not tried is not praised");
 });
 
 test("whoever asked waits at the door", () => {

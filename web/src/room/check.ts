@@ -49,6 +49,8 @@ export interface Known {
   sound: Sound;
   /** Ms that the last question to the server took, undefined before. */
   delay: number | undefined;
+  /** Whether sound gets through, once that was tried. */
+  probed: { reached: boolean; reason?: Problem } | undefined;
   host: string;
   /** Formats the statement's end. */
   day: (time: Date) => string;
@@ -117,15 +119,19 @@ function browser({ abilities }: Known, make: Make): Station {
   return bad ? make("browser", "bad", { code: bad, fix: bad }) : make("browser", "good", { code: "browser_good" });
 }
 
-function network({ state, line, delay, host }: Known, make: Make): Station {
+function network({ state, line, delay, host, probed }: Known, make: Make): Station {
   if (state.state === "reconnecting" || (state.state === "refused" && !line)) {
     return make("network", "bad", { code: "network_unreachable", fix: "network_unreachable", args: { host } });
   }
   if (!line) return make("network", "testing", { code: "network_testing" });
+  // That pages come through says nothing of sound: many a hotel lets no UDP out.
+  if (probed && !probed.reached) {
+    return make("network", "better", { code: "network_no_media", fix: "network_no_media", args: { port: probed.reason?.args?.["port"] ?? "" } });
+  }
   if (delay !== undefined && delay > 400) {
     return make("network", "better", { code: "network_slow", fix: "network_slow", args: { ms: String(Math.round(delay)) } });
   }
-  return make("network", "good", { code: "network_good" });
+  return make("network", "good", { code: probed ? "network_good_media" : "network_good" });
 }
 
 function sound({ sound: s }: Known, make: Make): Station {

@@ -1,7 +1,7 @@
 // The page's view of the core worker and of the media path: interfaces at our own edge, so that the session's logic runs
 // without a browser.
 
-import type { Command, CoreEvent, MediaOffer, MediaWanted, StreamKind } from "../core/events";
+import type { Command, CoreEvent, MediaOffer, MediaServer, MediaWanted, StreamKind } from "../core/events";
 import type { Mark } from "../mark/output";
 import type { Sample } from "./ownline";
 
@@ -18,6 +18,10 @@ export interface Media {
   open(wanted: MediaWanted): Promise<MediaOffer>;
   /** SHA-256 of the certificate that all media paths of this page have, in base64. */
   fingerprint(): Promise<string>;
+  /** Makes the end of a probe of the path; an earlier one is dropped. */
+  probe(): Promise<{ ufrag: string; fingerprint: string }>;
+  /** Has the probe go to the server; without a server it is over. */
+  probeTo(server?: MediaServer): void;
   /** The server knows this end now. */
   ready(): void;
   /** Ends the path: nothing is sent or heard any longer. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Command, CoreEvent, MediaOffer, MediaWanted, Member, StateEvent, StreamKind } from "../core/events";
+import type { Command, CoreEvent, LineEvent, MediaOffer, MediaServer, MediaWanted, Member, StateEvent, StreamKind } from "../core/events";
 import type { Core, Media } from "./core";
 import { Session } from "./session";
 
@@ -32,6 +32,14 @@ class Edge implements Core, Media {
   }
   fingerprint(): Promise<string> {
     return Promise.resolve("AAAA");
+  }
+  probes: (MediaServer | undefined)[] = [];
+  probeWorks = true;
+  probe(): Promise<{ ufrag: string; fingerprint: string }> {
+    return this.probeWorks ? Promise.resolve({ ufrag: "u", fingerprint: "f" }) : Promise.reject(new Error("no connection"));
+  }
+  probeTo(server?: MediaServer): void {
+    this.probes.push(server);
   }
   ready(): void {}
   close(): void {
@@ -428,7 +436,10 @@ test("several are let in by one command, one by the plain one", () => {
   assert.deepEqual(edge.sent.slice(-2), [{ do: "decide", leg: "a", admit: true }, { do: "decide", legs: ["b", "c"], admit: true }]);
 });
 
-test("a mission is tested without a meeting, one at a time", () => {
+/** Lets what was promised come. */
+const soon = () => new Promise((resolve) => setTimeout(resolve));
+
+test("a mission is tested without a meeting, one at a time, and sound is tried first", async () => {
   const edge = new Edge();
   const session = new Session({ core: edge, media: edge, clock: { now: () => edge.now, after: (ms, call) => edge.after(ms, call) }, link: { ready: true }, url: "ws://x" });
   edge.onevent({ event: "identity", identity });
@@ -436,11 +447,41 @@ test("a mission is tested without a meeting, one at a time", () => {
   edge.onevent({ event: "state", state: { state: "checked" } });
   session.mission(2, []);
   session.mission(2, []);
+  await soon();
+  assert.deepEqual(edge.sent.slice(1), [{ do: "probe", ufrag: "u", fingerprint: "f" }], "the question waits for what comes of it");
+  const { server } = wanted;
+  edge.onevent({ event: "probing", probing: { server } });
+  edge.onevent({ event: "probed", probed: { reached: true, facts: [] } });
+  assert.deepEqual(edge.probes, [server, undefined], "the probe goes there, and is over");
   assert.equal(edge.dos().filter((d) => d === "mission").length, 1);
   edge.onevent({ event: "failed", failed: { of: "mission", reason: { code: "too_many", fix: "try_later" } } });
   assert.equal(session.readyProblem.value?.code, "too_many");
+  // Where no probe can be had, the question is asked all the same: the server knows that it saw none.
+  edge.probeWorks = false;
   session.mission(2, []);
+  await soon();
+  assert.equal(edge.dos().filter((d) => d === "mission").length, 2);
   edge.onevent({ event: "ready", ready: { level: 2, level_name: "RESTRICTED", ready: true, reasons: [], document: "AA==", until: "" } });
   assert.equal(session.ready.value?.ready, true);
   assert.equal(session.testing.value, false);
+});
+
+test("the line check tries the way of sound once, and says what came of it", async () => {
+  const { edge, session, state } = start();
+  edge.onevent({ event: "identity", identity });
+  state({ state: "checked" });
+  const line: LineEvent = { organisation: "Org", person: "Anna", unit: "", grade: "sealed", facts: [], findings: [], enough: true };
+  edge.onevent({ event: "line", line });
+  edge.onevent({ event: "line", line });
+  await soon();
+  assert.equal(edge.dos().filter((d) => d === "probe").length, 1);
+  edge.onevent({ event: "probed", probed: { reached: false, facts: [], reason: { code: "media_blocked", args: { port: "7000" }, fix: "use_network_with_udp" } } });
+  assert.equal(session.probed.value?.reached, false);
+  assert.equal(session.state.value.state, "checked", "it keeps nobody out by itself");
+  session.open();
+  assert.equal(session.probed.value, undefined, "tested again, all is tried again");
+  edge.onevent({ event: "line", line });
+  await soon();
+  edge.onevent({ event: "failed", failed: { of: "probe", reason: { code: "statement_expired", fix: "renew_enrolment" } } });
+  assert.equal(session.notes.value.length, 0, "that there was no probe is no news");
 });

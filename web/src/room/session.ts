@@ -2,7 +2,7 @@
 // that the screens read. No DOM, no browser: time, core and media are given.
 
 import { batch, computed, signal } from "@preact/signals";
-import type { Claim, CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, Problem, ReadyEvent, RosterEvent, SlotsEvent, StateEvent, StreamKind } from "../core/events";
+import type { Claim, CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, ProbedEvent, Problem, ReadyEvent, RosterEvent, SlotsEvent, StateEvent, StreamKind } from "../core/events";
 import { Aside, type AsideChange } from "./aside";
 import type { Core, Media } from "./core";
 import type { Link } from "./link";
@@ -126,6 +126,8 @@ export class Session {
   readonly ready = signal<ReadyEvent | undefined>(undefined);
   readonly readyProblem = signal<Problem | undefined>(undefined);
   readonly testing = signal(false);
+  /** Whether sound gets through from here, tried before joining: undefined while it is being tried. */
+  readonly probed = signal<ProbedEvent | undefined>(undefined);
 
   /** The person has been in the room in this visit: a lost line then shows the room behind it. */
   readonly wasIn = signal(false);
@@ -152,6 +154,8 @@ export class Session {
   #rosterSeen = false;
   #withdrawn = false;
   #claimed = "[]";
+  #afterProbe: (() => void) | undefined;
+  #probing = false;
 
   constructor(around: Surroundings) {
     this.#core = around.core;
@@ -271,7 +275,29 @@ export class Session {
       this.testing.value = true;
       this.ready.value = this.readyProblem.value = undefined;
     });
-    this.#core.send({ do: "mission", level, facts: claims(facts) });
+    // What was tried a while ago says little of now: the way of sound first, the question behind it.
+    this.#afterProbe = () => this.#core.send({ do: "mission", level, facts: claims(facts) });
+    this.#tryPath();
+  }
+
+  /** Has the way of sound tried. What is asked behind it is asked in any case: the server knows what it saw. */
+  #tryPath(): void {
+    if (this.#probing) return; // what comes of it is as fresh
+    this.#probing = true;
+    this.probed.value = undefined;
+    void this.#media.probe().then(
+      (offer) => this.#core.send({ do: "probe", ...offer }),
+      () => this.#pathTried(),
+    );
+  }
+
+  #pathTried(probed?: ProbedEvent): void {
+    this.#media.probeTo();
+    this.#probing = false;
+    this.probed.value = probed;
+    const next = this.#afterProbe;
+    this.#afterProbe = undefined;
+    next?.();
   }
 
   leave(): void {
@@ -400,9 +426,17 @@ export class Session {
         return;
       case "state":
         return this.#stateChanged(event.state);
-      case "line":
+      case "line": {
+        const first = !this.line.value;
         this.line.value = event.line;
+        if (first && this.state.value.state !== "ended") this.#tryPath();
         return;
+      }
+      case "probing":
+        this.#media.probeTo(event.probing.server);
+        return;
+      case "probed":
+        return this.#pathTried(event.probed);
       case "meeting":
         return this.#meetingChanged(event.meeting);
       case "roster":
@@ -561,6 +595,7 @@ export class Session {
     if (of === "remove") this.removing.value = new Map();
     if (of === "decide") this.decided.value = new Set();
     this.aside.failed(of);
+    if (of === "probe") return this.#pathTried();
     if (of === "mission") {
       this.testing.value = false;
       this.readyProblem.value = problem;
@@ -651,6 +686,8 @@ export class Session {
     this.wasIn.value = this.testing.value = false;
     this.quarantine.value = undefined;
     this.#claimed = "[]";
+    this.probed.value = this.#afterProbe = undefined;
+    this.#probing = false;
     this.aside.forget();
     this.screen.value = this.hand.value = false;
     this.truth.clear();

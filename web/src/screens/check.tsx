@@ -345,6 +345,7 @@ export function knownOf(app: App) {
         speakerLabel: label(devices.speakers.value, devices.speakerID.value),
       },
       delay: app.delay.value,
+      probed: app.session.probed.value,
       host: location.host,
       day,
     };

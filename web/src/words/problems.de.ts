@@ -188,6 +188,8 @@ export const problems = {
   reload_absent: "Dieser Server kann seine Dateien nicht neu lesen.",
   record_not_cosigned: "Die Stufe dieser Besprechung verlangt, dass andere das Protokoll mitgezeichnet haben; das ist noch nicht geschehen.",
   meeting_long: "Eine Besprechung darf hier höchstens {hours} Stunden dauern.",
+  media_blocked: "Von hier kommen Ton und Bild nicht durch: Kein Paket erreichte den Server über UDP (Port {port}).",
+  media_untried: "Der Weg für Ton und Bild wurde nicht geprüft.",
 };
 
 export const fixes = {
@@ -274,4 +276,5 @@ export const fixes = {
   restart_server: "Starten Sie ihn neu.",
   wait_for_witnesses: "Warten Sie einen Moment und versuchen Sie es noch einmal; dauert es an, sagen Sie Ihrer Administration, dass die Zeugen nicht erreichbar sind.",
   choose_end: "Nennen Sie ein früheres Ende, und eröffnen Sie für später eine weitere.",
+  use_network_with_udp: "Nehmen Sie ein anderes Netz, etwa den Hotspot eines Telefons, oder lassen Sie hier ausgehendes UDP zu Port {port} öffnen.",
 };

@@ -189,6 +189,8 @@ export const problems = {
   reload_absent: "This server cannot read its files anew.",
   record_not_cosigned: "This meeting’s level asks that others have signed the record, and they have not yet.",
   meeting_long: "A meeting may last {hours} hours at most here.",
+  media_blocked: "From here sound and picture do not get through: no packet reached the server over UDP (port {port}).",
+  media_untried: "The way for sound and picture was not tried.",
 };
 
 export const fixes = {
@@ -275,4 +277,5 @@ export const fixes = {
   restart_server: "Restart it.",
   wait_for_witnesses: "Wait a moment and try again; if it lasts, tell your administrator that the witnesses are away.",
   choose_end: "Give an earlier end, and open another one for what comes later.",
+  use_network_with_udp: "Use another network, for instance a phone’s hotspot, or have outgoing UDP to port {port} opened here.",
 };

@@ -188,6 +188,8 @@ export const problems = {
   reload_absent: "Ce serveur ne peut pas relire ses fichiers.",
   record_not_cosigned: "Le niveau de cette réunion exige que d’autres aient cosigné le registre ; ce n’est pas encore fait.",
   meeting_long: "Ici, une réunion peut durer {hours} heures au plus.",
+  media_blocked: "D’ici, le son et l’image ne passent pas : aucun paquet n’a atteint le serveur par UDP (port {port}).",
+  media_untried: "Le chemin du son et de l’image n’a pas été essayé.",
 };
 
 export const fixes = {
@@ -274,4 +276,5 @@ export const fixes = {
   restart_server: "Redémarrez-le.",
   wait_for_witnesses: "Patientez un instant et réessayez ; si cela dure, dites à votre administrateur que les témoins sont absents.",
   choose_end: "Donnez une fin plus proche, et ouvrez-en une autre pour la suite.",
+  use_network_with_udp: "Prenez un autre réseau, par exemple le partage de connexion d’un téléphone, ou faites ouvrir ici l’UDP sortant vers le port {port}.",
 };
