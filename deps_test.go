@@ -19,7 +19,7 @@ import (
 // The floors of the house, from below: see docs/architecture.md. A folder's subpackages stand on its floor.
 var floors = [][]string{
 	{"."},
-	{"mls", "sframe", "pass", "merkle", "escrow", "watermark"},
+	{"mls", "sframe", "pass", "merkle", "escrow", "watermark", "qr"},
 	{"admission", "gate", "line", "roster", "audit", "exposure"},
 	{"store", "identity", "network", "sfu", "turn", "phone", "signal", "witness", "bus", "opus"},
 	{"server", "endpoint", "gateway", "web"},

@@ -34,6 +34,7 @@ func (s *Server) enrolRoutes(mux *http.ServeMux) {
 		"/v1/renew":          s.serveRenew,
 		"/v1/devices":        s.serveDevices,
 		"/v1/devices/revoke": s.serveDevicesRevoke,
+		"/v1/devices/link":   s.serveDevicesLink,
 	} {
 		mux.HandleFunc("POST "+path, s.limited(serve))
 	}
@@ -408,6 +409,41 @@ func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 	}
 	s.recheck(m.Device)
 	s.answer(w, http.StatusOK, struct{}{})
+}
+
+// serveDevicesLink makes a link for a further device of a person, at the wish of one that they have. Only a touch of a
+// passkey will do, whatever the organisation's rules: who has copied a profile could else enrol for ever after.
+func (s *Server) serveDevicesLink(w http.ResponseWriter, r *http.Request) {
+	m, err := s.readDevice(w, r)
+	var content []byte
+	var own identity.Device
+	if err == nil {
+		own, err = s.asking(r, m, func(host string) []byte {
+			content = signal.LinkContent(m.Nonce, m.Statement, host)
+			return content
+		})
+	}
+	switch {
+	case err != nil:
+	case own.Passkey == nil:
+		err = conclave.Problem{Code: "link_without_passkey", Fix: "ask_link"}
+	case !s.now().Before(own.Until):
+		err = conclave.Problem{Code: "statement_expired", Fix: "renew_enrolment"}
+	default:
+		challenge := signal.TouchOf(content)
+		err = s.directory.Assert(r.Context(), own.ID, m.Assertion, challenge[:], s.site(r))
+	}
+	var token identity.Token
+	if err == nil {
+		token, err = s.directory.IssueToken(r.Context(), own.Person, s.cfg.Rand, s.now())
+	}
+	if err != nil {
+		s.fail(w, "link for own device", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		Token string `json:"token"`
+	}{token.Text()})
 }
 
 // tellWaiting hands a device what waits for it alone: that another was enrolled in its person's name. It waits until the

@@ -263,3 +263,54 @@ func TestACopiedProfileLocksNobodyOut(t *testing.T) {
 		t.Errorf("one without, from one without: %s", got)
 	}
 }
+
+func TestAPersonsTouchMakesALinkForAFurtherDevice(t *testing.T) {
+	w := byName(servertest.Start(t))
+	w.AddPerson("anna", "Anna Weber")
+	a := passkeytest.New(t, "localhost", w.URL, nil)
+	own := enrolWithPasskey(t, w, "anna", a)
+	ask := func(d *servertest.Device, touch func(content []byte) json.RawMessage) map[string]any {
+		nonce := askNonce(t, w)
+		content := signal.LinkContent(nonce, d.Statement, w.Host)
+		_, out := postJSON(t, w, "/v1/devices/link", map[string]any{"statement": d.Statement, "nonce": nonce, "signature": d.Sign(content), "assertion": touch(content)})
+		return out
+	}
+	touch := func(content []byte) json.RawMessage {
+		c := signal.TouchOf(content)
+		return a.Get(c[:])
+	}
+	none := func([]byte) json.RawMessage { return nil }
+
+	if out := ask(own, none); problemCode(out) != "passkey_refused" {
+		t.Errorf("without a touch: %v", out)
+	}
+	if out := ask(own, func([]byte) json.RawMessage { return touch([]byte("another content")) }); problemCode(out) != "passkey_stale" {
+		t.Errorf("with a touch for something else: %v", out)
+	}
+	// A copied profile signs as well as the original: without a passkey there is no further device.
+	if out := ask(w.Enrol("anna"), touch); problemCode(out) != "link_without_passkey" {
+		t.Errorf("a device without a passkey: %v", out)
+	}
+
+	out := ask(own, touch)
+	token, _ := out["token"].(string)
+	d := w.NewDevice()
+	request := map[string]any{"token": token, "leaf_key": d.Point, "proof": d.Sign(signal.EnrolContent(token)), "device_name": "Phone"}
+	if code, out := postJSON(t, w, "/v1/enrol", request); code != http.StatusOK {
+		t.Fatalf("the further device: %d %v", code, out)
+	}
+	devices, err := w.Server.Directory().Devices(t.Context(), "anna")
+	if err != nil || len(devices) != 3 {
+		t.Errorf("%d devices, %v", len(devices), err)
+	}
+	if code, out := postJSON(t, w, "/v1/enrol", request); code == http.StatusOK || problemCode(out) != "link_used" {
+		t.Errorf("a second time: %v", out)
+	}
+
+	if _, err := w.Server.Directory().RemovePerson(t.Context(), "anna", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if out := ask(own, touch); problemCode(out) != "device_revoked" {
+		t.Errorf("one who was struck off: %v", out)
+	}
+}

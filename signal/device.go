@@ -19,5 +19,11 @@ func RevokeContent(nonce, statement []byte, device conclave.DeviceID, host strin
 	return content("Conclave revoke 1", nonce, statement, device[:], []byte(host))
 }
 
+// LinkContent is what a leaf key signs to have a link made for a further device of its person; TouchOf it is what the
+// device's passkey is touched for.
+func LinkContent(nonce, statement []byte, host string) []byte {
+	return content("Conclave link 1", nonce, statement, []byte(host))
+}
+
 // TouchOf is the challenge of an assertion over a content of this package.
 func TouchOf(content []byte) [sha256.Size]byte { return sha256.Sum256(content) }

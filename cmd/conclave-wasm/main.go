@@ -33,6 +33,8 @@ func main() {
 		"devicesContent":   js.FuncOf(devicesContent),
 		"revokeContent":    js.FuncOf(revokeContent),
 		"assertionContent": js.FuncOf(assertionContent),
+		"linkContent":      js.FuncOf(linkContent),
+		"code":             js.FuncOf(code),
 	}
 	for _, name := range endpoint.Commands() {
 		functions[name] = c.command(name, c.meeting(name))

@@ -51,6 +51,9 @@ func (o *joinOptions) run(ctx context.Context, k *call) error {
 	if err != nil {
 		return err
 	}
+	if link.Meeting == (conclave.MeetingID{}) {
+		return usageError{"this link enrols a device and names no meeting: conclave enrol --link … --key …"}
+	}
 	d, err := loadDevice(ctx, link, o.key, o.name)
 	if err != nil {
 		return err

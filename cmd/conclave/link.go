@@ -4,23 +4,29 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"time"
 
 	"conclave"
+	"conclave/qr"
 )
 
-type linkOptions struct{ data, server, person, use string }
+type linkOptions struct {
+	data, server, person, use string
+	qr                        bool
+}
 
 var linkCommand = command{
-	name: "link", usage: "MEETING --person ID [--use device|room|managed] [--server URL] [--data DIR]",
+	name: "link", usage: "MEETING --person ID [--use device|room|managed] [--qr] [--server URL] [--data DIR]",
 	about: "prints a personal link, good for one device within a day",
 	flags: func(f *flag.FlagSet) any {
 		o := new(linkOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
 		f.StringVar(&o.server, "server", defaultServer, "the `address` under which people reach the server")
 		f.StringVar(&o.person, "person", "", "`id` of the person")
+		f.BoolVar(&o.qr, "qr", false, "draw it as a QR code too, for a phone's camera")
 		f.StringVar(&o.use, "use", "device", "what is enrolled: a person's own `device`, a room (a machine that nobody touches, without a passkey), or managed (a card or managed device with a certificate)")
 		return o
 	},
@@ -40,9 +46,22 @@ var linkCommand = command{
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(k.stdout, link)
-		return nil
+		return printLink(k.stdout, link, o.qr)
 	},
+}
+
+// printLink prints a link, and draws it if wished: so it gets into a phone without a mail.
+func printLink(w io.Writer, link string, draw bool) error {
+	fmt.Fprintln(w, link)
+	if !draw {
+		return nil
+	}
+	code, err := qr.Encode(link)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, code.Terminal())
+	return err
 }
 
 // issued is a token with the pin of the root key.
@@ -61,16 +80,20 @@ func (a *admin) link(ctx context.Context, server string, meeting conclave.Meetin
 	return address(server, meeting) + "#e=" + m.Token + "&r=" + m.RootHash, nil
 }
 
-type inviteOptions struct{ data, server, name, unit string }
+type inviteOptions struct {
+	data, server, name, unit string
+	qr                       bool
+}
 
 var inviteCommand = command{
-	name: "invite", usage: "MEETING --name NAME [--unit UNIT] [--server URL] [--data DIR]",
+	name: "invite", usage: "MEETING --name NAME [--unit UNIT] [--qr] [--server URL] [--data DIR]",
 	about: "prints a guest's one-time invitation to one meeting, for somebody outside the directory",
 	flags: func(f *flag.FlagSet) any {
 		o := new(inviteOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
 		f.StringVar(&o.server, "server", defaultServer, "the `address` under which people reach the server")
 		f.StringVar(&o.name, "name", "", "the guest's `name`, which the room will see")
+		f.BoolVar(&o.qr, "qr", false, "draw it as a QR code too, for a phone's camera")
 		f.StringVar(&o.unit, "unit", "", "the guest's `organisation`, shown beside the name")
 		return o
 	},
@@ -88,8 +111,7 @@ var inviteCommand = command{
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(k.stdout, strings.TrimSuffix(o.server, "/")+"/g/"+id.Text()+"#i="+m.Token+"&r="+m.RootHash)
-		return nil
+		return printLink(k.stdout, strings.TrimSuffix(o.server, "/")+"/g/"+id.Text()+"#i="+m.Token+"&r="+m.RootHash, o.qr)
 	},
 }
 

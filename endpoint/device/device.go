@@ -186,12 +186,15 @@ func (d *Device) Save(path string) error {
 
 // Link is what a personal link says.
 type Link struct {
-	Server  string // scheme and host
-	Meeting conclave.MeetingID
-	Token   string // empty: none
-	Guest   bool   // it is a guest's invitation
-	Pin     string // of the root key; empty: none
+	Server  string             // scheme and host
+	Meeting conclave.MeetingID // zero: the link enrols a device, and names none
+	Token   string             // empty: none
+	Guest   bool               // it is a guest's invitation
+	Pin     string             // of the root key; empty: none
 }
+
+// devicesPath is where a link leads that enrols a device and names no meeting.
+const devicesPath = "/devices"
 
 var errLink = errors.New("device: a link looks like https://host/m/…")
 
@@ -203,14 +206,16 @@ func ParseLink(text string) (Link, error) {
 	}
 	pointer, ok := strings.CutPrefix(u.Path, "/m/")
 	guest := false
-	if !ok {
+	if !ok && u.Path != devicesPath {
 		if pointer, guest = strings.CutPrefix(u.Path, "/g/"); !guest {
 			return Link{}, errLink
 		}
 	}
 	l := Link{Guest: guest, Server: u.Scheme + "://" + u.Host}
-	if l.Meeting, err = conclave.ParseMeetingID(pointer); err != nil {
-		return Link{}, errLink
+	if u.Path != devicesPath {
+		if l.Meeting, err = conclave.ParseMeetingID(pointer); err != nil {
+			return Link{}, errLink
+		}
 	}
 	fragment, err := url.ParseQuery(u.Fragment)
 	if err != nil {
@@ -221,7 +226,7 @@ func ParseLink(text string) (Link, error) {
 		token = "i"
 	}
 	l.Token, l.Pin = fragment.Get(token), fragment.Get("r")
-	if (l.Token == "") != (l.Pin == "") {
+	if (l.Token == "") != (l.Pin == "") || u.Path == devicesPath && l.Token == "" {
 		return Link{}, errLink
 	}
 	return l, nil

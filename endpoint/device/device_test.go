@@ -156,7 +156,10 @@ func TestLinksAreReadAsTheyArePrinted(t *testing.T) {
 	if l, err := ParseLink("http://localhost:8080/m/AAECAwQFBgcICQoLDA0ODw"); err != nil || l.Token != "" {
 		t.Errorf("an address alone: %+v, %v", l, err)
 	}
-	for _, bad := range []string{"", "https://conf.example/", "ftp://conf.example/m/AAECAwQFBgcICQoLDA0ODw", "https:///m/AAECAwQFBgcICQoLDA0ODw",
+	if l, err := ParseLink("https://conf.example/devices#e=dG9rZW4&r=cGlu"); err != nil || l.Token != "dG9rZW4" || l.Meeting != (conclave.MeetingID{}) || l.Guest {
+		t.Errorf("one for a further device: %+v, %v", l, err)
+	}
+	for _, bad := range []string{"", "https://conf.example/devices", "https://conf.example/devices/x#e=dG9rZW4&r=cGlu", "https://conf.example/", "ftp://conf.example/m/AAECAwQFBgcICQoLDA0ODw", "https:///m/AAECAwQFBgcICQoLDA0ODw",
 		"https://conf.example/m/short", "https://conf.example/m/AAECAwQFBgcICQoLDA0ODw#e=onlytoken", "https://conf.example/m/AAECAwQFBgcICQoLDA0ODw/x"} {
 		if _, err := ParseLink(bad); err == nil {
 			t.Errorf("%q was taken for a link", bad)

@@ -16,6 +16,7 @@ export interface Examiner {
   devicesContent(nonce: Uint8Array, statement: Uint8Array, host: string): Bytes;
   /** Null if device is no device's id. */
   revokeContent(nonce: Uint8Array, statement: Uint8Array, device: string, host: string): Bytes | null;
+  linkContent(nonce: Uint8Array, statement: Uint8Array, host: string): Bytes;
   /** What is touched for in a join; null if meeting is none. */
   assertionContent(nonce: Uint8Array, leafKey: Uint8Array, meeting: string, client: Uint8Array, server: Uint8Array, host: string): Bytes | null;
   /** The challenge under which a statement's content is vouched for; null if that is not for leafKey. */
@@ -328,4 +329,16 @@ export async function revokeDevice(core: Examiner, touch: Touch, device: Device,
     request["assertion"] = await touched(touch, { get: { site, challenge: base64(await hash(content)), credentials: [base64(credential)] } });
   }
   await ask("/v1/devices/revoke", request);
+}
+
+/** Has a link made for a further device, with a touch. Its secret and the root's pin stand behind the #, which no browser sends. */
+export async function furtherLink(core: Examiner, touch: Touch, device: Device): Promise<string> {
+  const { request, content } = await signed(core, device, (nonce) => core.linkContent(nonce, device.statement, location.host));
+  if (device.passkey) {
+    const { site, id: credential } = device.passkey;
+    request["assertion"] = await touched(touch, { get: { site, challenge: base64(await hash(content)), credentials: [base64(credential)] } });
+  }
+  const { token } = await ask<{ token: string }>("/v1/devices/link", request);
+  const pin = base64((await hash(device.root as Bytes)).slice(0, 16)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return `${location.origin}/devices#e=${token}&r=${pin}`;
 }

@@ -173,6 +173,12 @@ export interface ReadyEvent {
   file?: string;
 }
 
+/** A link for a further device, as text and as a QR code: rows of "1" (dark) and "0". It goes nowhere but onto the screen. */
+export interface OwnLink {
+  url: string;
+  rows: readonly string[];
+}
+
 /** Where the end of a probe of the media path is waited for. */
 export interface ProbingEvent {
   server: MediaServer;
@@ -285,6 +291,7 @@ export type CoreEvent =
   | { event: "keys"; at?: string; keys: { withdrawn: number } }
   | { event: "notice"; at?: string; notice: NoticeEvent }
   | { event: "ready"; at?: string; ready: ReadyEvent }
+  | { event: "link"; link: OwnLink | null; problem?: Problem }
   | { event: "probing"; at?: string; probing: ProbingEvent }
   | { event: "probed"; at?: string; probed: ProbedEvent }
   | { event: "media_wanted"; media: MediaWanted }
@@ -316,6 +323,8 @@ export type Command =
   | { do: "touched"; number: number; answer: TouchAnswer }
   | { do: "devices" }
   | { do: "revoke"; device: string }
+  /** Has a link made for a further device: with a touch. */
+  | { do: "link" }
   | { do: "open"; meeting: string; url: string }
   /** fingerprint: of the certificate that the media path will have, base64; where the line, or the quarantine, asks for an assertion. */
   | { do: "join"; facts: Claim[]; fingerprint?: string }

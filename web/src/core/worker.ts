@@ -3,7 +3,7 @@
 
 import wasm from "conclave.wasm?url";
 import "wasm_exec";
-import { assert, enrol, identify, ownDevices, Refusal, renew, renewed, revokeDevice, type Examiner } from "./enrol";
+import { assert, enrol, furtherLink, identify, ownDevices, Refusal, renew, renewed, revokeDevice, type Examiner } from "./enrol";
 import type { AssertionWanted, Command, CoreEvent, Problem, ReadyEvent, State, StreamKind, TouchAnswer, TouchWanted } from "./events";
 import { keepDevice, readDevice, sign, verify, type Check, type Device } from "./keys";
 import type { FromFrames, ToFrames } from "./port";
@@ -28,6 +28,8 @@ interface Core extends Examiner {
   read(json: string): void;
   mission(json: string): void;
   probe(json: string): void;
+  /** Draws a text as a QR code; null if it is too long. */
+  code(text: string): string[] | null;
   ring(json: string): void;
   leave(): void;
   restart(): void;
@@ -181,6 +183,12 @@ async function follow(command: Command, core: Core): Promise<void> {
       await revokeDevice(core, touch, device, command.device);
       post({ event: "devices", devices: (await ownDevices(core, device)).devices });
       break;
+    case "link": {
+      if (!device) throw new Refusal({ code: "not_enrolled", fix: "ask_link" });
+      const url = await furtherLink(core, touch, device);
+      post({ event: "link", link: { url, rows: core.code(url) ?? [] } });
+      break;
+    }
     case "touched":
       break; // taken as it comes
     case "open":
@@ -255,6 +263,7 @@ function failed(command: Command, error: unknown): void {
     error instanceof Refusal ? error.problem : { code: "core_failed", fix: "reload", args: { command: command.do } };
   if (command.do === "enrol") post({ event: "enrol_failed", problem });
   else if (command.do === "renew") post({ event: "renew_failed", problem });
+  else if (command.do === "link") post({ event: "link", link: null, problem });
   else if (command.do === "devices" || command.do === "revoke") post({ event: "devices", devices: null, problem });
   else if (command.do === "join") {
     // The touch was not given. All is as it was, and may be asked again.

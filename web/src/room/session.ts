@@ -2,7 +2,7 @@
 // that the screens read. No DOM, no browser: time, core and media are given.
 
 import { batch, computed, signal } from "@preact/signals";
-import type { Claim, CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, ProbedEvent, Problem, ReadyEvent, RosterEvent, SlotsEvent, StateEvent, StreamKind } from "../core/events";
+import type { Claim, CodeEvent, CoreEvent, Fact, Guest, Identity, LineEvent, MediaWanted, MeetingEvent, Member, OwnDevice, OwnLink, ProbedEvent, Problem, ReadyEvent, RosterEvent, SlotsEvent, StateEvent, StreamKind } from "../core/events";
 import { Aside, type AsideChange } from "./aside";
 import type { Core, Media } from "./core";
 import type { Link } from "./link";
@@ -75,6 +75,9 @@ export class Session {
   /** The person's own devices, once asked for. */
   readonly devices = signal<readonly OwnDevice[] | undefined>(undefined);
   readonly devicesProblem = signal<Problem | undefined>(undefined);
+  /** A link for a further device, while it is shown. */
+  readonly ownLink = signal<OwnLink | undefined>(undefined);
+  readonly linking = signal(false);
   readonly state = signal<StateEvent>({ state: "connecting" });
   readonly line = signal<LineEvent | undefined>(undefined);
   readonly meeting = signal<MeetingEvent | undefined>(undefined);
@@ -208,6 +211,20 @@ export class Session {
   askDevices(): void {
     this.devicesProblem.value = undefined;
     this.#core.send({ do: "devices" });
+  }
+
+  /** Has a link made for a further device of the person. */
+  addDevice(): void {
+    if (this.linking.value) return;
+    batch(() => {
+      this.linking.value = true;
+      this.ownLink.value = this.devicesProblem.value = undefined;
+    });
+    this.#core.send({ do: "link" });
+  }
+
+  hideLink(): void {
+    this.ownLink.value = undefined;
   }
 
   revokeDevice(device: string): void {
@@ -422,6 +439,12 @@ export class Session {
       case "devices":
         this.touching.value = "";
         if (event.devices) this.devices.value = event.devices;
+        this.devicesProblem.value = event.problem;
+        return;
+      case "link":
+        this.touching.value = "";
+        this.linking.value = false;
+        this.ownLink.value = event.link ?? undefined;
         this.devicesProblem.value = event.problem;
         return;
       case "state":

@@ -89,10 +89,58 @@ export function Devices({ app }: { app: App }) {
         <h1>{w.devices.title}</h1>
         <p>{w.devices.text}</p>
         <TouchNote app={app} problem={session.devicesProblem.value ?? session.renewProblem.value} testid="devices-problem" />
+        <FurtherDevice app={app} />
         <ul class="devices">{list?.map((d) => <Row app={app} device={d} key={d.id} />)}</ul>
       </div>
     </Page>
   );
+}
+
+/** A further device is set up by its own camera: the link is drawn, and goes nowhere else. */
+function FurtherDevice({ app }: { app: App }) {
+  const w = words.value.devices;
+  const { session } = app;
+  const link = session.ownLink.value;
+  if (!link)
+    return (
+      <div class="acts">
+        <button class="btn" type="button" disabled={session.linking.value} onClick={() => session.addDevice()} data-testid="add-device">
+          {session.linking.value ? w.adding : w.add}
+        </button>
+      </div>
+    );
+  return (
+    <section class="further" aria-label={w.addTitle} data-testid="further">
+      <h2>{w.addTitle}</h2>
+      <p>{w.addText}</p>
+      {link.rows.length > 0 && <QRCode rows={link.rows} label={w.addCode} />}
+      <p class="mono" data-testid="further-link">{link.url}</p>
+      <div class="acts">
+        <button class="btn" type="button" onClick={() => session.hideLink()} data-testid="further-done">
+          {w.addDone}
+        </button>
+      </div>
+    </section>
+  );
+}
+
+/** The margin that a reader needs, in modules. */
+const quiet = 4;
+
+/** A QR code as one path, dark on light whatever the screen's colours. */
+function QRCode({ rows, label }: { rows: readonly string[]; label: string }) {
+  const size = rows.length + 2 * quiet;
+  return (
+    <svg class="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={label} shape-rendering="crispEdges" data-testid="qr">
+      <path fill="#fff" d={`M0 0h${size}v${size}H0z`} />
+      <path fill="#000" d={pathOf(rows)} />
+    </svg>
+  );
+}
+
+/** One bar for each run of dark modules. */
+export function pathOf(rows: readonly string[]): string {
+  return rows.flatMap((row, y) => [...row.matchAll(/1+/g)].map((run) => `M${run.index + quiet} ${y + quiet}h${run[0].length}v1h-${run[0].length}z`)).join("");
 }
 
 function Row({ app, device }: { app: App; device: OwnDevice }) {

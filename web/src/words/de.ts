@@ -61,6 +61,12 @@ export const de = {
   devices: {
     title: "Ihre Geräte",
     text: "Mit jedem davon sind Sie in Besprechungen anzutreffen. Ist eines verloren oder gehört es Ihnen nicht, nehmen Sie es hier außer Betrieb: Es ist sofort aus jeder Besprechung.",
+    add: "Weiteres Gerät einrichten",
+    adding: "Wird vorbereitet …",
+    addTitle: "Ein weiteres Gerät einrichten",
+    addText: "Öffnen Sie diesen Link darauf: Richten Sie seine Kamera auf das Bild, oder tippen Sie den Link ab. Er gilt für ein Gerät und einen Tag. Wer ihn hat, richtet ein Gerät in Ihrem Namen ein: Lassen Sie niemanden diesen Bildschirm fotografieren, und verschicken Sie den Link nicht.",
+    addCode: "QR-Code des Links darunter",
+    addDone: "Fertig",
     this: "dieses",
     enrolled: "Eingerichtet am {day}.",
     assurance: ["Auf Einladung.", "Ein Schlüssel in Software.", "Ein Schlüssel in bescheinigter Hardware.", "Eine Karte oder ein verwaltetes Gerät."],

@@ -61,6 +61,12 @@ export const en = {
   devices: {
     title: "Your devices",
     text: "With each of these you can be met in meetings. If one is lost, or is not yours, take it out of use here: it is out of every meeting at once.",
+    add: "Set up a further device",
+    adding: "Being prepared …",
+    addTitle: "Set up a further device",
+    addText: "Open this link on it: point its camera at the picture, or type the link. It is good for one device, for a day. Whoever has it enrols in your name, so let nobody photograph this screen, and do not send the link.",
+    addCode: "QR code of the link below",
+    addDone: "Done",
     this: "this one",
     enrolled: "Set up on {day}.",
     assurance: ["By invitation.", "A software key.", "A key in attested hardware.", "A card, or a managed device."],

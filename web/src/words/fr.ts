@@ -61,6 +61,12 @@ export const fr = {
   devices: {
     title: "Vos appareils",
     text: "Chacun d’eux permet de vous rencontrer en réunion. Si l’un est perdu, ou n’est pas à vous, mettez-le ici hors service : il sort aussitôt de toute réunion.",
+    add: "Configurer un autre appareil",
+    adding: "En préparation …",
+    addTitle: "Configurer un autre appareil",
+    addText: "Ouvrez ce lien sur l’appareil : pointez sa caméra sur l’image, ou saisissez le lien. Il vaut pour un appareil, pendant un jour. Qui l’a configure un appareil en votre nom : ne laissez personne photographier cet écran, et n’envoyez pas le lien.",
+    addCode: "Code QR du lien ci-dessous",
+    addDone: "Terminé",
     this: "celui-ci",
     enrolled: "Préparé le {day}.",
     assurance: ["Sur invitation.", "Une clé logicielle.", "Une clé dans un matériel attesté.", "Une carte, ou un appareil géré."],

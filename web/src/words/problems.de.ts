@@ -190,6 +190,7 @@ export const problems = {
   meeting_long: "Eine Besprechung darf hier höchstens {hours} Stunden dauern.",
   media_blocked: "Von hier kommen Ton und Bild nicht durch: Kein Paket erreichte den Server über UDP (Port {port}).",
   media_untried: "Der Weg für Ton und Bild wurde nicht geprüft.",
+  link_without_passkey: "Nur ein Gerät mit Passkey kann ein weiteres einrichten: Ein kopierter Browser könnte es sonst auch.",
 };
 
 export const fixes = {

@@ -191,6 +191,7 @@ export const problems = {
   meeting_long: "A meeting may last {hours} hours at most here.",
   media_blocked: "From here sound and picture do not get through: no packet reached the server over UDP (port {port}).",
   media_untried: "The way for sound and picture was not tried.",
+  link_without_passkey: "Only a device with a passkey can set up a further one: a copied browser could do it too otherwise.",
 };
 
 export const fixes = {

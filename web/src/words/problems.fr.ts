@@ -190,6 +190,7 @@ export const problems = {
   meeting_long: "Ici, une réunion peut durer {hours} heures au plus.",
   media_blocked: "D’ici, le son et l’image ne passent pas : aucun paquet n’a atteint le serveur par UDP (port {port}).",
   media_untried: "Le chemin du son et de l’image n’a pas été essayé.",
+  link_without_passkey: "Seul un appareil avec passkey peut en configurer un autre : sinon un navigateur copié le pourrait aussi.",
 };
 
 export const fixes = {
