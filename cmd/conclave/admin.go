@@ -96,7 +96,7 @@ type initOptions struct{ data, id, name string }
 
 var initCommand = command{
 	name: "init", usage: "[--id ORGANISATION] [--name NAME] [--data DIR]",
-	about: "makes an organisation's keys",
+	about: "makes an organisation's keys alone; conclaved init makes its first person too",
 	flags: func(f *flag.FlagSet) any {
 		o := new(initOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
