@@ -311,7 +311,7 @@ func (o *demoOptions) speaker(ctx context.Context, a *admin, server string, meet
 			return fail(err)
 		}
 	}
-	d, err := loadDevice(ctx, link, key, "Demonstration")
+	d, err := loadDevice(ctx, link, key, "Demonstration", nil)
 	if err != nil {
 		return fail(err)
 	}

@@ -18,19 +18,20 @@ import (
 )
 
 type joinOptions struct {
-	key, name, play, video, record string
-	json, loop, commands           bool
-	stay                           time.Duration
+	key, name, token, play, video, record string
+	json, loop, commands                  bool
+	stay                                  time.Duration
 }
 
 var joinCommand = command{
-	name: "join", usage: "LINK --key FILE [--play FILE] [--video FILE] [--loop] [--record DIR] [--for TIME] [--json] [--commands]",
+	name: "join", usage: "LINK --key FILE [--token COMMAND] [--play FILE] [--video FILE] [--loop] [--record DIR] [--for TIME] [--json] [--commands]",
 	about: "joins a meeting without a face: plays, records, and prints what happens",
 	flags: func(f *flag.FlagSet) any {
 		o := new(joinOptions)
 		f.StringVar(&o.key, "key", "", "the device's key `file`; made by enrolling if the link can")
 		f.StringVar(&o.key, "device", "", "the same as --key")
 		f.StringVar(&o.name, "name", defaultDevice(), "what to call the device when it enrols")
+		tokenFlag(f, &o.token)
 		f.StringVar(&o.play, "play", "", "sound `file` to play: .ogg (Opus) or .wav; without, sealed silence is sent")
 		f.StringVar(&o.video, "video", "", "video `file` to show: .ivf (VP8)")
 		f.BoolVar(&o.loop, "loop", false, "play again from the beginning at the end")
@@ -51,10 +52,15 @@ func (o *joinOptions) run(ctx context.Context, k *call) error {
 	if err != nil {
 		return err
 	}
-	if link.Meeting == (conclave.MeetingID{}) {
+	if link.Meeting == (conclave.MeetingID{}) && link.Token != "" {
 		return usageError{"this link enrols a device and names no meeting: conclave enrol --link … --key …"}
 	}
-	d, err := loadDevice(ctx, link, o.key, o.name)
+	token, closeToken, err := openToken(o.token, k.stderr)
+	if err != nil {
+		return err
+	}
+	defer closeToken()
+	d, err := loadDevice(ctx, link, o.key, o.name, token)
 	if err != nil {
 		return err
 	}

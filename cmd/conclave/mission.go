@@ -31,17 +31,18 @@ import (
 // A mission tests the line before a trip, from the place itself, and brings home a document that others can check.
 
 type missionOptions struct {
-	key, server, level, out string
-	levels                  *string
-	json                    bool
+	key, token, server, level, out string
+	levels                         *string
+	json                           bool
 }
 
 var missionCommand = command{
-	name: "mission", usage: "--key FILE --level LEVEL [--server URL] [--out FILE] [--levels A,B,…] [--json]",
+	name: "mission", usage: "--key FILE --level LEVEL [--token COMMAND] [--server URL] [--out FILE] [--levels A,B,…] [--json]",
 	about: "tests from here whether this device and line would do for a meeting of a level",
 	flags: func(f *flag.FlagSet) any {
 		o := &missionOptions{levels: levelsFlag(f)}
 		f.StringVar(&o.key, "key", "", "the device's key `file`")
+		tokenFlag(f, &o.token)
 		f.StringVar(&o.server, "server", defaultServer, "the server's `URL`")
 		f.StringVar(&o.level, "level", "", "the `level` to test for, for instance RESTRICTED")
 		f.StringVar(&o.out, "out", "", "`file` to keep the signed answer in")
@@ -57,7 +58,12 @@ var missionCommand = command{
 		case !ok:
 			return usageError{fmt.Sprintf("there is no level %q; there are %s", o.level, *o.levels)}
 		}
-		d, err := device.Load(o.key)
+		token, closeToken, err := openToken(o.token, k.stderr)
+		if err != nil {
+			return err
+		}
+		defer closeToken()
+		d, err := load(o.key, token)
 		if errors.Is(err, os.ErrNotExist) {
 			return conclave.Problem{Code: "not_enrolled", Fix: "ask_link"}
 		}

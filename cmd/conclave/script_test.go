@@ -24,6 +24,15 @@ func TestScripts(t *testing.T) {
 			t.Fatalf("build %s: %v\n%s", program, err, out)
 		}
 	}
+	scripts, err := filepath.Abs("../../scripts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := exec.Command("go", "build", "-o", filepath.Join(bin, "softtoken"), "./testdata/softtoken")
+	card.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := card.CombinedOutput(); err != nil {
+		t.Fatalf("build softtoken: %v\n%s", err, out)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -36,7 +45,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Vars = append(e.Vars, "PATH="+bin+":"+os.Getenv("PATH"), "PAGE="+page, "MEDIA="+media,
-				"URL=http://localhost:"+page)
+				"URL=http://localhost:"+page, "SCRIPTS="+scripts)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

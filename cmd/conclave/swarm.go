@@ -153,7 +153,7 @@ func (o *swarmOptions) prepare(ctx context.Context) (conclave.MeetingID, []*swar
 func (o *swarmOptions) enrol(ctx context.Context, a *admin, meeting conclave.MeetingID, person, key string) (*device.Device, error) {
 	if _, err := os.Stat(key); err == nil {
 		link := device.Link{Server: o.server, Meeting: meeting}
-		return loadDevice(ctx, link, key, "Swarm")
+		return loadDevice(ctx, link, key, "Swarm", nil)
 	}
 	text, err := a.link(ctx, o.server, meeting, person, "room")
 	if err != nil {
@@ -164,7 +164,7 @@ func (o *swarmOptions) enrol(ctx context.Context, a *admin, meeting conclave.Mee
 		return nil, err
 	}
 	for {
-		d, err := enrol(ctx, link, key, "Swarm")
+		d, err := enrol(ctx, link, key, "Swarm", nil)
 		var p conclave.Problem
 		if !errors.As(err, &p) || p.Code != "too_many" {
 			return d, err
