@@ -23,6 +23,7 @@ test: need ## all tests; installs what they need where it may
 
 bench: build test-needs test/node_modules/.package-lock.json ## what must be fast, compared within one run
 	@scripts/say go test -run '^$$' -bench . -benchmem ./sfu/... ./endpoint/... ./sframe/... ./mls/... ./pass/... ./opus/... ./admission/... ./store/... ./phone/...
+	@scripts/say go test -run '^9137' -bench RulingWithItsRecord -benchmem -benchtime 5s ./server
 	@scripts/say node test/bench-mls/run.mjs
 
 bench-gate: ## from a line that turns bad to keys without it, and back, in rooms of 2, 20, 50 and 100

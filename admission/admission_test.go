@@ -274,3 +274,45 @@ func TestADeeplyNestedPolicyIsReadOrRefused(t *testing.T) {
 	deep := "permit (principal, action, resource) when { " + strings.Repeat("(", 100_000) + "true" + strings.Repeat(")", 100_000) + " };"
 	_, _ = Load([]byte(deep), DefaultLevels()) // it must come back
 }
+
+// A ruling is asked for at each join, each pass and each change of a line: it may take 50 µs. Each is timed by itself and the median
+// counts, so that a machine that is busy with something else is not taken for a slow ruling; the quickest of ten rounds, so that one whose
+// clock runs slower for a while is not.
+func TestARulingTakesFiftyMicrosecondsAtMost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a figure: it says nothing under the race detector")
+	}
+	const most, rounds, times = 50 * time.Microsecond, 10, 1000
+	p := Default()
+	top, _ := p.Levels().Find("CONFIDENTIAL")
+	// What is evaluated most: everything that the rules look at is there, and most of it stands in the way.
+	worst := good()
+	worst.Meeting.Level, worst.Grade, worst.Assurance, worst.Facts = top, conclave.GradeOpen, conclave.AssuranceGuest, nil
+	for name, value := range map[string]string{"transport": "plain", "tls_client": "differs", "tls_pq": "no", "operator": "tor", "travel": "unannounced", "risk": "raised",
+		"media": "udp", "media_network": "other", "assertion": "none", "network": "unlisted", "device_age": "new", "network_seen": "new", "country": "SG", "tls": "1.3"} {
+		worst.Facts = append(worst.Facts, conclave.Fact{Name: name, Value: value, Proven: true})
+	}
+	worst.Facts = append(worst.Facts, conclave.Fact{Name: "alone", Value: "no"}, conclave.Fact{Name: "radio", Value: "yes"})
+	if r := p.Rule(worst, now); r.Outcome != conclave.Refuse || len(r.Reasons) < 8 {
+		t.Fatalf("the worst is refused for %s", show(r))
+	}
+	for name, request := range map[string]Request{"let in": good(), "all that can stand in the way": worst} {
+		best := time.Hour
+		took := make([]time.Duration, times)
+		for range rounds {
+			for i := range took {
+				began := time.Now()
+				p.Rule(request, now)
+				took[i] = time.Since(began)
+			}
+			slices.Sort(took)
+			if best = min(best, took[times/2]); best <= most {
+				break
+			}
+		}
+		t.Logf("%s: %v", name, best)
+		if best > most {
+			t.Errorf("%s: a ruling takes %v, want %v at most", name, best, most)
+		}
+	}
+}

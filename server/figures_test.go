@@ -130,7 +130,7 @@ func measureGate(t *testing.T, legs, rounds int) {
 }
 
 // cpuTime is what this process has computed so far, on all cores.
-func cpuTime(t *testing.T) time.Duration {
+func cpuTime(t testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		t.Fatal(err)
