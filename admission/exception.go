@@ -123,6 +123,38 @@ func (p *Policy) NeedsAssertion(req Request, now time.Time) bool {
 	return len(p.joinStanding(req, now)) < len(before)
 }
 
+// ClaimedPlaces are the answers to "where are you?", the claimed fact "place".
+func ClaimedPlaces() []string { return slices.Clone(claimedPlaces) }
+
+var claimedPlaces = []string{"office", "home", "on_the_way", "hotel", "public_place"}
+
+// AsksPlace says whether an answer to "where are you?" could count, for this meeting. To who may not ask about the meeting none
+// does: nobody is to be asked what no rule looks at.
+func (p *Policy) AsksPlace(req Request, now time.Time) bool {
+	said := func(place string) (out [][]int) {
+		r := req
+		setFact("place", place, false)(&r)
+		w, err := p.newWorld(r, now)
+		if err != nil {
+			return nil
+		}
+		if standing, err := p.standing(w, ask); err != nil || len(standing) > 0 {
+			return nil
+		}
+		for _, question := range []cedar.EntityUID{join, walkIn} {
+			standing, err := p.standing(w, question)
+			if err != nil {
+				return nil
+			}
+			out = append(out, slices.Clone(standing))
+		}
+		return out
+	}
+	// What no rule can know of stands for an answer that was not given.
+	without := said("not said")
+	return slices.ContainsFunc(claimedPlaces, func(place string) bool { return !slices.EqualFunc(said(place), without, slices.Equal) })
+}
+
 func (p *Policy) joinStanding(req Request, now time.Time) []int {
 	w, err := p.newWorld(req, now)
 	if err != nil {

@@ -171,3 +171,44 @@ func TestARuleCanBeTakenOut(t *testing.T) {
 		t.Error("a reason that no rule gives was taken out")
 	}
 }
+
+func TestWhereSomebodyIsIsAskedOnlyWhereARuleLooksAtIt(t *testing.T) {
+	if Default().AsksPlace(good(), now) {
+		t.Error("the default policy looks at no place")
+	}
+	p, err := Load(append(DefaultPolicy(), `
+@reason("not_alone") @fix("be_alone")
+forbid (principal, action == Action::"join", resource in Level::"RESTRICTED")
+when { context.claimed.hasTag("place") && context.claimed.getTag("place") == "public_place" };
+@reason("chair_decides") @fix("wait_for_chair")
+forbid (principal, action == Action::"walk_in", resource in Level::"INTERNAL")
+when { context.claimed.hasTag("place") && context.claimed.getTag("place") == "hotel" };
+`...), DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(level conclave.Level) Request {
+		r := good()
+		r.Meeting.Level = level
+		return r
+	}
+	for level, want := range []bool{false, true, true, true} {
+		if got := p.AsksPlace(at(conclave.Level(level)), now); got != want {
+			t.Errorf("at level %d: asked %v", level, got)
+		}
+	}
+	// An answer that was given does not end the question; and nobody is asked who may not ask.
+	answered := at(2)
+	answered.Facts = append(answered.Facts, conclave.Fact{Name: "place", Value: "public_place"})
+	if !p.AsksPlace(answered, now) {
+		t.Error("whoever answered is asked no more")
+	}
+	stranger := at(2)
+	stranger.Invited, stranger.Chair = false, false
+	if p.AsksPlace(stranger, now) {
+		t.Error("who is not invited learns of the rule")
+	}
+	if slices.Contains(ClaimedPlaces(), "not said") {
+		t.Error("an answer is taken for none")
+	}
+}

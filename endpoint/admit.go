@@ -46,7 +46,7 @@ func (s *session) line(m *signal.Line) {
 		return // it answers what was said before the question
 	}
 	s.forget(dueAnswer)
-	e := &LineEvent{Organisation: string(s.cfg.Organisation), Grade: m.Grade, Facts: m.Facts, Findings: m.Findings,
+	e := &LineEvent{Organisation: string(s.cfg.Organisation), Grade: m.Grade, Facts: m.Facts, Findings: m.Findings, AskPlace: m.AskPlace,
 		Enough: m.Enough, Assertion: m.Assertion}
 	if own, err := pass.ParseStatement(s.cfg.Identity.Statement); err == nil {
 		e.Person, e.Unit = own.Name, own.Unit

@@ -209,6 +209,11 @@ func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 		}
 		line.Findings = append(ruling.Reasons, slices.DeleteFunc(line.Findings, told)...)
 	}
+	if v.meeting == (conclave.MeetingID{}) {
+		// A mission may be for any level: the highest looks at most.
+		request = missionRequest(j, conclave.Level(len(v.policy().Levels())-1))
+	}
+	line.AskPlace = request.Statement == admission.StatementValid && v.policy().AsksPlace(request, v.now())
 	var err error
 	if line.Assertion, err = v.assertionWanted(ctx, v.asker, j); err != nil {
 		return err

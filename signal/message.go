@@ -195,6 +195,8 @@ type (
 		Facts    []conclave.Fact    `json:"facts"`
 		Findings []conclave.Problem `json:"findings"` // what stands in the way, or could be better
 		Enough   bool               `json:"enough"`   // joining would be admitted or heard at the door
+		// AskPlace: the person is to be asked where they are (the claimed fact "place"), since a rule looks at it.
+		AskPlace bool `json:"ask_place,omitempty"`
 		// Assertion is set where joining asks for a fresh assertion: what its challenge is made of, beside what the
 		// client knows.
 		Assertion *AssertionWanted `json:"assertion,omitempty"`

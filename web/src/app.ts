@@ -2,7 +2,7 @@
 
 import { effect, signal, type ReadonlySignal } from "@preact/signals";
 import type { BrowserMedia } from "./media/media";
-import { claimsOf, type Abilities, type Known } from "./room/check";
+import { claimsOf, selfOf, type Abilities, type Known, type Place } from "./room/check";
 import type { Session } from "./room/session";
 import { knownOf } from "./screens/check";
 import { levelsOf, type LevelWords } from "./room/levels";
@@ -19,6 +19,7 @@ export class App {
   readonly levels = signal<readonly LevelWords[]>([]);
   /** What the person said of where they are; nothing before they say it. */
   readonly alone = signal<"" | "yes" | "no">("");
+  readonly place = signal<Place | "">("");
   readonly known: ReadonlySignal<Known>;
 
   constructor(
@@ -58,7 +59,7 @@ export class App {
 
   /** What this browser says of its own line now. */
   claims(): { name: string; value: string }[] {
-    return claimsOf(this.known.value.sound, this.alone.value, this.media.output.fact.value);
+    return claimsOf(this.known.value.sound, this.alone.value, this.media.output.fact.value, selfOf(navigator), this.place.value);
   }
 
   stopAsking(): void {

@@ -48,6 +48,8 @@ export interface LineEvent {
   facts: Fact[] | null;
   findings: Problem[] | null;
   enough: boolean;
+  /** Where the person is could count: they are asked. */
+  ask_place?: boolean;
   /** Joining asks for a fresh touch of the passkey. */
   assertion?: AssertionWanted;
 }

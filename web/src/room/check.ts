@@ -71,14 +71,55 @@ const wireless = /bluetooth|airpods|buds|hands-free|handsfree/i;
 /** Whether a sound device's label says that it is wireless. */
 export const isWireless = (label: string): boolean => wireless.test(label);
 
-/** What this browser says of its own line. Alone: nothing is said where the person has not said it. */
-export function claimsOf(sound: { microphoneLabel: string; speakerLabel: string }, alone: "" | "yes" | "no", mark?: "running" | "absent"): { name: string; value: string }[] {
+/** The answers to "where are you?" that a policy may speak of (admission/schema.cedarschema). */
+export const places = ["office", "home", "on_the_way", "hotel", "public_place"] as const;
+export type Place = (typeof places)[number];
+
+/** What a browser says of itself: its name and major version, and the kind of network that it thinks it is on. */
+export interface Self {
+  browser: string;
+  version: string;
+  network: string;
+}
+
+interface AboutSelf {
+  userAgent: string;
+  userAgentData?: { brands?: readonly { brand: string; version: string }[] };
+  connection?: { type?: string };
+}
+
+/** Reads it; what is not said stays empty. */
+export function selfOf(navigator: AboutSelf): Self {
+  const network = /^[a-z]{1,16}$/.exec(navigator.connection?.type ?? "")?.[0] ?? "";
+  // Of the brands one is made up, so that nobody relies on the list; of those left, the maker's own says more than the engine's.
+  const brands = (navigator.userAgentData?.brands ?? []).filter((b) => !/not.?a.?brand/i.test(b.brand));
+  const brand = brands.find((b) => b.brand !== "Chromium") ?? brands[0];
+  if (brand) return { browser: brand.brand.slice(0, 40), version: brand.version.slice(0, 8), network };
+  for (const [mark, browser] of [["Edg", "Microsoft Edge"], ["Firefox", "Firefox"], ["Chrome", "Chromium"], ["Version", "Safari"]] as const) {
+    const version = new RegExp(`${mark}/(\\d{1,4})`).exec(navigator.userAgent)?.[1];
+    if (version) return { browser, version, network };
+  }
+  return { browser: "", version: "", network };
+}
+
+/** What this browser says of its own line. Alone and place: nothing is said where the person has not said it. */
+export function claimsOf(
+  sound: { microphoneLabel: string; speakerLabel: string },
+  alone: "" | "yes" | "no",
+  mark?: "running" | "absent",
+  self: Self = { browser: "", version: "", network: "" },
+  place: Place | "" = "",
+): { name: string; value: string }[] {
   const headset = [sound.speakerLabel, sound.microphoneLabel].filter(Boolean).join(" / ");
   return [
     ...(headset ? [{ name: "headset", value: headset }] : []),
     ...(isWireless(headset) ? [{ name: "radio", value: "yes" }] : []),
     ...(alone ? [{ name: "alone", value: alone }] : []),
     ...(mark ? [{ name: "mark", value: mark }] : []),
+    ...(self.browser ? [{ name: "browser", value: self.browser }] : []),
+    ...(self.version ? [{ name: "browser_version", value: self.version }] : []),
+    ...(self.network ? [{ name: "network_type", value: self.network }] : []),
+    ...(place ? [{ name: "place", value: place }] : []),
   ];
 }
 

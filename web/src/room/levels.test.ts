@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { claimsOf } from "./check";
+import { claimsOf, selfOf } from "./check";
 import { contrast, levelColour, levelsOf, levelWord } from "./levels";
 
 test("levels are read with their words; what is malformed counts as none", () => {
@@ -33,4 +33,17 @@ test("a level's banner is taken where white can be read on it; a server that say
   assert.equal(levelColour(levels, 9), "#141418");
   assert.equal(contrast("#767676").toFixed(2), "4.54");
   assert.equal(contrast("#000").toFixed(2), "0.00");
+});
+
+test("a browser says its name, its major version and its network, as far as it knows them", () => {
+  const chrome = { userAgent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36" };
+  const firefox = { userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0" };
+  const brands = [{ brand: "Not?A_Brand", version: "99" }, { brand: "Chromium", version: "156" }, { brand: "Google Chrome", version: "156" }];
+  assert.deepEqual(selfOf(chrome), { browser: "Chromium", version: "156", network: "" });
+  assert.deepEqual(selfOf(firefox), { browser: "Firefox", version: "153", network: "" });
+  assert.deepEqual(selfOf({ ...chrome, userAgentData: { brands }, connection: { type: "wifi" } }), { browser: "Google Chrome", version: "156", network: "wifi" });
+  assert.deepEqual(selfOf({ userAgent: "odd", connection: { type: "WIFI <b>" } }), { browser: "", version: "", network: "" });
+  const said = claimsOf({ microphoneLabel: "", speakerLabel: "" }, "", undefined, { browser: "Firefox", version: "153", network: "wifi" }, "hotel");
+  assert.deepEqual(said.map((f) => `${f.name} ${f.value}`), ["browser Firefox", "browser_version 153", "network_type wifi", "place hotel"]);
+  assert.deepEqual(claimsOf({ microphoneLabel: "", speakerLabel: "" }, ""), [], "what is not known or not answered is not said");
 });

@@ -7,7 +7,7 @@ import type { IconName } from "../parts/icons";
 import { Icon, Page } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { Picture } from "../parts/picture";
-import { mayAsk, stations, summary, type Mark, type Station } from "../room/check";
+import { type Mark, mayAsk, type Place, places, type Station, stations, summary } from "../room/check";
 import { RenewCard, TouchNote } from "./enrol";
 import { count, day, factText, fill, fixText, problemText, stopwatch, words } from "../words/words";
 import type { App } from "../app";
@@ -109,6 +109,23 @@ function OwnPicture({ app }: { app: App }) {
         </span>
       </div>
     </div>
+  );
+}
+
+/** Asked only where a rule looks at the answer; nothing is chosen beforehand. */
+export function WhereAreYou({ app }: { app: App }) {
+  const w = words.value.check;
+  if (!app.session.line.value?.ask_place) return null;
+  return (
+    <label class="field">
+      <span>{w.where}</span>
+      <select value={app.place.value} onChange={(e) => (app.place.value = e.currentTarget.value as Place | "")} data-testid="place">
+        <option value="">{w.whereNothing}</option>
+        {places.map((place) => (
+          <option value={place}>{w.places[place]}</option>
+        ))}
+      </select>
+    </label>
   );
 }
 
@@ -250,6 +267,7 @@ function Rail({ app, list, onAgain }: RailProps) {
                 {w.check.alone}
               </label>
             )}
+            {station.id === "network" && <WhereAreYou app={app} />}
           </Row>
         ))}
       </ol>

@@ -9,7 +9,7 @@ import { Icon, LineDrawing, Page } from "../parts/parts";
 import { stations } from "../room/check";
 import { levelWord } from "../room/levels";
 import { clockTime, count, day, fill, fixText, language, problemText, words } from "../words/words";
-import { DevicePickers } from "./check";
+import { DevicePickers, WhereAreYou } from "./check";
 import { ProblemCard } from "./enrol";
 
 export function Ready({ app }: { app: App }) {
@@ -50,6 +50,7 @@ export function Ready({ app }: { app: App }) {
             <input type="checkbox" checked={app.alone.value === "yes"} onChange={(e) => (app.alone.value = e.currentTarget.checked ? "yes" : "")} data-testid="ready-alone" />
             {w.check.alone}
           </label>
+          <WhereAreYou app={app} />
           <div class="acts">
             <button class="btn primary" type="button" disabled={!may} onClick={() => session.mission(wanted, app.claims())} data-testid="ready-test">
               {session.testing.value ? r.busy : session.ready.value ? r.again : r.button}

@@ -113,6 +113,9 @@ export const de = {
     joining: "Wird gefragt …",
     sees: "Wer an der Tür entscheidet, sieht Ihren Namen, Ihre Organisation und was über Ihre Leitung festgestellt wurde.",
     alone: "Ich bin hier allein; niemand sonst kann mithören oder mitsehen",
+    where: "Wo sind Sie?",
+    whereNothing: "Keine Angabe",
+    places: { office: "Im Büro", home: "Zu Hause", on_the_way: "Unterwegs", hotel: "Im Hotel", public_place: "An einem öffentlichen Ort" },
     rail: "Ihre Leitung zu diesem Raum",
     measurements: "Zeigen, was festgestellt wurde",
     proven: "vom Server geprüft",
@@ -192,6 +195,9 @@ export const de = {
 
   facts: {
     names: {
+      browser_version: "Seine Version",
+      network_type: "Art des Netzes",
+      mark: "Zeichen im Ton",
       risk: "Gefahr dort",
       travel: "Reise",
       tls_client: "Programm auf der Leitung",
@@ -224,6 +230,16 @@ export const de = {
       system: "System",
     },
     values: {
+      office: "im Büro",
+      home: "zu Hause",
+      on_the_way: "unterwegs",
+      hotel: "im Hotel",
+      public_place: "an einem öffentlichen Ort",
+      wifi: "WLAN",
+      cellular: "Mobilfunk",
+      ethernet: "mit Kabel",
+      running: "läuft",
+      absent: "nicht möglich",
       normal: "normal",
       raised: "erhöht",
       announced: "angekündigt",

@@ -113,6 +113,9 @@ export const en = {
     joining: "Asking…",
     sees: "Who decides at the door sees your name, your organisation, and what was found out about your line.",
     alone: "I am alone where I am; nobody else can hear or see this",
+    where: "Where are you?",
+    whereNothing: "Not said",
+    places: { office: "At the office", home: "At home", on_the_way: "On the way", hotel: "In a hotel", public_place: "In a public place" },
     rail: "Your line to this room",
     measurements: "Show what was found out",
     proven: "checked by the server",
@@ -192,6 +195,9 @@ export const en = {
 
   facts: {
     names: {
+      browser_version: "Its version",
+      network_type: "Kind of network",
+      mark: "Mark on the sound",
       risk: "Risk there",
       travel: "Journey",
       tls_client: "Program on the line",
@@ -224,6 +230,16 @@ export const en = {
       system: "System",
     },
     values: {
+      office: "the office",
+      home: "at home",
+      on_the_way: "on the way",
+      hotel: "a hotel",
+      public_place: "a public place",
+      wifi: "Wi-Fi",
+      cellular: "mobile network",
+      ethernet: "by cable",
+      running: "running",
+      absent: "not possible",
       normal: "normal",
       raised: "raised",
       announced: "announced",

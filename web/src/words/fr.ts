@@ -113,6 +113,9 @@ export const fr = {
     joining: "Demande en cours…",
     sees: "La personne qui décide à la porte voit votre nom, votre organisation et ce qui a été constaté sur votre ligne.",
     alone: "Je suis seul ici ; personne d’autre ne peut entendre ou voir",
+    where: "Où êtes-vous ?",
+    whereNothing: "Non précisé",
+    places: { office: "Au bureau", home: "Chez moi", on_the_way: "En chemin", hotel: "À l’hôtel", public_place: "Dans un lieu public" },
     rail: "Votre ligne vers cette salle",
     measurements: "Montrer ce qui a été constaté",
     proven: "vérifié par le serveur",
@@ -192,6 +195,9 @@ export const fr = {
 
   facts: {
     names: {
+      browser_version: "Sa version",
+      network_type: "Type de réseau",
+      mark: "Marque dans le son",
       risk: "Risque sur place",
       travel: "Voyage",
       tls_client: "Programme sur la ligne",
@@ -224,6 +230,16 @@ export const fr = {
       system: "Système",
     },
     values: {
+      office: "au bureau",
+      home: "chez soi",
+      on_the_way: "en chemin",
+      hotel: "à l’hôtel",
+      public_place: "dans un lieu public",
+      wifi: "Wi-Fi",
+      cellular: "réseau mobile",
+      ethernet: "par câble",
+      running: "active",
+      absent: "impossible",
       normal: "normal",
       raised: "élevé",
       announced: "annoncé",
