@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { tones } from "./lib/sound.mjs";
 import { comeIn, hears, House, inRoom, people, port, results, toCheck } from "./lib/house.mjs";
+import { words } from "./lib/words.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const program = fileURLToPath(new URL("../bin/conclave", import.meta.url));
@@ -359,11 +360,3 @@ test("every reason for which the policy keeps a line out is shown with its fix",
   console.log(`refusals: ${unique.length} reasons, each with its fix: ${unique.map((r) => r.reason).join(", ")}`);
   await reload();
 });
-
-/** The English catalogue, read from its source. */
-function words() {
-  const source = readFileSync(new URL("../web/src/words/problems.en.ts", import.meta.url), "utf8");
-  const [problems, fixes] = source.split("export const fixes");
-  const entries = (text) => Object.fromEntries([...text.matchAll(/^ {2}(\w+): "((?:[^"\\]|\\.)*)",$/gm)].map(([, code, words]) => [code, words]));
-  return { problems: entries(problems), fixes: entries(fixes) };
-}
