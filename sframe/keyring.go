@@ -70,16 +70,17 @@ func (k *Keyring) Add(epoch uint64, baseKey []byte, members []Leaf, now time.Tim
 	if len(baseKey) != BaseKeySize {
 		return errArgument
 	}
-	secret, err := hkdf.Extract(sha512.New, baseKey, nil)
-	if err != nil {
-		return fmt.Errorf("sframe: derive key: %v", err)
-	}
-	e := &epochKeys{number: epoch, secret: secret, members: map[Leaf]int{}, streams: map[uint32]*stream{}}
+	e := &epochKeys{number: epoch, members: map[Leaf]int{}, streams: map[uint32]*stream{}}
 	for _, leaf := range members {
 		if leaf > MaxLeaf {
 			return errArgument
 		}
 		e.members[leaf] = 0
+	}
+	// Last, so that no error leaves it behind.
+	var err error
+	if e.secret, err = hkdf.Extract(sha512.New, baseKey, nil); err != nil {
+		return fmt.Errorf("sframe: derive key: %v", err)
 	}
 	k.Expire(now)
 	for _, old := range k.epochs {

@@ -25,19 +25,34 @@ type ExternalOptions struct {
 // encoded MLSMessage. tree may be nil if info carries it. The returned group
 // is in the new epoch already and must be wiped if the delivery service
 // refuses the commit. tree is not changed.
-func JoinExternal(cfg Config, info *mls.GroupInfo, tree *mls.RatchetTree, leaf Leaf, opt ExternalOptions, now time.Time) (g *Group, commit []byte, err error) {
-	g = &Group{cfg: cfg, rules: cfg.rules()}
+func JoinExternal(cfg Config, info *mls.GroupInfo, tree *mls.RatchetTree, leaf Leaf, opt ExternalOptions, now time.Time) (*Group, []byte, error) {
+	g := &Group{cfg: cfg, rules: cfg.rules()}
 	if err := cfg.check(); err != nil {
 		return nil, nil, err
 	}
-	before, external, err := g.checkExternal(info, tree, now)
+	commit, err := g.joinExternal(info, tree, leaf, opt, now)
 	if err != nil {
 		return nil, nil, err
 	}
-	suite := cfg.Suite
+	return g, commit, nil
+}
+
+// joinExternal makes the commit and enters the epoch that it begins. After an
+// error the group holds nothing.
+func (g *Group) joinExternal(info *mls.GroupInfo, tree *mls.RatchetTree, leaf Leaf, opt ExternalOptions, now time.Time) (commit []byte, err error) {
+	defer func() {
+		if err != nil {
+			g.Wipe()
+		}
+	}()
+	before, external, err := g.checkExternal(info, tree, now)
+	if err != nil {
+		return nil, err
+	}
+	cfg, suite := &g.cfg, g.cfg.Suite
 	kem, init, err := suite.ExportTo(external, externalInitLabel, suite.HashSize())
 	if err != nil {
-		return nil, nil, fmt.Errorf("member: join: %v", err)
+		return nil, fmt.Errorf("member: join: %v", err)
 	}
 	defer wipe(init)
 	sender := mls.Sender{Type: mls.SenderNewMemberCommit}
@@ -46,7 +61,7 @@ func JoinExternal(cfg Config, info *mls.GroupInfo, tree *mls.RatchetTree, leaf L
 	node.SignatureKey = cfg.Signer.Public()
 	if old, ok := g.findClient(before.Tree, node); ok {
 		if !opt.Resync {
-			return nil, nil, ErrAlreadyMember
+			return nil, ErrAlreadyMember
 		}
 		list = append(list, mls.CommittedProposal{Proposal: &mls.Remove{Removed: old}, Sender: sender})
 	}
@@ -54,17 +69,17 @@ func JoinExternal(cfg Config, info *mls.GroupInfo, tree *mls.RatchetTree, leaf L
 		g.psks.add(opt.PSKs[i].ID, opt.PSKs[i].Secret)
 		p, err := g.NewPSK(opt.PSKs[i].ID)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		list = append(list, mls.CommittedProposal{Proposal: p, Sender: sender})
 	}
 	staged, err := g.rules.StageProposals(before, sender, list, now)
 	if err != nil {
-		return nil, nil, fmt.Errorf("member: join: %w", err)
+		return nil, fmt.Errorf("member: join: %w", err)
 	}
 	psk, err := g.psks.secret(suite, staged.PSKs)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer wipe(psk)
 	d := &draft{
@@ -73,12 +88,16 @@ func JoinExternal(cfg Config, info *mls.GroupInfo, tree *mls.RatchetTree, leaf L
 	}
 	s, err := d.seal()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer s.wipe()
-	g.enter(s.next)
 	m := &mls.PublicMessage{Content: s.content.Content, Auth: s.content.Auth}
-	return g, mls.Marshal(&mls.Message{Public: m}), nil
+	if commit, err = encode(&mls.Message{Public: m}); err != nil {
+		s.next.wipe()
+		return nil, err
+	}
+	g.enter(s.next)
+	return commit, nil
 }
 
 // checkExternal validates what a joiner is told and returns the state to

@@ -190,7 +190,8 @@ func FuzzJoinWelcome(f *testing.F) {
 			}
 			parsed = p
 		}
-		g, err := JoinWelcome(in.cfg, &w, in.kp, parsed, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}, testNow)
+		kp := &KeyPackageSecrets{Package: in.kp.Package, InitKey: bytes.Clone(in.kp.InitKey), EncryptionKey: bytes.Clone(in.kp.EncryptionKey)}
+		g, err := JoinWelcome(in.cfg, &w, kp, parsed, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}, testNow)
 		if err == nil && g.OwnLeaf() != 3 {
 			t.Fatalf("joined at leaf %d", g.OwnLeaf())
 		}

@@ -14,7 +14,7 @@ import (
 const welcomeLabel = "Welcome"
 
 // KeyPackageSecrets is a key package with its private keys, by which its owner
-// opens one Welcome. It is used once and wiped.
+// opens one Welcome. JoinWelcome wipes it when it succeeds.
 type KeyPackageSecrets struct {
 	_             [0]func()
 	Package       *mls.KeyPackage
@@ -81,20 +81,24 @@ func (s *sealed) makeWelcomes(info *mls.GroupInfo, proposals []mls.CommittedProp
 			joiners = append(joiners, p.KeyPackage)
 		}
 	}
+	// With all room made beforehand, growing leaves no copies of secrets behind.
+	size := len(mls.Marshal(&mls.GroupSecrets{PSKs: psks})) + 2*(suite.HashSize()+4)
 	var list []*mls.Welcome
 	for i, k := range joiners {
 		if i == 0 || batch > 0 && i%batch == 0 {
 			list = append(list, &mls.Welcome{CipherSuite: suite, EncryptedGroupInfo: sealedInfo})
 		}
 		secrets := mls.GroupSecrets{JoinerSecret: s.joiner, PSKs: psks, PathSecret: s.pathSecretFor(added[i])}
-		plaintext := mls.Marshal(&secrets)
+		w := mls.NewWriter(size)
+		secrets.MarshalMLS(w)
+		plaintext := w.Bytes()
 		c, err := suite.EncryptWithLabel(k.InitKey, welcomeLabel, sealedInfo, plaintext)
 		wipe(plaintext)
 		if err != nil {
 			return nil, fmt.Errorf("member: welcome: %v", err)
 		}
-		w := list[len(list)-1]
-		w.Secrets = append(w.Secrets, mls.EncryptedGroupSecrets{NewMember: k.Ref(), Secrets: c})
+		last := list[len(list)-1]
+		last.Secrets = append(last.Secrets, mls.EncryptedGroupSecrets{NewMember: k.Ref(), Secrets: c})
 	}
 	return list, nil
 }
@@ -123,8 +127,9 @@ type WelcomeOptions struct {
 }
 
 // JoinWelcome joins by an invitation. It takes over tree; nil stands for the
-// ratchet tree that the Welcome carries. kp is not wiped, so that a Welcome that fails can be tried
-// again.
+// ratchet tree that the Welcome carries. On success kp is wiped: who takes the
+// member's state later cannot open the Welcome again. After an error it stands,
+// so that another Welcome can be tried.
 func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, opt WelcomeOptions, now time.Time) (*Group, error) {
 	g := &Group{cfg: cfg, rules: cfg.rules()}
 	if err := cfg.check(); err != nil {
@@ -143,6 +148,7 @@ func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *
 		return nil, err
 	}
 	g.enter(e)
+	kp.Wipe()
 	return g, nil
 }
 
@@ -165,6 +171,17 @@ func groupSecrets(cfg *Config, welcome *mls.Welcome, kp *KeyPackageSecrets) (*ml
 	if err != nil {
 		return nil, fmt.Errorf("member: welcome: %v", err)
 	}
+	return readGroupSecrets(suite, plaintext)
+}
+
+// readGroupSecrets decodes plaintext, which is part of the result then. It is
+// wiped after an error.
+func readGroupSecrets(suite mls.CipherSuite, plaintext []byte) (_ *mls.GroupSecrets, err error) {
+	defer func() {
+		if err != nil {
+			wipe(plaintext)
+		}
+	}()
 	secrets := new(mls.GroupSecrets)
 	if err := mls.UnmarshalShared(plaintext, secrets); err != nil {
 		return nil, fmt.Errorf("member: welcome: %w", err)
@@ -244,9 +261,11 @@ func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *m
 	if !bytes.Equal(g.cfg.Signer.Public(), kp.Package.LeafNode.SignatureKey) {
 		return nil, errors.New("member: welcome: signer is not the key package's")
 	}
-	secrets, _, encryption := memberSecrets(suite, told.JoinerSecret, psk, mls.Marshal(info.GroupContext))
+	secrets, again, encryption := memberSecrets(suite, told.JoinerSecret, psk, mls.Marshal(info.GroupContext))
+	wipe(again)
 	if !secrets.confirms(info.GroupContext.ConfirmedTranscriptHash, info.ConfirmationTag) {
 		secrets.wipe()
+		wipe(encryption)
 		return nil, errors.New("member: welcome: confirmation tag does not verify")
 	}
 	leaf := keyPair{public: kp.Package.LeafNode.EncryptionKey, private: bytes.Clone(kp.EncryptionKey)}
