@@ -276,6 +276,15 @@ func TestExtensionRules(t *testing.T) { // Sections 11.1, 12.1.7, 13.4
 	r.refuses("extension 0x0005", commit(Extension{ExtensionExternalSenders, []byte{9}}))
 	r.refuses("external sender", commit(ExternalSendersExtension([]ExternalSender{{[]byte("short"), BasicCredential(nil)}})))
 
+	// The committer's own leaf counts as its path renews it.
+	gce := byValue(&GroupContextExtensions{Extensions{{0xf777, nil}}})
+	able := func(l *LeafNode) { l.Capabilities.Extensions = append(l.Capabilities.Extensions, 0xf777) }
+	r.process(r.commit(draft{at: 1, leaf: able}))
+	r.process(r.commit(draft{at: 2, leaf: able}))
+	r.accepts(r.commit(draft{at: 0, list: gce, leaf: able}))
+	r.refuses("extension 0xf777 of the group", r.commit(draft{at: 0, list: gce}))
+	r.refuses("extension 0xf777 of the group", r.commit(draft{at: 1, list: gce, leaf: able}))
+
 	// A member that cannot is no obstacle if the same commit removes it, and one if the same commit adds it.
 	weak := r.client("weak")
 	noGrease := func(l *LeafNode) { l.Capabilities.Extensions = []ExtensionType{0xf000} }

@@ -261,9 +261,13 @@ func (g *Staged) apply() {
 // checkChanged validates the tree after the proposals, as far as they changed it: keys and clients are unique,
 // credential types and capabilities fit, and the Verifier accepts the leaves that came in.
 func (g *Staged) checkChanged(r *Rules, required *RequiredCapabilities, now time.Time) error {
-	// A change of extensions concerns every member, any other change only the leaves it brings.
+	// A change of extensions concerns every member, any other change only the leaves it brings. The committer's leaf is
+	// replaced by the path that such a commit needs: checkPathLeaf looks at the new one.
 	if !g.Provisional.Extensions.Equal(g.before.Context.Extensions) {
-		for _, l := range g.Tree.Members() {
+		for i, l := range g.Tree.Members() {
+			if i == g.Committer {
+				continue
+			}
 			if err := l.CheckGroupExtensions(g.Provisional.Extensions, required); err != nil {
 				return err
 			}
