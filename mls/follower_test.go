@@ -230,6 +230,12 @@ func TestFollowerRefusesWhatItsVerifierRefuses(t *testing.T) {
 	r.accepts(good)
 	r.guard.refused = "x"
 	r.refuses("refused", good)
+	r.guard.refused = ""
+	p = r.pend(r.propose(MemberSender(1), b.signer, r.update(1, rename), nil))
+	good = r.commit(draft{at: 0, list: byReference(p)})
+	r.accepts(good)
+	r.guard.refused = "x"
+	r.refuses("refused", good)
 
 	r.guard.sender = "spy"
 	spy := ExternalSendersExtension([]ExternalSender{{r.signer().Public(), BasicCredential([]byte("spy"))}})
@@ -339,6 +345,14 @@ func TestSnapshotOfBrokenStorageIsRefused(t *testing.T) {
 			t.Fatalf("octet %d makes no difference", i)
 		}
 	}
+	// A tree that is not whole, under the hash that it has.
+	whole := r.state.Context
+	broken := r.Tree().Clone()
+	broken.parents[0], broken.hashes = &ParentNode{EncryptionKey: r.encryptionKey()}, make([][]byte, len(broken.hashes))
+	r.state.Context, r.state.Tree = whole.Clone(), broken
+	r.state.Context.TreeHash = broken.TreeHash()
+	_, err := RestoreFollower(r.Snapshot(), r.rules)
+	r.wants("not parent-hash valid", err)
 	for i := range good {
 		if _, err := RestoreFollower(good[:i], r.rules); err == nil {
 			t.Fatalf("a snapshot cut at %d is accepted", i)

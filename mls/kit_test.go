@@ -359,6 +359,14 @@ func (r *room) refuses(reason string, message []byte) {
 	}
 }
 
+// wants makes sure that err gives the reason.
+func (r *room) wants(reason string, err error) {
+	r.t.Helper()
+	if err == nil || !strings.Contains(err.Error(), reason) {
+		r.t.Errorf("refused with %v, want: %s", err, reason)
+	}
+}
+
 // accepts makes sure that a copy of the group accepts the message: the control of a test that breaks a rule.
 func (r *room) accepts(message []byte) *Change {
 	r.t.Helper()

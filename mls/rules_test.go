@@ -33,6 +33,30 @@ func TestFrameRules(t *testing.T) { // Sections 6 and 12.4.2
 	r.refuses("decode", []byte("garbage"))
 }
 
+func TestMessagesFromOutsideArePublic(t *testing.T) { // Section 6
+	r := newRoom(t, testSuite, "a", "b")
+	private := func(message []byte) *AuthenticatedContent {
+		var m Message
+		r.must(Unmarshal(message, &m))
+		a := m.Public.Authenticated()
+		a.WireFormat = WirePrivateMessage
+		return a
+	}
+	d := r.client("d")
+	join := r.commit(draft{by: d, external: true})
+	remove := r.propose(Sender{Type: SenderExternal}, r.remover, &Remove{1}, nil)
+	r.accepts(join)
+	r.accepts(remove)
+	_, err := r.rules.StageCommit(r.state, private(join), nil, testNow)
+	r.wants("from outside of the group is not public", err)
+	_, err = r.rules.CheckProposal(r.state, private(remove), testNow)
+	r.wants("from outside of the group is not public", err)
+	_, err = r.rules.CheckProposal(r.state, private(join), testNow)
+	r.wants("not a proposal", err)
+	_, err = r.rules.StageCommit(r.state, private(remove), nil, testNow)
+	r.wants("not a commit", err)
+}
+
 func TestProposalSenderRules(t *testing.T) { // Sections 6.1 and 12.1.8
 	r := newRoom(t, testSuite, "a", "b", "c")
 	external, member := Sender{Type: SenderExternal}, MemberSender(1)
@@ -149,14 +173,37 @@ func TestUpdateRules(t *testing.T) { // Sections 7.3 and 12.1.2
 	r.refuses("signature key", propose(r.update(1, func(l *LeafNode) { l.SignatureKey = []byte("short") })))
 	r.refuses("its own credential type", propose(r.update(1, func(l *LeafNode) { l.Capabilities.Credentials = nil })))
 	r.refuses("required extension", propose(r.update(1, func(l *LeafNode) { l.Capabilities.Extensions = nil })))
+	r.refuses("protocol version mls10", propose(r.update(1, func(l *LeafNode) { l.Capabilities.Versions = nil })))
+	r.refuses("the cipher suite of the group", propose(r.update(1, func(l *LeafNode) { l.Capabilities.CipherSuites = []CipherSuite{2} })))
+	r.refuses("its own extension", propose(r.update(1, func(l *LeafNode) { l.Extensions = Extensions{{0xf777, nil}} })))
 	u := r.update(1, nil)
 	r.must(u.LeafNode.Sign(r.members[1].signer, r.GroupID(), 2))
 	r.refuses("does not verify", propose(u))
 	r.must(u.LeafNode.Sign(r.members[1].signer, []byte("other"), 1))
 	r.refuses("does not verify", propose(u))
 
+	// From whom, which a message cannot say wrongly.
+	from := func(sender Sender) error {
+		list := []CommittedProposal{{Proposal: r.update(1, nil), Sender: sender, Ref: ProposalRef("seen")}}
+		_, err := r.rules.StageProposals(r.state, MemberSender(0), list, testNow)
+		return err
+	}
+	r.must(from(MemberSender(1)))
+	r.wants("update of the committer", from(Sender{Type: SenderExternal})) // the list's rule, before the proposal's
+	r.wants("blank", from(MemberSender(7)))
+	_, err := r.rules.StageProposals(r.state, MemberSender(7), nil, testNow)
+	r.wants("blank", err)
+	_, err = (&proposalCheck{r.rules, r.state, r.Context(), nil, testNow}).check(r.update(1, nil), Sender{Type: SenderExternal})
+	r.wants("update is not from a member", err)
+
 	// Keys of others.
-	p := r.pend(propose(r.update(1, func(l *LeafNode) { l.EncryptionKey = r.Tree().Leaf(2).EncryptionKey })))
+	p := r.pend(propose(&Update{func() *LeafNode {
+		l := r.update(1, func(l *LeafNode) { l.SignatureKey = r.Tree().Leaf(2).SignatureKey }).LeafNode
+		r.must(l.Sign(r.members[2].signer, r.GroupID(), 1))
+		return l
+	}()}))
+	r.refuses("key stands twice", r.commit(draft{at: 0, list: byReference(p)}))
+	p = r.pend(propose(r.update(1, func(l *LeafNode) { l.EncryptionKey = r.Tree().Leaf(2).EncryptionKey })))
 	r.refuses("key stands twice", r.commit(draft{at: 0, list: byReference(p)}))
 	p = r.pend(propose(r.update(1, func(l *LeafNode) { l.EncryptionKey = r.Tree().Parent(3).EncryptionKey })))
 	// That parent is on the updater's path, hence blanked: the key may live on in the leaf.
@@ -249,9 +296,13 @@ func TestReInitRules(t *testing.T) { // Sections 12.1.5 and 12.2
 	}
 	r.refuses("closed by a reinitialization", r.commit(draft{at: 0}))
 	r.refuses("closed by a reinitialization", r.commit(draft{by: r.client("c"), external: true}))
+	_, err := r.ExternalRemove(r.remover, 0, 1)
+	r.wants("closed by a reinitialization", err)
+	_, err = r.rules.StageProposals(r.state, MemberSender(0), nil, testNow)
+	r.wants("closed by a reinitialization", err)
 	restored, err := RestoreFollower(r.Snapshot(), r.rules)
 	r.must(err)
-	if !restored.Closed() {
+	if restored == nil || !restored.Closed() {
 		t.Error("a restored group is open again")
 	}
 }

@@ -20,8 +20,9 @@ var (
 	// ErrRemoved means that the group ended for this member: it was removed,
 	// or the state was wiped.
 	ErrRemoved = errors.New("member: not a member any more")
-	// ErrAlreadyMember means that the own signature key stands in the tree:
-	// join with Resync to replace that leaf.
+	// ErrAlreadyMember means that the own signature key stands in the tree, so
+	// that joining needs Resync to replace that leaf; or that a Welcome is
+	// into a group of a name that the client is in already.
 	ErrAlreadyMember = errors.New("member: already in the group")
 	// ErrRestored means that the group was restored from a snapshot and must
 	// enter a new epoch before it may send.

@@ -5,102 +5,173 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"conclave/mls"
 )
 
-// forge is a commit of a member's that breaks one rule. edit gets the content
-// before it is signed, the commit after.
-func forgeCommit(t *testing.T, r *room, g *Group, before func(*draft), after func(*sealed)) []byte {
+// refuses makes sure that g refuses message for the reason given and stays as
+// it was.
+func refuses(t *testing.T, g *Group, r *room, want string, message []byte) {
 	t.Helper()
-	e := g.epoch
-	staged := must(g.rules.StageProposals(e.public, mls.MemberSender(e.own), nil, r.now))(t)
-	d := &draft{
-		before: e.public, staged: staged, sender: mls.MemberSender(e.own), leaf: ownLeaf(staged, nil), signer: g.cfg.Signer,
-		leafSigner: g.cfg.Signer, init: e.secrets.init, psk: make([]byte, r.suite.HashSize()), keys: e.keys.next(staged.Tree), rand: g.cfg.Rand,
-	}
-	if before != nil {
-		before(d)
-	}
-	s := must(d.seal())(t)
-	if after != nil {
-		after(s)
-	}
-	return must(g.frame(s.content))(t)
+	unchanged(t, g, func() {
+		if p, err := g.Process(message, r.now); err == nil {
+			t.Errorf("accepted %+v, want: %s", p, want)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("refused with %q, want: %s", err, want)
+		}
+	})
 }
 
-func TestBrokenCommitIsRefused(t *testing.T) {
+func TestBrokenCommitIsRefused(t *testing.T) { // Sections 7.5 and 12.4.2
 	r := newRoom(t, mls.P256AES128SHA256P256)
 	r.fill(4)
-	insider, victim := r.member(0), r.member(3)
-	resign := func(s *sealed) {
-		if err := s.content.Sign(insider.cfg.Signer, insider.Context()); err != nil {
+	for _, g := range r.members {
+		g.SetPSK([]byte("p"), []byte("secret"))
+	}
+	me, victim := r.member(0), r.member(3)
+	psk := []mls.CommittedProposal{{Proposal: must(me.NewPSK([]byte("p")))(t), Sender: mls.MemberSender(0)}}
+	flipped := func(b []byte, at int) []byte {
+		b = bytes.Clone(b)
+		b[at] ^= 1
+		return b
+	}
+	// The victim opens the path secret of the root, the insider's others that of
+	// the node below.
+	top := func(p *mls.UpdatePath) *mls.UpdatePathNode { return &p.Nodes[len(p.Nodes)-1] }
+	const (
+		signature    = "signature does not verify"
+		confirmation = "confirmation tag does not verify"
+	)
+	for _, c := range []struct {
+		name, want string
+		in         insider
+	}{
+		{"wrong confirmation tag", confirmation, insider{signed: func(a *mls.AuthenticatedContent) {
+			a.Auth.ConfirmationTag = flipped(a.Auth.ConfirmationTag, 0)
+		}}},
+		{"wrong init secret", confirmation, insider{draft: func(d *draft) { d.init = make([]byte, 32) }}},
+		{"wrong PSK secret", confirmation, insider{draft: func(d *draft) { d.psk = bytes.Repeat([]byte{1}, 32) }}},
+		{"wrong PSK", confirmation, insider{list: psk, draft: func(d *draft) { d.psk = bytes.Repeat([]byte{1}, 32) }}},
+		{"wrong signature", signature, insider{signed: func(a *mls.AuthenticatedContent) {
+			a.Auth.Signature = flipped(a.Auth.Signature, 20)
+		}}},
+		{"signed by another", signature, insider{draft: func(d *draft) { d.signer = newSigner(t, r.suite) }}},
+		{"sent as another member", signature, insider{list: psk, bare: true, draft: func(d *draft) { d.sender = mls.MemberSender(1) }}},
+		{"sent as the victim", "own message", insider{list: psk, bare: true, draft: func(d *draft) { d.sender = mls.MemberSender(3) }}},
+		{"sent as nobody", "leaf is blank or not in the ratchet tree", insider{list: psk, bare: true, draft: func(d *draft) {
+			d.sender = mls.MemberSender(99)
+		}}},
+		{"leaf signed by another", signature, insider{draft: func(d *draft) { d.leafSigner = publicOf{newSigner(t, r.suite), me.cfg.Signer} }}},
+		{"leaf that the verifier refuses", "credential is not good", insider{draft: func(d *draft) {
+			d.leaf.Extensions = mls.Extensions{mls.ApplicationIDExtension([]byte("bad"))}
+		}}},
+		{"leaf of another client", "takes the place of another client", insider{draft: func(d *draft) {
+			d.leaf.Credential = named("mallory").Credential
+		}}},
+		{"leaf that names another member", "client stands twice", insider{draft: func(d *draft) { d.leaf.Credential = victim.Tree().Leaf(3).Credential }}},
+		{"leaf with another member's key", "key stands twice", insider{draft: func(d *draft) { d.leafSigner = victim.cfg.Signer }}},
+		{"no path", "commit has no path", insider{bare: true}},
+		{"path too short", "update path has 1 nodes where the filtered direct path has 2", insider{path: func(p *mls.UpdatePath) { p.Nodes = p.Nodes[1:] }}},
+		{"ciphertext too few", "another number of ciphertexts", insider{path: func(p *mls.UpdatePath) { top(p).EncryptedPathSecret = nil }}},
+		{"ciphertext of another node", "member: path secret:", insider{path: func(p *mls.UpdatePath) {
+			top(p).EncryptedPathSecret[0] = p.Nodes[0].EncryptedPathSecret[0]
+		}}},
+		{"ciphertext changed", "member: path secret:", insider{path: func(p *mls.UpdatePath) {
+			c := &top(p).EncryptedPathSecret[0]
+			c.Ciphertext = flipped(c.Ciphertext, 7)
+		}}},
+		{"path secret of another path", "path secret does not match the public key", insider{secret: func(i int, secret []byte) []byte {
+			return bytes.Repeat([]byte{9}, len(secret))
+		}}},
+		{"path secret of the node below", "path secret does not match the public key", insider{secret: below()}},
+		{"public key of nobody's", "path secret does not match the public key", insider{keys: func(keys []mls.EncryptionKey) {
+			keys[len(keys)-1] = must(newKeyPair(r.suite, me.cfg.Rand))(t).public
+		}}},
+		{"path secret too short", "path secret has the wrong size", insider{secret: func(_ int, secret []byte) []byte { return secret[1:] }}},
+		{"path secret too long", "path secret has the wrong size", insider{secret: func(_ int, secret []byte) []byte { return append(secret, 0) }}},
+		{"no path secret", "path secret has the wrong size", insider{secret: func(int, []byte) []byte { return nil }}},
+		{"unknown proposal", "unknown proposal", insider{frame: func(c *mls.FramedContent) {
+			c.Commit.Proposals = append(c.Commit.Proposals, mls.ProposalOrRef{Ref: make([]byte, 32)})
+		}}},
+		{"another epoch", "another epoch", insider{frame: func(c *mls.FramedContent) { c.Epoch++ }}},
+		{"another group", "another group", insider{frame: func(c *mls.FramedContent) { c.GroupID = []byte("x") }}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.in.t, c.in.room, c.in.Group = t, r, me
+			refuses(t, victim, r, c.want, c.in.commit())
+		})
+	}
+	// The same without a flaw are accepted, so that each case above fails for
+	// its own reason.
+	for _, in := range []insider{{}, {list: psk}, {list: psk, bare: true}, {draft: func(d *draft) { d.private = true }}} {
+		in.t, in.room, in.Group = t, r, me
+		if _, err := victim.Process(in.commit(), r.now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, c := range []struct {
-		name   string
-		before func(*draft)
-		after  func(*sealed)
-	}{
-		{"wrong confirmation tag", nil, func(s *sealed) { s.content.Auth.ConfirmationTag[0] ^= 1 }},
-		{"wrong signature", nil, func(s *sealed) { s.content.Auth.Signature[20] ^= 1 }},
-		{"signed by another", func(d *draft) { d.signer = newSigner(t, r.suite) }, nil},
-		{"wrong init secret", func(d *draft) { d.init = make([]byte, 32) }, nil},
-		{"wrong PSK secret", func(d *draft) { d.psk = bytes.Repeat([]byte{1}, 32) }, nil},
-		{"no path", func(d *draft) { d.leaf = nil }, nil},
-		{"ciphertext of another node", nil, func(s *sealed) {
-			nodes := s.content.Content.Commit.Path.Nodes
-			nodes[len(nodes)-1].EncryptedPathSecret[0] = nodes[0].EncryptedPathSecret[0]
-			resign(s)
-		}},
-		{"ciphertext too few", nil, func(s *sealed) {
-			nodes := s.content.Content.Commit.Path.Nodes
-			nodes[len(nodes)-1].EncryptedPathSecret = nil
-			resign(s)
-		}},
-		{"path too short", nil, func(s *sealed) {
-			p := s.content.Content.Commit.Path
-			p.Nodes = p.Nodes[1:]
-			resign(s)
-		}},
-		{"another node's public key", nil, func(s *sealed) {
-			p := s.content.Content.Commit.Path
-			key := must(newKeyPair(r.suite, insider.cfg.Rand))(t)
-			p.Nodes[0].EncryptionKey = key.public
-			resign(s)
-		}},
-		{"leaf signed by another", func(d *draft) {
-			d.leafSigner = publicOf{newSigner(t, r.suite), insider.cfg.Signer}
-		}, nil},
-		{"leaf that names nobody", func(d *draft) { d.leaf.Credential = mls.BasicCredential([]byte("mallory")) }, nil},
-		{"leaf that names another member", func(d *draft) { d.leaf.Credential = victim.Tree().Leaf(3).Credential }, nil},
-		{"leaf with another member's key", func(d *draft) { d.leafSigner = victim.cfg.Signer }, nil},
-		{"sent as another member", func(d *draft) { d.sender = mls.MemberSender(1) }, nil},
-		{"sent as the victim", func(d *draft) { d.sender = mls.MemberSender(3) }, nil},
-		{"sent as nobody", func(d *draft) { d.sender = mls.MemberSender(99) }, nil},
-		{"unknown proposal", nil, func(s *sealed) {
-			c := s.content.Content.Commit
-			c.Proposals = append(c.Proposals, mls.ProposalOrRef{Ref: make([]byte, 32)})
-			resign(s)
-		}},
-		{"another epoch", nil, func(s *sealed) { s.content.Content.Epoch++; resign(s) }},
-		{"another group", nil, func(s *sealed) { s.content.Content.GroupID = []byte("x"); resign(s) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			message := forgeCommit(t, r, insider, c.before, c.after)
-			unchanged(t, victim, func() {
-				if p, err := victim.Process(message, r.now); err == nil {
-					t.Fatalf("accepted: %+v", p)
-				}
-			})
-		})
-	}
-	// The same without a flaw is accepted, so that each case above fails for
-	// its own reason.
-	if _, err := victim.Process(forgeCommit(t, r, insider, nil, nil), r.now); err != nil {
+}
+
+// What somebody who joins can spoil behind what the server sees.
+func TestBrokenExternalCommitIsRefused(t *testing.T) { // Sections 8.3 and 12.4.3.2
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	cfg := newConfig(t, r.suite)
+	joiner := &Group{cfg: cfg, rules: cfg.rules()}
+	before, external, err := joiner.checkExternal(r.groupInfo(), r.follower.Tree().Clone(), r.now)
+	if err != nil {
 		t.Fatal(err)
+	}
+	commit := func(edit func(kem, init []byte) ([]byte, []byte)) []byte {
+		kem, init, err := r.suite.ExportTo(external, externalInitLabel, r.suite.HashSize())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if edit != nil {
+			kem, init = edit(kem, init)
+		}
+		sender := mls.Sender{Type: mls.SenderNewMemberCommit}
+		list := []mls.CommittedProposal{{Proposal: &mls.ExternalInit{KEMOutput: kem}, Sender: sender}}
+		leaf := named("new")
+		node := leaf.node(r.suite, before.Context.Extensions)
+		d := &draft{
+			before: before, staged: must(joiner.rules.StageProposals(before, sender, list, r.now))(t), sender: sender, leaf: node,
+			signer: cfg.Signer, leafSigner: cfg.Signer, init: init, psk: make([]byte, r.suite.HashSize()),
+			keys: &privateTree{keys: map[mls.NodeIndex]keyPair{}}, rand: cfg.Rand,
+		}
+		s := must(d.seal())(t)
+		return mls.Marshal(&mls.Message{Public: &mls.PublicMessage{Content: s.content.Content, Auth: s.content.Auth}})
+	}
+	victim := r.member(1)
+	refuses(t, victim, r, "member: external init:", commit(func(kem, init []byte) ([]byte, []byte) { return kem[1:], init }))
+	refuses(t, victim, r, "confirmation tag does not verify", commit(func(kem, init []byte) ([]byte, []byte) { return kem, make([]byte, len(init)) }))
+	if _, err := victim.Process(commit(nil), r.now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCommitWithoutPathRenewsNoLeaf(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	g, leaf := r.member(0), named("0")
+	kp := must(NewKeyPackage(newConfig(t, r.suite), named("new"), nil, r.now))(t)
+	add := []mls.Proposal{&mls.Add{KeyPackage: kp.Package}}
+	for _, opt := range []CommitOptions{{Leaf: &leaf}, {Signer: newSigner(t, r.suite)}} {
+		opt.Proposals, opt.SkipPath = add, true
+		if _, err := g.Commit(opt, r.now); err == nil {
+			t.Error("a commit without a path renews the leaf")
+		}
+		opt.SkipPath = false
+		must(g.Commit(opt, r.now))(t)
+	}
+}
+
+// below gives each node the secret of the one before it.
+func below() func(int, []byte) []byte {
+	last := bytes.Repeat([]byte{3}, 32)
+	return func(_ int, secret []byte) []byte {
+		secret, last = last, secret
+		return secret
 	}
 }
 

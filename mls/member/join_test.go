@@ -3,6 +3,7 @@ package member
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"conclave/mls"
@@ -48,39 +49,44 @@ func TestBrokenWelcomeIsRefused(t *testing.T) {
 	r.fill(3)
 	other := newRoom(t, r.suite)
 	for _, c := range []struct {
-		name string
-		psk  bool
-		edit func(*invitation)
-		opt  WelcomeOptions
+		name, want string
+		psk        bool
+		edit       func(*invitation)
+		opt        WelcomeOptions
 	}{
-		{"for somebody else", false, func(in *invitation) {
+		{"for somebody else", "not for this key package", false, func(in *invitation) {
 			in.kp = must(NewKeyPackage(in.cfg, named("invited"), nil, r.now))(t)
 		}, WelcomeOptions{}},
-		{"another init key", false, func(in *invitation) {
+		{"another init key", "member: welcome:", false, func(in *invitation) {
 			in.kp.InitKey = must(newKeyPair(r.suite, in.cfg.Rand))(t).private
 		}, WelcomeOptions{}},
-		{"another signer", false, func(in *invitation) { in.cfg.Signer = newSigner(t, r.suite) }, WelcomeOptions{}},
-		{"another suite", false, func(in *invitation) { in.welcome.CipherSuite = 1 }, WelcomeOptions{}},
-		{"secrets changed", false, func(in *invitation) { in.welcome.Secrets[0].Secrets.Ciphertext[9] ^= 1 }, WelcomeOptions{}},
-		{"group info changed", false, func(in *invitation) { in.welcome.EncryptedGroupInfo[9] ^= 1 }, WelcomeOptions{}},
-		{"another tree", false, func(in *invitation) { in.tree = mls.Marshal(r.follower.Tree()) }, WelcomeOptions{}},
-		{"no PSK", true, nil, WelcomeOptions{}},
-		{"wrong PSK", true, nil, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("guess")}}}},
-		{"continues nothing", false, nil, WelcomeOptions{From: other.members[0]}},
+		{"another signer", "signer is not the key package's", false, func(in *invitation) { in.cfg.Signer = newSigner(t, r.suite) }, WelcomeOptions{}},
+		{"another suite", "another cipher suite", false, func(in *invitation) { in.welcome.CipherSuite = 1 }, WelcomeOptions{}},
+		{"secrets changed", "member: welcome:", false, func(in *invitation) { in.welcome.Secrets[0].Secrets.Ciphertext[9] ^= 1 }, WelcomeOptions{}},
+		// The encryption of the secrets is bound to it.
+		{"group info changed", "member: welcome:", false, func(in *invitation) { in.welcome.EncryptedGroupInfo[9] ^= 1 }, WelcomeOptions{}},
+		{"another tree", "tree hash", false, func(in *invitation) { in.tree = mls.Marshal(r.follower.Tree()) }, WelcomeOptions{}},
+		{"no PSK", "unknown pre-shared key", true, nil, WelcomeOptions{}},
+		{"wrong PSK", "group info does not open", true, nil, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("guess")}}}},
+		{"continues nothing", "does not continue the old group", false, nil, WelcomeOptions{From: other.members[0]}},
+		{"into a group it is in", "already in the group", false, nil, WelcomeOptions{Joined: func(id mls.GroupID) bool { return string(id) == "room" }}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := invite(t, r, c.psk)
 			if c.edit != nil {
 				c.edit(in)
 			}
-			if g, err := in.join(t, c.opt); err == nil {
-				t.Fatalf("joined at leaf %d", g.OwnLeaf())
+			if _, err := in.join(t, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("refused with %v, want: %s", err, c.want)
 			}
 		})
 	}
 	for _, psk := range []bool{false, true} {
 		in := invite(t, r, psk)
-		if _, err := in.join(t, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}); err != nil {
+		if _, err := in.join(t, WelcomeOptions{
+			PSKs:   []PSK{{ID: []byte("p"), Secret: []byte("secret")}},
+			Joined: func(id mls.GroupID) bool { return string(id) != "room" },
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,6 +95,72 @@ func TestBrokenWelcomeIsRefused(t *testing.T) {
 	if _, err := in.join(t, WelcomeOptions{}); err == nil {
 		t.Fatal("joined with a wiped key package")
 	}
+}
+
+// What only the one who invites can spoil: the Welcome opens, and is signed and
+// confirmed as it should be.
+func TestWelcomeOfADishonestMemberIsRefused(t *testing.T) { // Sections 8.4, 11.2, 11.3 and 12.4.3.1
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	me := r.member(0)
+	cfg := newConfig(t, r.suite)
+	fresh := func() *KeyPackageSecrets { return must(NewKeyPackage(cfg, named("invited"), nil, r.now))(t) }
+	add := func(kp *KeyPackageSecrets) []mls.CommittedProposal {
+		return []mls.CommittedProposal{{Proposal: &mls.Add{KeyPackage: kp.Package}, Sender: mls.MemberSender(0)}}
+	}
+	stranger := must(NewKeyPackage(newConfig(t, r.suite), named("stranger"), nil, r.now))(t)
+	resumption := func(usage mls.ResumptionPSKUsage) mls.PreSharedKeyID {
+		return mls.PreSharedKeyID{
+			Type: mls.PSKResumption, Usage: usage, GroupID: me.GroupID(), Epoch: me.Epoch(), Nonce: must(newSecret(r.suite, cfg.Rand))(t),
+		}
+	}
+	branch := resumption(mls.ResumptionBranch)
+	for _, c := range []struct {
+		name, want string
+		in         insider
+		adds       *KeyPackageSecrets // in the place of the one invited
+		info       func(*mls.GroupInfo)
+		secrets    func(*mls.GroupSecrets)
+		opt        WelcomeOptions
+	}{
+		{name: "joiner secret too short", want: "joiner secret has the wrong size", secrets: func(s *mls.GroupSecrets) { s.JoinerSecret = s.JoinerSecret[1:] }},
+		{name: "another joiner secret", want: "group info does not open", secrets: func(s *mls.GroupSecrets) { s.JoinerSecret = make([]byte, 32) }},
+		{name: "PSK nonce too short", want: "PSK nonce has the wrong size", secrets: func(s *mls.GroupSecrets) {
+			s.PSKs = []mls.PreSharedKeyID{{Type: mls.PSKExternal, ID: []byte("p"), Nonce: make([]byte, 31)}}
+		}},
+		{name: "group of another suite", want: "group has another cipher suite", info: func(i *mls.GroupInfo) {
+			i.GroupContext.CipherSuite = mls.X25519AES128SHA256Ed25519
+		}},
+		{name: "wrong confirmation tag", want: "confirmation tag does not verify", info: func(i *mls.GroupInfo) {
+			i.ConfirmationTag = bytes.Clone(i.ConfirmationTag)
+			i.ConfirmationTag[3] ^= 1
+		}},
+		{name: "another epoch", want: "confirmation tag does not verify", info: func(i *mls.GroupInfo) { i.GroupContext.Epoch++ }},
+		{name: "another tree", want: "tree hash", info: func(i *mls.GroupInfo) { i.GroupContext.TreeHash = make([]byte, 32) }},
+		{name: "signed as another", want: "signature does not verify", info: func(i *mls.GroupInfo) { i.Signer = 1 }},
+		{name: "signed as nobody", want: "leaf is blank", info: func(i *mls.GroupInfo) { i.Signer = 9 }},
+		{name: "another path secret", want: "path secret does not match the public key", secrets: func(s *mls.GroupSecrets) { s.PathSecret = make([]byte, 32) }},
+		{name: "path secret too short", want: "path secret has the wrong size", secrets: func(s *mls.GroupSecrets) { s.PathSecret = s.PathSecret[1:] }},
+		{name: "not in the tree", want: "own leaf is not in the ratchet tree", adds: stranger},
+		{name: "continues two groups", want: "continues more than one group", in: insider{psks: []mls.PreSharedKeyID{branch, resumption(mls.ResumptionReInit)}}, opt: WelcomeOptions{From: me}},
+		{name: "continues unasked", want: "continues a group that is not at hand", in: insider{psks: []mls.PreSharedKeyID{branch}}},
+		{name: "continues later than at epoch 1", want: "begins at epoch 1", in: insider{psks: []mls.PreSharedKeyID{branch}}, opt: WelcomeOptions{From: me}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kp := fresh()
+			c.in.t, c.in.room, c.in.Group, c.in.list = t, r, me, add(kp)
+			if c.adds != nil {
+				c.in.list = add(c.adds)
+			}
+			welcome := c.in.invite(kp, c.info, c.secrets)
+			if _, err := JoinWelcome(cfg, welcome, kp, nil, c.opt, r.now); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("refused with %v, want: %s", err, c.want)
+			}
+		})
+	}
+	kp := fresh()
+	in := insider{t: t, room: r, Group: me, list: add(kp)}
+	must(JoinWelcome(cfg, in.invite(kp, nil, nil), kp, nil, WelcomeOptions{}, r.now))(t)
 }
 
 func TestBrokenGroupInfoIsRefused(t *testing.T) {
@@ -108,40 +180,43 @@ func TestBrokenGroupInfoIsRefused(t *testing.T) {
 		return info
 	}
 	for _, c := range []struct {
-		name string
-		edit func(*mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree)
+		name, want string
+		edit       func(*mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree)
 	}{
-		{"no group info", func(*mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return nil, r.follower.Tree() }},
-		{"no tree", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return i, nil }},
-		{"an older tree", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return i, oldTree }},
-		{"signature", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+		{"no group info", "no group info", func(*mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return nil, r.follower.Tree() }},
+		{"no tree", "no ratchet tree", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) { return i, nil }},
+		{"an older tree", "tree hash", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+			i.Signer = 0 // who is in both
+			return resign(i), oldTree
+		}},
+		{"signature", "signature does not verify", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
 			i.Signature[8] ^= 1
 			return i, r.follower.Tree()
 		}},
-		{"signed by another", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+		{"signed by another", "signature does not verify", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
 			i.Signer = 0
 			return i, r.follower.Tree()
 		}},
-		{"external key replaced by the server", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+		{"external key replaced by the server", "signature does not verify", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
 			i.Extensions = mls.Extensions{mls.ExternalPubExtension(must(newKeyPair(r.suite, newConfig(t, r.suite).Rand))(t).public)}
 			return i, r.follower.Tree()
 		}},
-		{"no external key", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+		{"no external key", "no external public key", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
 			i.Extensions = nil
 			return resign(i), r.follower.Tree()
 		}},
-		{"external key of another suite", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+		{"external key of another suite", "member: join:", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
 			i.Extensions = mls.Extensions{mls.ExternalPubExtension(make([]byte, 32))}
 			return resign(i), r.follower.Tree()
 		}},
-		{"another suite", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
+		{"another suite", "another cipher suite", func(i *mls.GroupInfo) (*mls.GroupInfo, *mls.RatchetTree) {
 			i.GroupContext.CipherSuite = 1
 			return resign(i), r.follower.Tree()
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if join(c.edit(r.groupInfo())) == nil {
-				t.Fatal("joined")
+			if err := join(c.edit(r.groupInfo())); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("refused with %v, want: %s", err, c.want)
 			}
 		})
 	}

@@ -15,15 +15,21 @@ import (
 var testNow = time.Unix(1_790_000_000, 0)
 
 // namesVerifier accepts basic credentials whose identity begins with "ok ".
-// The rest of it names the client.
+// The rest of it names the client. It refuses leaves whose application ID is
+// "bad".
 type namesVerifier struct{}
 
 func (namesVerifier) VerifyLeaf(c mls.LeafCheck) error {
 	if c.Leaf.Credential.Type != mls.CredentialBasic || !bytes.HasPrefix(c.Leaf.Credential.Identity, []byte("ok ")) {
-		return errors.New("test: credential is not good")
+		return errCredential
+	}
+	if id, err := c.Leaf.Extensions.ApplicationID(); err != nil || string(id) == "bad" {
+		return errCredential
 	}
 	return nil
 }
+
+var errCredential = errors.New("test: credential is not good")
 
 func (namesVerifier) VerifyExternalSender(*mls.ExternalSender, *mls.GroupContext, time.Time) error {
 	return nil

@@ -124,6 +124,11 @@ type WelcomeOptions struct {
 	// as a branch; a Welcome of that kind is refused without it, and any
 	// other one with it.
 	From *Group
+	// Joined tells whether the client is in a group of that name already, so
+	// that the Welcome is refused with ErrAlreadyMember: names of groups are
+	// unique among a client's (Section 12.4.3.1). Without it that is the
+	// caller's to check.
+	Joined func(mls.GroupID) bool
 }
 
 // JoinWelcome joins by an invitation. It takes over tree; nil stands for the
@@ -142,7 +147,7 @@ func JoinWelcome(cfg Config, welcome *mls.Welcome, kp *KeyPackageSecrets, tree *
 		r := &opt.Resumptions[i]
 		g.psks.addResumption(r.GroupID, r.Epoch, r.Secret)
 	}
-	e, err := g.openWelcome(welcome, kp, tree, opt.From, now)
+	e, err := g.openWelcome(welcome, kp, tree, &opt, now)
 	if err != nil {
 		g.psks.wipe()
 		return nil, err
@@ -217,8 +222,8 @@ func openGroupInfo(suite mls.CipherSuite, welcome *mls.Welcome, joiner, psk []by
 	return info, nil
 }
 
-func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, from *Group, now time.Time) (*epoch, error) {
-	suite := g.cfg.Suite
+func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *mls.RatchetTree, opt *WelcomeOptions, now time.Time) (*epoch, error) {
+	suite, from := g.cfg.Suite, opt.From
 	told, err := groupSecrets(&g.cfg, welcome, kp)
 	if err != nil {
 		return nil, err
@@ -242,6 +247,9 @@ func (g *Group) openWelcome(welcome *mls.Welcome, kp *KeyPackageSecrets, tree *m
 	info, err := openGroupInfo(suite, welcome, told.JoinerSecret, psk)
 	if err != nil {
 		return nil, err
+	}
+	if opt.Joined != nil && opt.Joined(info.GroupContext.GroupID) {
+		return nil, ErrAlreadyMember
 	}
 	if tree, err = joinTree(info, tree); err != nil {
 		return nil, err
