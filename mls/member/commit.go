@@ -125,6 +125,9 @@ func (g *Group) Merge(s *Staged) error {
 	}
 	g.enter(s.next)
 	s.next = nil
+	if s.own {
+		g.restored = false
+	}
 	if s.signer != nil {
 		g.cfg.Signer = s.signer
 	}
@@ -245,7 +248,7 @@ func (g *Group) Commit(opt CommitOptions, now time.Time) (*Staged, error) {
 	if e == nil {
 		return nil, ErrRemoved
 	}
-	if g.cfg.Private && g.restored {
+	if g.cfg.Private && g.behind {
 		return nil, ErrRestored
 	}
 	staged, err := g.stageOwn(opt, now)
@@ -406,7 +409,7 @@ func (g *Group) propose(p mls.Proposal, keep pendingProposal, now time.Time) ([]
 	}
 	wire := mls.WirePublicMessage
 	if g.cfg.Private {
-		if g.restored {
+		if g.behind {
 			return nil, ErrRestored
 		}
 		wire = mls.WirePrivateMessage

@@ -25,8 +25,8 @@ var (
 	// into a group of a name that the client is in already.
 	ErrAlreadyMember = errors.New("member: already in the group")
 	// ErrRestored means that the group was restored from a snapshot and must
-	// enter a new epoch before it may send.
-	ErrRestored = errors.New("member: restored group may not send in its old epoch")
+	// commit before it may send, or derive keys to send with.
+	ErrRestored = errors.New("member: restored group may not send before its own commit")
 )
 
 // Config is what a member brings along to all its groups.
@@ -150,7 +150,8 @@ type Group struct {
 	epoch    *epoch // nil when removed or wiped
 	pending  []pendingProposal
 	psks     pskStore
-	restored bool // since the last Merge
+	restored bool // from a snapshot, and no commit of its own was merged since
+	behind   bool // in the epoch of the snapshot
 }
 
 // epoch is a member's view of one epoch. public is shared with nobody who
@@ -233,7 +234,7 @@ func (g *Group) enter(e *epoch) {
 	g.epoch.wipe()
 	g.clearPending()
 	g.epoch = e
-	g.restored = false
+	g.behind = false
 	g.psks.addResumption(e.public.Context.GroupID, e.public.Context.Epoch, e.secrets.resumption)
 }
 
@@ -255,13 +256,27 @@ func (g *Group) Wipe() {
 // Active tells whether the member still has the group's secrets.
 func (g *Group) Active() bool { return g.epoch != nil }
 
-// Restored tells that the group comes from a snapshot and has not entered a
-// new epoch since: it may not send, nor derive keys to send with.
+// Restored tells that the group comes from a snapshot and has not entered an
+// epoch by a commit of its own since: it may not send, nor derive keys to send
+// with. Another copy of the snapshot, or the state that it was taken of, may be
+// alive and send under the same keys, and follows the commits of others as this
+// one does. It cannot follow a commit of this one.
 func (g *Group) Restored() bool { return g.restored }
 
 // Export is MLS-Exporter (Section 8.5): length bytes for a label and context
-// of the application's, the same for every member of the epoch.
+// of the application's, the same for every member of the epoch. A restored
+// group gets ErrRestored: keys that it seals with from the beginning of a
+// counter may have been used (see Restored and ExportToReceive).
 func (g *Group) Export(label string, context []byte, length int) ([]byte, error) {
+	if g.epoch != nil && g.restored {
+		return nil, ErrRestored
+	}
+	return g.ExportToReceive(label, context, length)
+}
+
+// ExportToReceive is Export for keys that nothing is ever sealed with, which
+// restored groups may have, too.
+func (g *Group) ExportToReceive(label string, context []byte, length int) ([]byte, error) {
 	if g.epoch == nil {
 		return nil, ErrRemoved
 	}

@@ -140,6 +140,19 @@ func TestRestoredPrivateGroupSendsNoHandshakes(t *testing.T) {
 			t.Errorf("%s of the one that was not restored: %v", name, err)
 		}
 	}
+	r.members[1] = back
+	r.commit(r.member(0), CommitOptions{})
+	s := must(back.Commit(CommitOptions{}, r.now))(t)
+	p, err := r.member(0).Process(s.Message(), r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.member(0).Merge(p.Commit), back.Merge(s)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.member(0).Process(must(back.Protect([]byte("x"), nil))(t), r.now); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSuccessorRules(t *testing.T) { // Sections 11.2 and 11.3

@@ -34,9 +34,11 @@ const (
 )
 
 // Save encodes the group into s and wipes what s held before. The own sending
-// ratchets are not part of it: a group that is restored may receive, may
-// propose and commit in public messages, and may send again from the next
-// epoch on. So two copies of one state never encrypt under the same key.
+// ratchets are not part of it: a group that is restored may receive, and may
+// propose and commit in public messages (in private ones from the next epoch
+// on, where a fresh reuse guard keeps nonces apart). It may send again once its
+// own commit is merged, which no other copy of the state can follow. So two
+// copies of one state never seal under the same key.
 func (g *Group) Save(s *Snapshot) error {
 	e := g.epoch
 	if e == nil {
@@ -124,7 +126,7 @@ func (g *Group) secretSize() int {
 // own leaf. The snapshot stays the caller's, to be wiped. It is trusted like
 // the place it was kept in: credentials and signatures are not verified again.
 func Restore(cfg Config, snapshot []byte) (*Group, error) {
-	g := &Group{cfg: cfg, rules: cfg.rules(), restored: true}
+	g := &Group{cfg: cfg, rules: cfg.rules(), restored: true, behind: true}
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}

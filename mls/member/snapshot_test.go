@@ -41,6 +41,12 @@ func TestRestoredGroupGoesOnInANewEpoch(t *testing.T) {
 		if _, err := back.Protect([]byte("again"), nil); !errors.Is(err, ErrRestored) {
 			t.Fatalf("got %v, want ErrRestored", err)
 		}
+		if _, err := back.Export("key", nil, 32); !errors.Is(err, ErrRestored) {
+			t.Fatalf("got %v, want ErrRestored", err)
+		}
+		if !bytes.Equal(must(back.ExportToReceive("key", nil, 32))(t), must(g.Export("key", nil, 32))(t)) {
+			t.Fatal("keys to receive with differ")
+		}
 		back.restored = false
 		if _, err := back.Protect([]byte("again"), nil); !errors.Is(err, ErrExhausted) {
 			t.Fatalf("a snapshot holds keys to send with: %v", err)
@@ -53,11 +59,14 @@ func TestRestoredGroupGoesOnInANewEpoch(t *testing.T) {
 		r.members[2] = back
 		r.commit(r.member(0), CommitOptions{Proposals: []mls.Proposal{must(r.member(0).NewPSK([]byte("p")))(t)}})
 		r.agree()
-		if back.Restored() {
-			t.Fatal("still restored in a new epoch")
+		if _, err := back.Protect([]byte("again"), nil); !errors.Is(err, ErrRestored) {
+			t.Fatalf("another copy may be in this epoch, too: got %v, want ErrRestored", err)
 		}
 		r.commit(back, CommitOptions{})
 		r.agree()
+		if back.Restored() {
+			t.Fatal("still restored after its own commit")
+		}
 		if _, err := r.member(0).Process(must(back.Protect([]byte("new"), nil))(t), r.now); err != nil {
 			t.Fatal(err)
 		}
