@@ -30,6 +30,10 @@ type Resumption struct {
 	GroupID mls.GroupID
 	Epoch   mls.Epoch
 	Secret  []byte
+	// members are those of the epoch, if it is one of the own group's that was
+	// lived through: what a branch is held against that is opened late. They
+	// are not part of a snapshot.
+	members []*mls.LeafNode
 }
 
 // Wipe forgets the secret.
@@ -69,6 +73,16 @@ func (s *pskStore) addResumption(groupID mls.GroupID, epoch mls.Epoch, secret []
 		}
 		s.resumption = append([]Resumption(nil), s.resumption[over:]...)
 	}
+}
+
+// members returns those of an epoch; nil if they are not known.
+func (s *pskStore) members(groupID mls.GroupID, epoch mls.Epoch) []*mls.LeafNode {
+	for i := range s.resumption {
+		if r := &s.resumption[i]; r.Epoch == epoch && bytes.Equal(r.GroupID, groupID) {
+			return r.members
+		}
+	}
+	return nil
 }
 
 // find returns the secret behind id, which stays the store's.

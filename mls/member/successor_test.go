@@ -90,8 +90,42 @@ func TestBranchIsForMembersOnly(t *testing.T) {
 	if !bytes.Equal(g.EpochAuthenticator(), side.EpochAuthenticator()) {
 		t.Fatal("members of the branch disagree")
 	}
-	r.commit(r.member(0), CommitOptions{})
+	// A Welcome that is opened late is held against the members of its epoch:
+	// one that went is not missed, one that came is none of them.
+	cfgs, kps, public = packages(t, r.suite, "member 3", "member 2")
+	side, welcome, err = r.member(1).Branch(newConfig(t, r.suite), SuccessorOptions{
+		GroupID: []byte("late"), Leaf: named("member 1"), KeyPackages: public, WelcomeTree: true,
+	}, r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = readWelcome(t, welcome)
+	late := r.member(3)
+	var snap Snapshot
+	r.commit(r.member(0), CommitOptions{Proposals: []mls.Proposal{&mls.Remove{Removed: 2}}})
 	r.agree()
+	if err := late.Save(&snap); err != nil {
+		t.Fatal(err)
+	}
+	newcomer := r.join("newcomer")
+	if _, err := JoinWelcome(cfgs[0], w, kps[0], nil, WelcomeOptions{From: newcomer}, r.now); err == nil {
+		t.Fatal("joined a branch of an epoch that was before one's time")
+	}
+	restored := must(Restore(late.cfg, snap.Bytes()))(t)
+	if _, err := JoinWelcome(cfgs[0], w, kps[0], nil, WelcomeOptions{From: restored}, r.now); err == nil {
+		t.Fatal("joined a branch whose members are not known any more")
+	}
+	g = must(JoinWelcome(cfgs[0], w, kps[0], nil, WelcomeOptions{From: late}, r.now))(t)
+	if !bytes.Equal(g.EpochAuthenticator(), side.EpochAuthenticator()) {
+		t.Fatal("members of the late branch disagree")
+	}
+	for range maxResumption {
+		r.commit(r.member(0), CommitOptions{})
+	}
+	r.agree()
+	if _, err := JoinWelcome(cfgs[1], w, kps[1], nil, WelcomeOptions{From: late}, r.now); err == nil {
+		t.Fatal("joined a branch of an epoch long ago")
+	}
 	_, _, stranger := packages(t, r.suite, "stranger")
 	if _, _, err := r.member(1).Branch(newConfig(t, r.suite), SuccessorOptions{GroupID: []byte("x"), Leaf: named("member 1"), KeyPackages: stranger}, r.now); err == nil {
 		t.Fatal("a stranger is in the branch")
