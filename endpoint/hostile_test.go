@@ -337,7 +337,7 @@ func TestAGroupUnderOtherRulesIsNotJoined(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				info, err := g.GroupInfo(false, time.Now())
+				info, err := g.GroupInfo(false)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -119,7 +119,7 @@ func (s *session) found(now time.Time) (*membership, *signal.Enter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := g.GroupInfo(false, now)
+	info, err := g.GroupInfo(false)
 	if err != nil {
 		g.Wipe()
 		return nil, nil, err
@@ -160,7 +160,7 @@ func (s *session) joinGroup(from *signal.Group, now time.Time) (*membership, *si
 	if err != nil {
 		return nil, nil, err
 	}
-	after, err := g.GroupInfo(false, now)
+	after, err := g.GroupInfo(false)
 	if err != nil {
 		g.Wipe()
 		return nil, nil, err

@@ -175,7 +175,7 @@ func TestNothingIsSealedTwiceUnderOneKeyAndCounter(t *testing.T) {
 	}
 	learn()
 	join := func() *sending {
-		message, err := a.group.GroupInfo(true, s.now)
+		message, err := a.group.GroupInfo(true)
 		must(err)
 		var m mls.Message
 		must(mls.Unmarshal(message, &m))

@@ -139,3 +139,24 @@ func TestFormIsWhatDecodersRead(t *testing.T) {
 		t.Errorf("extension that no message has room for: %v", err)
 	}
 }
+
+func TestMessagesOfAnotherKindAreNotRead(t *testing.T) {
+	r := newRoom(t, testSuite, "a", "b")
+	encoded := [][]byte{
+		Marshal(&Message{Welcome: &Welcome{CipherSuite: testSuite}}),
+		Marshal(&Message{GroupInfo: r.currentInfo(0)}),
+		Marshal(&Message{KeyPackage: r.client("c").keyPackage(nil)}),
+		r.commit(draft{at: 0}),
+		[]byte("garbage"),
+	}
+	for i, message := range encoded {
+		w, errW := ReadWelcome(message)
+		g, errG := ReadGroupInfo(message)
+		k, errK := ReadKeyPackage(message)
+		for kind, good := range []bool{w != nil && errW == nil, g != nil && errG == nil, k != nil && errK == nil} {
+			if good != (kind == i) {
+				t.Errorf("message %d, reader %d: %v %v %v", i, kind, errW, errG, errK)
+			}
+		}
+	}
+}

@@ -437,6 +437,46 @@ func (m *Message) UnmarshalMLS(r *Reader) {
 	}
 }
 
+var errOtherKind = errors.New("mls: message is of another kind")
+
+// ReadWelcome takes a Welcome out of an encoded MLSMessage; one of another kind is an error.
+func ReadWelcome(message []byte) (*Welcome, error) {
+	var m Message
+	if err := Unmarshal(message, &m); err != nil {
+		return nil, err
+	}
+	if m.Welcome == nil {
+		return nil, errOtherKind
+	}
+	return m.Welcome, nil
+}
+
+// ReadGroupInfo takes a GroupInfo out of an encoded MLSMessage; one of another kind is an error. Nothing in it is verified
+// yet: NewFollower, Follower.CheckGroupInfo, Rules.CheckJoin and member.JoinExternal do that.
+func ReadGroupInfo(message []byte) (*GroupInfo, error) {
+	var m Message
+	if err := Unmarshal(message, &m); err != nil {
+		return nil, err
+	}
+	if m.GroupInfo == nil {
+		return nil, errOtherKind
+	}
+	return m.GroupInfo, nil
+}
+
+// ReadKeyPackage takes a KeyPackage out of an encoded MLSMessage; one of another kind is an error. Rules.CheckKeyPackage
+// verifies it.
+func ReadKeyPackage(message []byte) (*KeyPackage, error) {
+	var m Message
+	if err := Unmarshal(message, &m); err != nil {
+		return nil, err
+	}
+	if m.KeyPackage == nil {
+		return nil, errOtherKind
+	}
+	return m.KeyPackage, nil
+}
+
 // ConfirmedTranscriptHash returns the hash of all commits up to and with a, from the interim hash before it
 // (Section 8.2).
 func (a *AuthenticatedContent) ConfirmedTranscriptHash(suite CipherSuite, interimBefore []byte) []byte {

@@ -98,7 +98,7 @@ func (i *intruder) enter(p papers) *signal.Enter {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	info, err := group.GroupInfo(false, now)
+	info, err := group.GroupInfo(false)
 	if err != nil {
 		i.t.Fatal(err)
 	}

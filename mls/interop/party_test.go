@@ -155,7 +155,7 @@ func (p *us) psks() {
 }
 
 func (p *us) groupInfo() []byte {
-	info, err := p.group.GroupInfo(true, p.w.now)
+	info, err := p.group.GroupInfo(true)
 	p.w.must(err)
 	return info
 }

@@ -20,7 +20,7 @@ func benchRoom(b *testing.B, suite mls.CipherSuite, n int) *room {
 			b.Fatal(err)
 		}
 		r.order(commit, nil)
-		r.info = must(g.GroupInfo(false, r.now))(b)
+		r.info = must(g.GroupInfo(false))(b)
 		if len(r.members) == 3 {
 			r.members[2].Wipe()
 			r.members = r.members[:2]

@@ -460,12 +460,16 @@ func (g *Group) NewResumption(epoch mls.Epoch) (*mls.PreSharedKey, error) {
 	if g.epoch == nil {
 		return nil, ErrRemoved
 	}
+	return g.newResumption(g.GroupID(), epoch)
+}
+
+func (g *Group) newResumption(groupID mls.GroupID, epoch mls.Epoch) (*mls.PreSharedKey, error) {
 	nonce, err := newSecret(g.cfg.Suite, g.cfg.Rand)
 	if err != nil {
 		return nil, err
 	}
 	return &mls.PreSharedKey{PSK: mls.PreSharedKeyID{
-		Type: mls.PSKResumption, Usage: mls.ResumptionApplication, GroupID: g.GroupID(), Epoch: epoch, Nonce: nonce,
+		Type: mls.PSKResumption, Usage: mls.ResumptionApplication, GroupID: bytes.Clone(groupID), Epoch: epoch, Nonce: nonce,
 	}}, nil
 }
 

@@ -16,6 +16,9 @@ type ExternalOptions struct {
 	Resync bool
 	// PSKs are mixed into the new epoch.
 	PSKs []PSK
+	// Resumptions are, too: they prove to have been a member of an earlier
+	// epoch, or of another group, to members who hold them as well.
+	Resumptions []Resumption
 	// AuthenticatedData is sent along, signed.
 	AuthenticatedData []byte
 }
@@ -68,6 +71,15 @@ func (g *Group) joinExternal(info *mls.GroupInfo, tree *mls.RatchetTree, leaf Le
 	for i := range opt.PSKs {
 		g.psks.add(opt.PSKs[i].ID, opt.PSKs[i].Secret)
 		p, err := g.NewPSK(opt.PSKs[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, mls.CommittedProposal{Proposal: p, Sender: sender})
+	}
+	for i := range opt.Resumptions {
+		r := &opt.Resumptions[i]
+		g.psks.addResumption(r.GroupID, r.Epoch, r.Secret)
+		p, err := g.newResumption(r.GroupID, r.Epoch)
 		if err != nil {
 			return nil, err
 		}
@@ -150,26 +162,6 @@ func (g *Group) findClient(tree *mls.RatchetTree, leaf *mls.LeafNode) (mls.LeafI
 		}
 	}
 	return 0, false
-}
-
-// ProposeAdd asks a group, from outside, to add the owner of kp (RFC 9420,
-// Section 12.1.8): an encoded MLSMessage for an epoch of the group. Whoever
-// commits it sends the Welcome.
-func ProposeAdd(cfg Config, groupID mls.GroupID, epoch mls.Epoch, kp *KeyPackageSecrets) ([]byte, error) {
-	if err := cfg.check(); err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(cfg.Signer.Public(), kp.Package.LeafNode.SignatureKey) {
-		return nil, errors.New("member: propose add: signer is not the key package's")
-	}
-	a := &mls.AuthenticatedContent{WireFormat: mls.WirePublicMessage, Content: mls.FramedContent{
-		GroupID: groupID, Epoch: epoch, Sender: mls.Sender{Type: mls.SenderNewMemberProposal},
-		ContentType: mls.ContentProposal, Proposal: &mls.Add{KeyPackage: kp.Package},
-	}}
-	if err := a.Sign(cfg.Signer, nil); err != nil {
-		return nil, fmt.Errorf("member: %w", err)
-	}
-	return mls.Marshal(&mls.Message{Public: &mls.PublicMessage{Content: a.Content, Auth: a.Auth}}), nil
 }
 
 // ProposeJoin builds the proposal by which the owner of kp asks to be added to

@@ -254,6 +254,10 @@ func (g *Group) Wipe() {
 	g.epoch = nil
 }
 
+// Config is what the member brought along, with the signer of its leaf as it is
+// now, to restore the group with.
+func (g *Group) Config() Config { return g.cfg }
+
 // Active tells whether the member still has the group's secrets.
 func (g *Group) Active() bool { return g.epoch != nil }
 
@@ -400,7 +404,7 @@ func (g *Group) AddResumption(r *Resumption) { g.psks.addResumption(r.GroupID, r
 // GroupInfo signs a description of the epoch by which others can join: an
 // encoded MLSMessage with the external public key. The ratchet tree is in it
 // if withTree is set.
-func (g *Group) GroupInfo(withTree bool, now time.Time) ([]byte, error) {
+func (g *Group) GroupInfo(withTree bool) ([]byte, error) {
 	if g.epoch == nil {
 		return nil, ErrRemoved
 	}

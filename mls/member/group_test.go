@@ -145,6 +145,26 @@ func TestExternalJoinWithAPreSharedKey(t *testing.T) {
 	}
 }
 
+func TestWhoComesBackProvesToHaveBeenThere(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	gone := r.member(1)
+	proof := must(gone.ResumptionPSK())(t)
+	r.commit(r.member(0), CommitOptions{Proposals: []mls.Proposal{&mls.Remove{Removed: 1}}})
+	back := r.joinWith(gone.cfg, "member 1", ExternalOptions{Resumptions: []Resumption{
+		{GroupID: proof.GroupID, Epoch: proof.Epoch, Secret: proof.Secret},
+	}})
+	if back.OwnLeaf() != 1 {
+		t.Fatalf("came back at leaf %d", back.OwnLeaf())
+	}
+	_, commit, err := JoinExternal(newConfig(t, r.suite), r.groupInfo(), r.follower.Tree().Clone(), named("guesses"),
+		ExternalOptions{Resumptions: []Resumption{{GroupID: proof.GroupID, Epoch: proof.Epoch, Secret: make([]byte, 32)}}}, r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, r.member(0), r, "confirmation tag does not verify", commit)
+}
+
 func TestPreSharedKeysEnterTheNextEpoch(t *testing.T) {
 	r := newRoom(t, mls.P256AES128SHA256P256)
 	r.fill(3)
@@ -282,7 +302,7 @@ func TestStrangerAsksToBeAdded(t *testing.T) {
 	r.fill(3)
 	cfg := newConfig(t, r.suite)
 	kp := must(NewKeyPackage(cfg, named("asks"), nil, r.now))(t)
-	r.propose(must(ProposeAdd(cfg, r.follower.GroupID(), r.follower.Epoch(), kp))(t), nil)
+	r.propose(must(ProposeJoin(cfg, kp, r.follower.Context()))(t), nil)
 	s := r.commit(r.member(2), CommitOptions{})
 	var m mls.Message
 	if err := mls.Unmarshal(s.Welcome(), &m); err != nil {

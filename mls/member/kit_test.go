@@ -93,7 +93,7 @@ func newRoom(t testing.TB, suite mls.CipherSuite) *room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.info = must(g.GroupInfo(false, r.now))(t)
+	r.info = must(g.GroupInfo(false))(t)
 	rules := mls.NewRules(mls.Config{Verifier: namesVerifier{}})
 	r.follower = must(mls.NewFollower(r.groupInfo(), g.Tree().Clone(), rules, r.now))(t)
 	r.members = []*Group{g}
@@ -122,7 +122,7 @@ func (r *room) joinWith(cfg Config, name string, opt ExternalOptions) *Group {
 		r.t.Fatal(err)
 	}
 	r.order(commit, nil)
-	r.info = must(g.GroupInfo(false, r.now))(r.t)
+	r.info = must(g.GroupInfo(false))(r.t)
 	r.members = append(r.members, g)
 	r.agree()
 	return g

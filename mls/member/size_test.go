@@ -24,7 +24,7 @@ func TestRemovalOfAHundredMembersIsSmall(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.order(commit, nil)
-		r.info = must(g.GroupInfo(false, r.now))(t)
+		r.info = must(g.GroupInfo(false))(t)
 		if len(r.members) == 2 {
 			r.members[1] = g
 		} else {

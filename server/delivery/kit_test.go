@@ -126,7 +126,7 @@ func (p *party) make(context mls.Extensions) (info, tree []byte) {
 	if p.group, err = member.Create(p.config(), id, context, p.leaf(), now); err != nil {
 		p.w.t.Fatal(err)
 	}
-	if info, err = p.group.GroupInfo(false, now); err != nil {
+	if info, err = p.group.GroupInfo(false); err != nil {
 		p.w.t.Fatal(err)
 	}
 	return info, mls.Marshal(p.group.Tree())
@@ -160,7 +160,7 @@ func (p *party) external(resync bool) (epoch uint64, commit, info []byte) {
 	if p.group, commit, err = member.JoinExternal(p.config(), gi, tree, p.leaf(), member.ExternalOptions{Resync: resync}, now); err != nil {
 		p.w.t.Fatal(err)
 	}
-	if info, err = p.group.GroupInfo(false, now); err != nil {
+	if info, err = p.group.GroupInfo(false); err != nil {
 		p.w.t.Fatal(err)
 	}
 	return uint64(st.Epoch), commit, info

@@ -287,7 +287,7 @@ func prepare(n int) (*room, error) {
 
 // join makes a device's external commit to the group that host is in.
 func (r *room) join(g *guard, host *member.Group, d *device) (*member.Group, []byte, error) {
-	info, err := host.GroupInfo(false, r.time())
+	info, err := host.GroupInfo(false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -312,7 +312,7 @@ func apply(g *member.Group, commit []byte, now time.Time) error {
 
 // finish writes down the epoch that is measured, and the messages in it.
 func (r *room) finish(g *guard, first, last *member.Group) (err error) {
-	if r.Info, err = first.GroupInfo(false, r.time()); err != nil {
+	if r.Info, err = first.GroupInfo(false); err != nil {
 		return err
 	}
 	r.Tree = mls.Marshal(first.Tree())
