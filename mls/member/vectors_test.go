@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"conclave/mls"
+	"conclave/mls/internal/vectors"
 )
 
 // hexBytes is a byte string that the vectors write in hexadecimal; null is nil.
@@ -30,13 +31,10 @@ func (h *hexBytes) UnmarshalJSON(b []byte) error {
 // readVectors decodes a file of the official vectors.
 func readVectors[T any](t *testing.T, name string) []T {
 	t.Helper()
-	dir := os.Getenv("CONCLAVE_VECTORS")
-	if dir == "" {
-		dir = "../../../shared/vectors" // beside the repository
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "mls", name))
+	path := filepath.Join(vectors.Folder(t, "mls"), name)
+	b, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
-		t.Skipf("the MLS test vectors are absent: set CONCLAVE_VECTORS to the folder that holds mls/%s", name)
+		vectors.Absent(t, "%s is not here", path)
 	}
 	if err != nil {
 		t.Fatal(err)
