@@ -24,7 +24,7 @@ type issuer struct {
 	key  crypto.Signer
 }
 
-func issue(t *testing.T, by *issuer, key crypto.Signer, change func(*x509.Certificate)) *issuer {
+func issue(t testing.TB, by *issuer, key crypto.Signer, change func(*x509.Certificate)) *issuer {
 	t.Helper()
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
@@ -48,7 +48,7 @@ func issue(t *testing.T, by *issuer, key crypto.Signer, change func(*x509.Certif
 	return &issuer{cert, key}
 }
 
-func p256(t *testing.T) *ecdsa.PrivateKey {
+func p256(t testing.TB) *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
