@@ -1,6 +1,7 @@
 package member
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -86,7 +87,37 @@ var steps = []struct {
 			h.t.Fatal(err)
 		}
 		h.members[i] = must(Restore(h.members[i].cfg, s.Bytes()))(h.t)
+		h.members[i].cfg.Private = false // it may send no private handshake yet
 	}},
+	{"speak in private, or not", 1, func(h *history) {
+		if g := h.pick(); !g.behind {
+			g.cfg.Private, g.cfg.PadTo = !g.cfg.Private, 64
+		}
+	}},
+	{"new signature key", 2, func(h *history) {
+		g, committer := h.two()
+		key := newSigner(h.t, h.suite)
+		if h.rng.IntN(2) == 0 {
+			h.commit(g, CommitOptions{Signer: key})
+			return
+		}
+		h.propose(must(g.ProposeUpdate(nil, key, h.now))(h.t), g)
+		h.commit(committer, CommitOptions{})
+	}},
+	{"ask to be added", 1, func(h *history) {
+		cfg := newConfig(h.t, h.suite)
+		kp := must(NewKeyPackage(cfg, named(h.newName()), h.follower.Context().Extensions, h.now))(h.t)
+		h.propose(must(ProposeJoin(cfg, kp, h.follower.Context()))(h.t), nil)
+		s := h.commit(h.pick(), CommitOptions{WelcomeTree: true, SkipPath: h.rng.IntN(2) == 0})
+		w := must(mls.ReadWelcome(s.Welcome()))(h.t)
+		h.members = append(h.members, must(JoinWelcome(cfg, w, kp, nil, WelcomeOptions{}, h.now))(h.t))
+	}},
+	{"resumption", 1, func(h *history) {
+		g := h.pick()
+		h.commit(g, CommitOptions{Proposals: []mls.Proposal{must(g.NewResumption(g.Epoch()))(h.t)}, SkipPath: h.rng.IntN(2) == 0})
+	}},
+	{"branch", 2, (*history).branch},
+	{"reinit", 2, (*history).reinit},
 	{"talk", 2, func(h *history) {
 		from := h.pick()
 		if from.Restored() {
@@ -111,6 +142,64 @@ func (h *history) two() (a, b *Group) {
 		j++
 	}
 	return h.members[i], h.members[j]
+}
+
+// packagesOf makes key packages for the same clients as those of groups.
+func (h *history) packagesOf(groups []*Group) (cfgs []Config, kps []*KeyPackageSecrets, public []*mls.KeyPackage) {
+	for _, g := range groups {
+		cfg := newConfig(h.t, h.suite)
+		kp := must(NewKeyPackage(cfg, h.leafOf(g), g.Context().Extensions, h.now))(h.t)
+		cfgs, kps, public = append(cfgs, cfg), append(kps, kp), append(public, kp.Package)
+	}
+	return cfgs, kps, public
+}
+
+func (h *history) leafOf(g *Group) Leaf {
+	return Leaf{Credential: g.Tree().Leaf(g.OwnLeaf()).Credential}
+}
+
+// branch opens a group of two beside the room, sometimes after the room has
+// moved on.
+func (h *history) branch() {
+	a, b := h.two()
+	cfgs, kps, public := h.packagesOf([]*Group{b})
+	side, welcome, err := a.Branch(newConfig(h.t, h.suite), SuccessorOptions{
+		GroupID: []byte(h.newName()), Leaf: h.leafOf(a), KeyPackages: public, WelcomeTree: true,
+	}, h.now)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if h.rng.IntN(2) == 0 {
+		h.commit(h.pick(), CommitOptions{})
+	}
+	g := must(JoinWelcome(cfgs[0], must(mls.ReadWelcome(welcome))(h.t), kps[0], nil, WelcomeOptions{From: b}, h.now))(h.t)
+	if !bytes.Equal(g.EpochAuthenticator(), side.EpochAuthenticator()) {
+		h.t.Fatal("members of the branch disagree")
+	}
+}
+
+// reinit moves the room to another group.
+func (h *history) reinit() {
+	h.commit(h.pick(), CommitOptions{Proposals: []mls.Proposal{&mls.ReInit{
+		GroupID: mls.GroupID(h.newName()), Version: mls.MLS10, CipherSuite: h.suite, Extensions: h.follower.Context().Extensions,
+	}}})
+	h.agree()
+	old := h.members
+	cfgs, kps, public := h.packagesOf(old[1:])
+	founder, welcome, err := old[0].Reinit(newConfig(h.t, h.suite), SuccessorOptions{Leaf: h.leafOf(old[0]), KeyPackages: public, WelcomeTree: true}, h.now)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.members = []*Group{founder}
+	for i, g := range old[1:] {
+		w := must(mls.ReadWelcome(welcome))(h.t)
+		h.members = append(h.members, must(JoinWelcome(cfgs[i], w, kps[i], nil, WelcomeOptions{From: g}, h.now))(h.t))
+	}
+	for _, g := range old {
+		g.Wipe()
+	}
+	h.info, h.lost = must(founder.GroupInfo(false))(h.t), true
+	h.find()
 }
 
 func (h *history) invite(n int, skipPath bool) {
@@ -157,7 +246,7 @@ func playHistory(t *testing.T, suite mls.CipherSuite, seed uint64, n int) {
 		var name string
 		for {
 			s := steps[h.rng.IntN(len(steps))]
-			if len(h.members) < s.need || len(h.members) > 24 && (s.name == "join" || s.name == "invite") {
+			if len(h.members) < s.need || len(h.members) > 24 && (s.name == "join" || s.name == "invite" || s.name == "ask to be added") {
 				continue
 			}
 			name = s.name
@@ -181,6 +270,11 @@ func TestRandomHistories(t *testing.T) {
 		}
 		for seed := range uint64(2) {
 			playHistory(t, suite, seed, n)
+			// Once more at length in the suite of rooms, and in that which every
+			// other implementation has.
+			if seed == 0 && n == 40 && (suite == mls.MLKEM768P256 || suite == mls.X25519AES128SHA256Ed25519) {
+				playHistory(t, suite, 2, 200)
+			}
 		}
 	})
 }

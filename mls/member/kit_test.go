@@ -69,7 +69,8 @@ type room struct {
 	members  []*Group
 	info     []byte // of the newest epoch
 	now      time.Time
-	bytes    int // of the last commit
+	bytes    int  // of the last commit
+	lost     bool // the follower, by a private commit
 }
 
 // must returns v and fails the test on an error.
@@ -124,6 +125,7 @@ func (r *room) joinWith(cfg Config, name string, opt ExternalOptions) *Group {
 	r.order(commit, nil)
 	r.info = must(g.GroupInfo(false))(r.t)
 	r.members = append(r.members, g)
+	r.find()
 	r.agree()
 	return g
 }
@@ -132,9 +134,7 @@ func (r *room) joinWith(cfg Config, name string, opt ExternalOptions) *Group {
 func (r *room) order(commit []byte, maker *Group) {
 	r.t.Helper()
 	r.bytes = len(commit)
-	if _, err := r.follower.Process(commit, r.now); err != nil {
-		r.t.Fatalf("follower: %v", err)
-	}
+	r.follow(commit)
 	var left []*Group
 	for _, g := range r.members {
 		if g == maker {
@@ -157,12 +157,38 @@ func (r *room) order(commit []byte, maker *Group) {
 	r.members = left
 }
 
+// follow gives the follower a message; a private one leaves it behind, as it
+// does a server.
+func (r *room) follow(message []byte) {
+	r.t.Helper()
+	var m mls.Message
+	if err := mls.Unmarshal(message, &m); err != nil {
+		r.t.Fatal(err)
+	}
+	if m.Private != nil {
+		r.lost = true
+		return
+	}
+	if _, err := r.follower.Process(message, r.now); err != nil && !r.lost {
+		r.t.Fatalf("follower: %v", err)
+	}
+}
+
+// find has the follower begin anew where it was left behind.
+func (r *room) find() {
+	r.t.Helper()
+	if !r.lost || len(r.members) == 0 {
+		return
+	}
+	rules := mls.NewRules(mls.Config{Verifier: namesVerifier{}})
+	r.follower = must(mls.NewFollower(r.groupInfo(), r.members[0].Tree().Clone(), rules, r.now))(r.t)
+	r.lost = false
+}
+
 // propose gives a proposal to the follower and all members.
 func (r *room) propose(message []byte, maker *Group) {
 	r.t.Helper()
-	if _, err := r.follower.Process(message, r.now); err != nil {
-		r.t.Fatalf("follower: %v", err)
-	}
+	r.follow(message)
 	for _, g := range r.members {
 		if g == maker {
 			continue
@@ -189,6 +215,7 @@ func (r *room) commit(g *Group, opt CommitOptions) *Staged {
 		r.t.Fatal(err)
 	}
 	r.info = s.GroupInfo()
+	r.find()
 	return s
 }
 
