@@ -2,37 +2,86 @@ package member
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
+	"testing/cryptotest"
 
 	"conclave/mls"
 )
 
-// FuzzProcess gives a member any bytes. It must not panic, must not change
-// after an error, and must still follow the honest commit afterwards.
+// edit changes octets of b: edits are triples of a place, in two octets, and
+// what is XORed there. So inputs of fuzz targets stay short, and need not know
+// the keys.
+func edit(b, edits []byte) []byte {
+	b = bytes.Clone(b)
+	for ; len(edits) >= 3 && len(b) > 0; edits = edits[3:] {
+		b[(int(edits[0])<<8|int(edits[1]))%len(b)] ^= edits[2]
+	}
+	return b
+}
+
+// edited is edit for a value; nil if nothing can be read out of the result.
+func edited[T any, P interface {
+	*T
+	mls.Marshaler
+	mls.Unmarshaler
+}](v P, edits []byte) P {
+	out := P(new(T))
+	if mls.Unmarshal(edit(mls.Marshal(v), edits), out) != nil {
+		return nil
+	}
+	return out
+}
+
+// fixed makes chance the same in every run of a fuzz target, so that what it
+// finds is found again: keys, nonces and signatures.
+func fixed(t *testing.T) { cryptotest.SetGlobalRandom(t, 9420) }
+
+// FuzzProcess gives a member any bytes: raw ones, or those of a good message
+// with edits. It must not panic, must not change after an error, and must still
+// follow the honest commit afterwards.
 func FuzzProcess(f *testing.F) {
-	r := newRoom(f, mls.P256AES128SHA256P256)
-	r.fill(4)
-	honest := must(r.member(0).Commit(CommitOptions{}, r.now))(f)
-	private := r.member(0)
-	f.Add(honest.Message())
-	f.Add(must(private.Protect([]byte("hello"), []byte("aad")))(f))
-	f.Add(must(private.Propose(&mls.Remove{Removed: 1}, r.now))(f))
-	f.Add(must(r.follower.ExternalRemove(r.server, 0, 1))(f))
-	_, join, err := JoinExternal(newConfig(f, r.suite), r.groupInfo(), r.follower.Tree().Clone(), named("new"), ExternalOptions{}, r.now)
-	if err != nil {
-		f.Fatal(err)
+	for i := range byte(7) {
+		f.Add(i, []byte{}, []byte{})
+		f.Add(i, []byte{0, 40, 1}, []byte{})
 	}
-	f.Add(join)
-	f.Add(r.info)
-	var s Snapshot
-	if err := r.member(3).Save(&s); err != nil {
-		f.Fatal(err)
+	f.Add(byte(255), []byte{}, []byte{0, 1, 0, 1})
+	type scene struct {
+		*room
+		honest []byte
+		good   [][]byte
+		cfg    Config
+		s      Snapshot
 	}
-	cfg := r.member(3).cfg
-	f.Fuzz(func(t *testing.T, b []byte) {
-		g := must(Restore(cfg, s.Bytes()))(t)
+	var at *scene
+	f.Fuzz(func(t *testing.T, which byte, edits, raw []byte) {
+		fixed(t)
+		if at == nil {
+			r := newRoom(t, mls.P256AES128SHA256P256)
+			r.fill(4)
+			at = &scene{room: r, honest: must(r.member(0).Commit(CommitOptions{}, r.now))(t).Message(), cfg: r.member(3).cfg}
+			_, join, err := JoinExternal(newConfig(t, r.suite), r.groupInfo(), r.follower.Tree().Clone(), named("new"), ExternalOptions{}, r.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.member(3).Save(&at.s); err != nil {
+				t.Fatal(err)
+			}
+			at.good = [][]byte{
+				at.honest, join, r.info,
+				must(r.member(0).Protect([]byte("hello"), []byte("aad")))(t),
+				must(r.member(0).Propose(&mls.Remove{Removed: 1}, r.now))(t),
+				must(r.follower.ExternalRemove(r.server, 0, 1))(t),
+				must(r.member(1).ProposeUpdate(nil, nil, r.now))(t),
+			}
+		}
+		b := raw
+		if int(which) < len(at.good) {
+			b = edit(at.good[which], edits)
+		}
+		g := must(Restore(at.cfg, at.s.Bytes()))(t)
 		before := g.EpochAuthenticator()
-		p, err := g.Process(b, r.now)
+		p, err := g.Process(b, at.now)
 		if !bytes.Equal(before, g.EpochAuthenticator()) {
 			t.Fatal("processing changed the epoch")
 		}
@@ -45,7 +94,7 @@ func FuzzProcess(f *testing.F) {
 		if len(g.Pending()) != 0 {
 			t.Fatal("a message that was refused is pending")
 		}
-		if _, err := g.Process(honest.Message(), r.now); err != nil {
+		if _, err := g.Process(at.honest, at.now); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -60,24 +109,135 @@ func FuzzGroup(f *testing.F) {
 	f.Add([]byte{5, 1, 0, 3, 0, 0, 0, 2, 0, 1, 2})    // the same, private
 	f.Add([]byte{4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) // an empty commit
 	f.Add([]byte{1, 2, 1, 0, 3, 7, 0, 9, 3, 0, 6})    // proposals, a mutation, replays
+	for flaw := range byte(flaws) {
+		f.Add([]byte{8, flaw, 1, 0, 2, 8, flaw, 0, 10, 0, 8, flaw, 5}) // commits with a flaw, a joiner between them
+	}
+	for kind := range byte(wishes) {
+		f.Add([]byte{9, kind, 1, 0, 1, 9, kind, 1, 9, kind, 2, 6, 0, 2, 11, kind, 3, 0, 1}) // proposals of each kind, committed
+	}
 	f.Fuzz(func(t *testing.T, program []byte) {
 		if len(program) > 2048 {
 			return
 		}
+		fixed(t)
 		r := newRoom(t, mls.P256AES128SHA256P256)
 		r.fill(4)
-		play := &play{room: r, hostile: r.members[0]}
+		for _, g := range r.members {
+			g.SetPSK([]byte("p"), []byte("secret"))
+		}
+		play := &play{room: r, test: t, hostile: r.members[0]}
 		for n := 0; len(program) > 0 && n < 40; n++ {
 			program = play.step(program)
 		}
 	})
 }
 
+// flaws and wishes are how many there are.
+const (
+	flaws  = 12
+	wishes = 8
+)
+
+// spoil gives the hostile member's commit a flaw. divides tells that it is one
+// that not every member can see, which the RFC cannot prevent.
+func (p *play) spoil(in *insider, flaw, arg byte) (divides bool) {
+	one := func(list [][]byte) []byte { return list[int(arg)%len(list)] }
+	switch flaw % flaws {
+	case 1:
+		in.secret = func(i int, secret []byte) []byte {
+			if i == int(arg)%3 {
+				secret[0] ^= 1
+			}
+			return secret
+		}
+		return true
+	case 2:
+		in.path = func(u *mls.UpdatePath) {
+			for i := range u.Nodes {
+				if c := u.Nodes[i].EncryptedPathSecret; i == int(arg)%3 && len(c) > 0 {
+					c[0].Ciphertext = edit(c[0].Ciphertext, []byte{0, arg, 1})
+				}
+			}
+		}
+		return true
+	case 3:
+		in.path = func(u *mls.UpdatePath) { // ciphertexts of two nodes change places
+			if n := len(u.Nodes); n > 1 && len(u.Nodes[0].EncryptedPathSecret) > 0 && len(u.Nodes[n-1].EncryptedPathSecret) > 0 {
+				a, b := u.Nodes[0].EncryptedPathSecret, u.Nodes[n-1].EncryptedPathSecret
+				a[0], b[0] = b[0], a[0]
+			}
+		}
+		return true
+	case 4:
+		in.path = func(u *mls.UpdatePath) {
+			if n := len(u.Nodes); n > 0 {
+				u.Nodes = u.Nodes[:n-1]
+			}
+		}
+	case 5:
+		in.path = func(u *mls.UpdatePath) { // any octet of it, as long as it can be read
+			if again := edited(&mls.UpdatePath{LeafNode: u.LeafNode, Nodes: u.Nodes}, []byte{arg, arg, arg}); again != nil {
+				*u = *again
+			}
+		}
+		return true
+	case 6:
+		in.keys = func(keys []mls.EncryptionKey) {
+			if len(keys) > 0 {
+				keys[int(arg)%len(keys)] = must(newKeyPair(p.suite, p.hostile.cfg.Rand))(p.t).public
+			}
+		}
+		return true
+	case 7:
+		in.signed = func(a *mls.AuthenticatedContent) {
+			a.Auth.ConfirmationTag = edit(a.Auth.ConfirmationTag, []byte{0, arg, 1})
+		}
+	case 8:
+		in.draft = func(d *draft) { d.init = edit(d.init, []byte{0, arg, 1}) }
+	case 9:
+		in.draft = func(d *draft) { d.sender = mls.MemberSender(mls.LeafIndex(arg)) }
+	case 10:
+		in.draft = func(d *draft) {
+			d.leaf.Credential = mls.BasicCredential(one([][]byte{[]byte("ok member 2"), []byte("x"), []byte("ok other")}))
+		}
+	case 11:
+		in.draft = func(d *draft) { d.private = true }
+	}
+	return false
+}
+
+// wish is a proposal that is good in form.
+func (p *play) wish(kind, arg byte) mls.Proposal {
+	switch kind % wishes {
+	case 0:
+		return &mls.Remove{Removed: mls.LeafIndex(arg % 6)}
+	case 1: // under one of a few names, so that some contradict each other
+		kp := must(NewKeyPackage(newConfig(p.t, p.suite), named(fmt.Sprint("member ", arg%5)), nil, p.now))(p.t)
+		return &mls.Add{KeyPackage: kp.Package}
+	case 2:
+		return must(p.hostile.NewPSK([]byte{"pq"[arg%2]}))(p.t) // the second nobody knows
+	case 3: // of this epoch, which all know, or of one that nobody does; who knows one of before depends on when he came
+		return must(p.hostile.newResumption(p.hostile.GroupID(), p.hostile.Epoch()+mls.Epoch(arg%2)))(p.t)
+	case 4:
+		return &mls.GroupContextExtensions{Extensions: p.hostile.Context().Extensions.With(mls.ApplicationIDExtension([]byte{arg}))}
+	case 5:
+		return &mls.GroupContextExtensions{Extensions: mls.Extensions{{Type: mls.ExtensionType(arg), Data: []byte{arg}}}}
+	case 6:
+		if arg%4 > 0 { // which ends the game
+			return &mls.ExternalInit{KEMOutput: []byte{arg}}
+		}
+		return &mls.ReInit{GroupID: mls.GroupID("next"), Version: mls.MLS10, CipherSuite: p.suite}
+	}
+	return &mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKResumption, Usage: mls.ResumptionBranch, GroupID: p.hostile.GroupID(), Nonce: make([]byte, 32)}}
+}
+
 // play is the state of FuzzGroup.
 type play struct {
 	*room
+	test    *testing.T
 	hostile *Group
 	sent    [][]byte
+	divides bool // what is sent next: not all members can see its flaw
 }
 
 func (p *play) honest() []*Group { return p.members[1:] }
@@ -93,7 +253,7 @@ func (p *play) step(program []byte) []byte {
 		program = program[1:]
 		return b
 	}
-	switch action % 8 {
+	switch action % 12 {
 	case 0: // an honest member commits
 		honest := p.honest()
 		g := honest[int(take())%len(honest)]
@@ -111,13 +271,13 @@ func (p *play) step(program []byte) []byte {
 			break
 		}
 		m := bytes.Clone(p.sent[int(take())%len(p.sent)])
-		if action%8 == 2 {
+		if action%12 == 2 {
 			m[(int(take())<<8|int(take()))%len(m)] ^= take()
 		}
 		p.deliver(m, nil, nil)
 	case 4, 5: // the hostile member signs the rest
 		var m []byte
-		m, program = p.forge(program, action%8 == 5)
+		m, program = p.forge(program, action%12 == 5)
 		if m != nil {
 			p.deliver(m, nil, nil)
 		}
@@ -128,6 +288,50 @@ func (p *play) step(program []byte) []byte {
 	case 7: // the server proposes
 		if m, err := p.follower.ExternalRemove(p.server, 0, mls.LeafIndex(take()%5)); err == nil {
 			p.deliver(m, nil, nil)
+		}
+	case 8: // the hostile member commits, built anew around a flaw
+		flaw, arg := take(), take()
+		if !p.hostile.Active() || p.hostile.Closed() {
+			break
+		}
+		in := insider{t: p.test, room: p.room, Group: p.hostile}
+		p.divides = p.spoil(&in, flaw, arg)
+		p.deliver(in.commit(), nil, nil)
+		p.divides = false
+	case 9: // the hostile member proposes something that is good in form
+		kind, arg := take(), take()
+		if !p.hostile.Active() || p.hostile.Closed() {
+			break
+		}
+		if m, err := p.hostile.Propose(p.wish(kind, arg), p.now); err == nil {
+			p.deliver(m, nil, p.hostile)
+		}
+	case 10: // somebody joins by himself, asks to be added, or sends nonsense from outside
+		kind := take()
+		g := p.honest()[0]
+		if g.Closed() {
+			break
+		}
+		cfg := newConfig(p.t, p.suite)
+		if kind%2 == 0 {
+			info := must(mls.ReadGroupInfo(must(g.GroupInfo(true))(p.t)))(p.t)
+			leaf := named(fmt.Sprint("joiner ", kind%8))
+			if _, m, err := JoinExternal(cfg, info, nil, leaf, ExternalOptions{Resync: kind%3 == 0}, p.now); err == nil {
+				p.deliver(edit(m, []byte{0, kind, kind >> 6}), nil, nil)
+			}
+			break
+		}
+		kp := must(NewKeyPackage(cfg, named(fmt.Sprint("asks ", kind%4)), nil, p.now))(p.t)
+		p.deliver(must(ProposeJoin(cfg, kp, g.Context()))(p.t), nil, nil)
+	case 11: // the hostile member commits by value
+		kind, arg := take(), take()
+		if !p.hostile.Active() || p.hostile.Closed() {
+			break
+		}
+		list := []mls.Proposal{p.wish(kind, arg), p.wish(kind>>4, arg>>4)}
+		s, err := p.hostile.Commit(CommitOptions{Proposals: list[:1+arg%2], SkipPath: arg%3 == 0}, p.now)
+		if err == nil {
+			p.deliver(s.Message(), s, p.hostile)
 		}
 	}
 	return program
@@ -201,6 +405,12 @@ func (p *play) deliver(message []byte, own *Staged, maker *Group) {
 		if out.Commit != nil {
 			staged[g] = out.Commit
 		}
+	}
+	if p.divides && refused > 0 {
+		for _, s := range staged {
+			s.Wipe() // those who took it are left to come back by an external commit
+		}
+		return
 	}
 	// Its maker does not open a private message or its own commit.
 	if accepted > 0 && refused > 1 {

@@ -246,60 +246,100 @@ func TestResumptionSecretsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzJoinWelcome gives the owner of a key package any Welcome and tree.
+// FuzzJoinWelcome gives the owner of a key package a Welcome whose parts are
+// edited: the message, the tree, and what a member can encrypt in it.
 func FuzzJoinWelcome(f *testing.F) {
-	r := newRoom(f, mls.P256AES128SHA256P256)
-	r.fill(3)
-	in := invite(f, r, true)
-	f.Add(mls.Marshal(in.welcome), in.tree)
-	f.Fuzz(func(t *testing.T, welcome, tree []byte) {
-		var w mls.Welcome
-		if mls.Unmarshal(welcome, &w) != nil {
+	f.Add([]byte{}, []byte{}, []byte{}, []byte{})
+	for i := range byte(4) {
+		list := [4][]byte{}
+		list[i] = []byte{0, 30, 1}
+		f.Add(list[0], list[1], list[2], list[3])
+	}
+	f.Add([]byte{}, []byte{}, []byte{0, 60, 1, 0, 9, 2}, []byte{})
+	type scene struct {
+		r   *room
+		in  insider
+		cfg Config
+		kp  *KeyPackageSecrets
+	}
+	var at *scene
+	f.Fuzz(func(t *testing.T, message, tree, info, secrets []byte) {
+		fixed(t)
+		if at == nil {
+			r := newRoom(t, mls.P256AES128SHA256P256)
+			r.fill(3)
+			r.member(0).SetPSK([]byte("p"), []byte("secret"))
+			at = &scene{r: r, cfg: newConfig(t, r.suite)}
+			at.kp = must(NewKeyPackage(at.cfg, named("invited"), nil, r.now))(t)
+			at.in = insider{room: r, Group: r.member(0), list: []mls.CommittedProposal{
+				{Proposal: &mls.Add{KeyPackage: at.kp.Package}, Sender: mls.MemberSender(0)},
+				{Proposal: must(r.member(0).NewPSK([]byte("p")))(t), Sender: mls.MemberSender(0)},
+			}}
+		}
+		in := at.in
+		in.t = t
+		var parsed *mls.RatchetTree
+		w := in.invite(at.kp, func(i *mls.GroupInfo) {
+			parsed = must(i.Extensions.RatchetTree(at.cfg.Suite))(t)
+			if again := edited(&mls.GroupInfo{GroupContext: i.GroupContext, ConfirmationTag: i.ConfirmationTag, Signer: i.Signer}, info); again != nil {
+				i.GroupContext, i.ConfirmationTag, i.Signer = again.GroupContext, again.ConfirmationTag, again.Signer
+			}
+		}, func(s *mls.GroupSecrets) {
+			if again := edited(s, secrets); again != nil {
+				s.JoinerSecret, s.PathSecret, s.PSKs = again.JoinerSecret, again.PathSecret, again.PSKs
+			}
+		})
+		if w = edited(w, message); w == nil {
 			return
 		}
-		var parsed *mls.RatchetTree
-		if len(tree) > 0 {
-			p, err := mls.ParseRatchetTree(r.suite, bytes.Clone(tree))
-			if err != nil {
-				return
-			}
-			parsed = p
+		p, err := mls.ParseRatchetTree(at.cfg.Suite, edit(mls.Marshal(parsed), tree))
+		if err != nil {
+			return
 		}
-		kp := &KeyPackageSecrets{Package: in.kp.Package, InitKey: bytes.Clone(in.kp.InitKey), EncryptionKey: bytes.Clone(in.kp.EncryptionKey)}
-		g, err := JoinWelcome(in.cfg, &w, kp, parsed, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}, testNow)
+		kp := &KeyPackageSecrets{Package: at.kp.Package, InitKey: bytes.Clone(at.kp.InitKey), EncryptionKey: bytes.Clone(at.kp.EncryptionKey)}
+		g, err := JoinWelcome(at.cfg, w, kp, p, WelcomeOptions{PSKs: []PSK{{ID: []byte("p"), Secret: []byte("secret")}}}, at.r.now)
 		if err == nil && g.OwnLeaf() != 3 {
 			t.Fatalf("joined at leaf %d", g.OwnLeaf())
 		}
 	})
 }
 
-// FuzzJoinExternal gives a joiner any GroupInfo, resigned by a member so that
-// what lies behind the signature is reached, and any tree.
+// FuzzJoinExternal gives a joiner an edited GroupInfo, signed again by a member
+// so that what lies behind the signature is reached, and an edited tree.
 func FuzzJoinExternal(f *testing.F) {
-	r := newRoom(f, mls.P256AES128SHA256P256)
-	r.fill(3)
-	f.Add(mls.Marshal(r.groupInfo()), mls.Marshal(r.follower.Tree()))
-	signers := map[mls.LeafIndex]mls.Signer{}
-	for _, g := range r.members {
-		signers[g.OwnLeaf()] = g.cfg.Signer
-	}
-	cfg := newConfig(f, r.suite)
-	f.Fuzz(func(t *testing.T, b, treeBytes []byte) {
-		info := new(mls.GroupInfo)
-		if mls.Unmarshal(b, info) != nil || info.GroupContext.CipherSuite != r.suite {
+	f.Add([]byte{}, []byte{}, true)
+	f.Add([]byte{0, 20, 1}, []byte{}, true)
+	f.Add([]byte{}, []byte{0, 99, 1}, true)
+	f.Add([]byte{0, 200, 1}, []byte{1, 0, 1}, false)
+	var r *room
+	var cfg Config
+	f.Fuzz(func(t *testing.T, infoEdits, treeEdits []byte, hash bool) {
+		fixed(t)
+		if r == nil {
+			r = newRoom(t, mls.P256AES128SHA256P256)
+			r.fill(3)
+			cfg = newConfig(t, r.suite)
+		}
+		r.t = t
+		info := edited(r.groupInfo(), infoEdits)
+		if info == nil || info.GroupContext.CipherSuite != r.suite {
 			return
 		}
-		tree, err := mls.ParseRatchetTree(r.suite, bytes.Clone(treeBytes))
+		tree, err := mls.ParseRatchetTree(r.suite, edit(mls.Marshal(r.follower.Tree()), treeEdits))
 		if err != nil {
 			return
 		}
-		info.GroupContext.TreeHash = tree.TreeHash()
-		if s, ok := signers[info.Signer]; ok {
-			if err := info.Sign(s); err != nil {
-				t.Fatal(err)
+		if hash {
+			info.GroupContext.TreeHash = tree.TreeHash()
+		}
+		for _, g := range r.members {
+			if g.OwnLeaf() == info.Signer {
+				if err := info.Sign(g.cfg.Signer); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		g, _, err := JoinExternal(cfg, info, tree, named("new"), ExternalOptions{}, testNow)
+		g, _, err := JoinExternal(cfg, info, tree, named("new"), ExternalOptions{}, r.now)
 		if err == nil && g.Epoch() != info.GroupContext.Epoch+1 {
 			t.Fatal("joined another epoch")
 		}

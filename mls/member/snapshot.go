@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"conclave/mls"
@@ -232,9 +233,9 @@ func (e *epochSecrets) list() []*[]byte {
 
 func (t *privateTree) save(w *mls.Writer) {
 	w.Uint32(uint32(len(t.keys)))
-	for at, k := range t.keys {
+	for _, at := range slices.Sorted(maps.Keys(t.keys)) {
 		w.Uint32(uint32(at))
-		k.save(w)
+		t.keys[at].save(w)
 	}
 }
 
@@ -264,12 +265,13 @@ func restoreKeyPair(r *mls.Reader) keyPair {
 // been derived.
 func (t *secretTree) save(w *mls.Writer, own mls.LeafIndex) {
 	w.Uint32(uint32(len(t.nodes)))
-	for at, secret := range t.nodes {
+	for _, at := range slices.Sorted(maps.Keys(t.nodes)) {
 		w.Uint32(uint32(at))
-		w.Opaque(secret)
+		w.Opaque(t.nodes[at])
 	}
 	w.Uint32(uint32(len(t.ratchets)))
-	for i, l := range t.ratchets {
+	for _, i := range slices.Sorted(maps.Keys(t.ratchets)) {
+		l := t.ratchets[i]
 		w.Uint32(uint32(i))
 		if i == own {
 			// Wiped ratchets that cannot be derived again.

@@ -120,19 +120,29 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	r := newRoom(f, mls.P256AES128SHA256P256)
-	r.fill(3)
-	g := r.member(1)
-	if _, err := g.ProposeUpdate(nil, nil, r.now); err != nil {
-		f.Fatal(err)
-	}
+	f.Add([]byte{}, []byte{}, false)
+	f.Add([]byte{0, 40, 1}, []byte{}, false)
+	f.Add([]byte{8, 40, 1, 9, 9, 9}, []byte{}, false)
+	f.Add([]byte{}, []byte{1, 0}, true)
+	var r *room
 	var snap Snapshot
-	if err := g.Save(&snap); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(snap.Bytes())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		back, err := Restore(g.cfg, b)
+	f.Fuzz(func(t *testing.T, edits, raw []byte, bare bool) {
+		fixed(t)
+		if r == nil {
+			r = newRoom(t, mls.P256AES128SHA256P256)
+			r.fill(3)
+			if _, err := r.member(1).ProposeUpdate(nil, nil, r.now); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.member(1).Save(&snap); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := edit(snap.Bytes(), edits)
+		if bare {
+			b = raw
+		}
+		back, err := Restore(r.member(1).cfg, b)
 		if err != nil {
 			return
 		}
