@@ -2,7 +2,6 @@ package member
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"conclave/mls"
@@ -20,7 +19,7 @@ func (g *Group) stageOwn(opt CommitOptions, now time.Time) (*mls.Staged, error) 
 		value[i] = mls.CommittedProposal{Proposal: p, Sender: me}
 	}
 	stage := func(chosen []mls.CommittedProposal) (*mls.Staged, error) {
-		return g.rules.StageProposals(g.epoch.public, me, slices.Concat(chosen, value), now)
+		return g.rules.StageProposals(g.epoch.public, me, append(chosen[:len(chosen):len(chosen)], value...), now)
 	}
 	chosen := g.choosePending(value, opt.Skip)
 	staged, err := stage(chosen)
@@ -48,17 +47,22 @@ const maxSifted = 16 * maxPending
 // was not tried yet is left out. Adds are tried last, so that nobody's removal
 // is left out for the sake of somebody who wants in.
 func sift(list []mls.CommittedProposal, good func([]mls.CommittedProposal) bool) []mls.CommittedProposal {
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b mls.CommittedProposal) int { return late(a.Proposal) - late(b.Proposal) })
-	var taken []mls.CommittedProposal
+	var first, adds, taken []mls.CommittedProposal
+	for _, p := range list {
+		if p.Proposal.Type() == mls.ProposalAdd {
+			adds = append(adds, p)
+		} else {
+			first = append(first, p)
+		}
+	}
 	cost := 0
 	var take func(part []mls.CommittedProposal)
 	take = func(part []mls.CommittedProposal) {
 		if cost += len(taken) + len(part); len(part) == 0 || cost > maxSifted {
 			return
 		}
-		if try := slices.Concat(taken, part); good(try) {
-			taken = try
+		if good(append(taken, part...)) {
+			taken = append(taken, part...)
 			return
 		}
 		if half := len(part) / 2; half > 0 {
@@ -66,21 +70,9 @@ func sift(list []mls.CommittedProposal, good func([]mls.CommittedProposal) bool)
 			take(part[half:])
 		}
 	}
-	adds := slices.IndexFunc(list, func(p mls.CommittedProposal) bool { return late(p.Proposal) == 1 })
-	if adds < 0 {
-		adds = len(list)
-	}
-	take(list[:adds])
-	take(list[adds:])
+	take(first)
+	take(adds)
 	return taken
-}
-
-// late is 1 for an Add, else 0.
-func late(p mls.Proposal) int {
-	if p.Type() == mls.ProposalAdd {
-		return 1
-	}
-	return 0
 }
 
 // choosePending picks the pending proposals that a commit of this member may
@@ -160,7 +152,7 @@ func (g *Group) choosePending(value []mls.CommittedProposal, skip func(*mls.Pend
 // value. gone are the members that are removed.
 func (g *Group) dropTwins(list, value []mls.CommittedProposal, gone map[mls.LeafIndex]bool) []mls.CommittedProposal {
 	tree := g.epoch.public.Tree
-	c := claims{verifier: g.cfg.Verifier, taken: map[claim]bool{}}
+	c := claims{verifier: g.cfg.Verifier, taken: map[string]bool{}}
 	updated := map[mls.LeafIndex]bool{}
 	for i := range list {
 		if _, ok := list[i].Proposal.(*mls.Update); ok {
@@ -172,56 +164,47 @@ func (g *Group) dropTwins(list, value []mls.CommittedProposal, gone map[mls.Leaf
 			c.take(l)
 		}
 	}
-	list = slices.DeleteFunc(list, func(p mls.CommittedProposal) bool {
+	// Updates first: whoever is a member stays one.
+	var kept []mls.CommittedProposal
+	for _, p := range list {
 		u, ok := p.Proposal.(*mls.Update)
-		if !ok || c.take(u.LeafNode) {
-			return false
+		if ok && !c.take(u.LeafNode) {
+			c.take(tree.Leaf(p.Sender.Leaf))
+			continue
 		}
-		c.take(tree.Leaf(p.Sender.Leaf))
-		return true
-	})
+		kept = append(kept, p)
+	}
 	for i := range value {
 		if a, ok := value[i].Proposal.(*mls.Add); ok {
 			c.take(a.KeyPackage.LeafNode)
 		}
 	}
-	return slices.DeleteFunc(list, func(p mls.CommittedProposal) bool {
-		a, ok := p.Proposal.(*mls.Add)
-		return ok && !c.take(a.KeyPackage.LeafNode)
-	})
+	list = kept[:0]
+	for _, p := range kept {
+		if a, ok := p.Proposal.(*mls.Add); !ok || c.take(a.KeyPackage.LeafNode) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
-// claims are what may stand once in a group.
+// claims are what may stand once in a group: clients, signature keys and
+// encryption keys, each under a letter of its own.
 type claims struct {
 	verifier mls.Verifier
-	taken    map[claim]bool
+	taken    map[string]bool
 }
-
-// claim is the name of a client, or a key, of one leaf.
-type claim struct {
-	kind  claimKind
-	value string
-}
-
-type claimKind uint8
-
-const (
-	claimClient claimKind = iota
-	claimSignatureKey
-	claimEncryptionKey
-)
 
 // take claims all of a leaf, unless any of it is taken.
 func (c *claims) take(l *mls.LeafNode) bool {
-	all := []claim{{claimSignatureKey, string(l.SignatureKey)}, {claimEncryptionKey, string(l.EncryptionKey)}}
-	if client := c.verifier.Client(l); client != "" {
-		all = append(all, claim{claimClient, client})
-	}
-	if slices.ContainsFunc(all, func(x claim) bool { return c.taken[x] }) {
-		return false
+	all := [...]string{"s" + string(l.SignatureKey), "e" + string(l.EncryptionKey), "c" + c.verifier.Client(l)}
+	for _, x := range all {
+		if c.taken[x] {
+			return false
+		}
 	}
 	for _, x := range all {
-		c.taken[x] = true
+		c.taken[x] = x != "c" // nobody's name is not taken
 	}
 	return true
 }

@@ -236,7 +236,7 @@ func (g *Group) enter(e *epoch) {
 	g.epoch = e
 	g.behind = false
 	g.psks.addResumption(e.public.Context.GroupID, e.public.Context.Epoch, e.secrets.resumption)
-	g.psks.resumption[len(g.psks.resumption)-1].members = membersOf(e.public.Tree)
+	g.psks.resumption[len(g.psks.resumption)-1].tree = e.public.Tree
 }
 
 func (g *Group) clearPending() {

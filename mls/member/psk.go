@@ -30,10 +30,10 @@ type Resumption struct {
 	GroupID mls.GroupID
 	Epoch   mls.Epoch
 	Secret  []byte
-	// members are those of the epoch, if it is one of the own group's that was
-	// lived through: what a branch is held against that is opened late. They
-	// are not part of a snapshot.
-	members []*mls.LeafNode
+	// tree is that of the epoch, if it is one of the own group's that was lived
+	// through: what a branch is held against that is opened late. It is not
+	// part of a snapshot.
+	tree *mls.RatchetTree
 }
 
 // Wipe forgets the secret.
@@ -75,11 +75,11 @@ func (s *pskStore) addResumption(groupID mls.GroupID, epoch mls.Epoch, secret []
 	}
 }
 
-// members returns those of an epoch; nil if they are not known.
-func (s *pskStore) members(groupID mls.GroupID, epoch mls.Epoch) []*mls.LeafNode {
+// tree returns that of an epoch; nil if it is not known.
+func (s *pskStore) tree(groupID mls.GroupID, epoch mls.Epoch) *mls.RatchetTree {
 	for i := range s.resumption {
 		if r := &s.resumption[i]; r.Epoch == epoch && bytes.Equal(r.GroupID, groupID) {
-			return r.members
+			return r.tree
 		}
 	}
 	return nil

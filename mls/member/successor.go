@@ -78,7 +78,7 @@ func (g *Group) succeed(cfg Config, opt SuccessorOptions, usage mls.ResumptionPS
 	if err != nil {
 		return nil, nil, fmt.Errorf("member: %w", err)
 	}
-	if err := g.checkSuccessor(membersOf(g.epoch.public.Tree), staged.Tree, usage == mls.ResumptionReInit); err != nil {
+	if err := g.checkSuccessor(g.epoch.public.Tree, staged.Tree, usage == mls.ResumptionReInit); err != nil {
 		return nil, nil, err
 	}
 	nonce, err := newSecret(cfg.Suite, cfg.Rand)
@@ -116,35 +116,30 @@ func (g *Group) succeed(cfg Config, opt SuccessorOptions, usage mls.ResumptionPS
 }
 
 // checkSuccessor makes sure that every member of a new group is one of old, the
-// members of g in the epoch that is continued, and if the group moves as a
-// whole, that none of old is missing.
-func (g *Group) checkSuccessor(old []*mls.LeafNode, tree *mls.RatchetTree, whole bool) error {
-	members := membersOf(tree)
-	if !g.covers(old, members) {
+// tree of g in the epoch that is continued, and if the group moves as a whole,
+// that none of old's is missing.
+func (g *Group) checkSuccessor(old, tree *mls.RatchetTree, whole bool) error {
+	if !g.covers(old, tree) {
 		return errors.New("member: the new group has a member that the old one has not")
 	}
-	if whole && !g.covers(members, old) {
+	if whole && !g.covers(tree, old) {
 		return errors.New("member: the new group lacks a member of the old one")
 	}
 	return nil
 }
 
-func membersOf(tree *mls.RatchetTree) []*mls.LeafNode {
-	list := make([]*mls.LeafNode, 0, tree.MemberCount())
-	for _, l := range tree.Members() {
-		list = append(list, l)
-	}
-	return list
-}
-
 // covers tells whether each member of part matches one of all: both stand for
 // one client, or show the same credential.
-func (g *Group) covers(all, part []*mls.LeafNode) bool {
-	for _, l := range part {
-		client := g.cfg.Verifier.Client(l)
-		if !slices.ContainsFunc(all, func(m *mls.LeafNode) bool {
-			return client != "" && client == g.cfg.Verifier.Client(m) || l.Credential.Equal(&m.Credential)
-		}) {
+func (g *Group) covers(all, part *mls.RatchetTree) bool {
+	for _, l := range part.Members() {
+		client, found := g.cfg.Verifier.Client(l), false
+		for _, m := range all.Members() {
+			if client != "" && client == g.cfg.Verifier.Client(m) || l.Credential.Equal(&m.Credential) {
+				found = true
+				break
+			}
+		}
+		if !found {
 			return false
 		}
 	}
@@ -173,22 +168,22 @@ func checkWelcomePSKs(ids []mls.PreSharedKeyID, from *Group) (continues *mls.Pre
 		return nil, nil
 	case from == nil || from.epoch == nil:
 		return nil, errors.New("member: welcome: continues a group that is not at hand")
-	case !bytes.Equal(continues.GroupID, from.GroupID()) || from.membersAt(continues) == nil:
+	case !bytes.Equal(continues.GroupID, from.GroupID()) || from.treeAt(continues) == nil:
 		return nil, errors.New("member: welcome: continues another group, or an epoch that is not known")
 	}
 	return continues, nil
 }
 
-// membersAt returns the members of g in the epoch that id names; nil if they are
-// not known, or if the group moves as a whole and did not close in that epoch.
-func (g *Group) membersAt(id *mls.PreSharedKeyID) []*mls.LeafNode {
+// treeAt returns the tree of g in the epoch that id names; nil if it is not
+// known, or if the group moves as a whole and did not close in that epoch.
+func (g *Group) treeAt(id *mls.PreSharedKeyID) *mls.RatchetTree {
 	switch {
 	case id.Epoch == g.Epoch():
-		return membersOf(g.epoch.public.Tree)
+		return g.epoch.public.Tree
 	case id.Usage == mls.ResumptionReInit:
 		return nil
 	}
-	return g.psks.members(g.GroupID(), id.Epoch)
+	return g.psks.tree(g.GroupID(), id.Epoch)
 }
 
 // checkContinues validates the GroupInfo of a Welcome that continues from.
@@ -205,7 +200,7 @@ func checkContinues(id *mls.PreSharedKeyID, from *Group, info *mls.GroupInfo, tr
 	} else if ctx.Version != old.Context.Version || ctx.CipherSuite != old.Context.CipherSuite {
 		return errors.New("member: welcome: a branch has the version and cipher suite of its group")
 	}
-	return from.checkSuccessor(from.membersAt(id), tree, id.Usage == mls.ResumptionReInit)
+	return from.checkSuccessor(from.treeAt(id), tree, id.Usage == mls.ResumptionReInit)
 }
 
 // copyResumption puts a copy of the secret behind id into another store.
