@@ -39,6 +39,16 @@ var decoders = []func() value{
 	func() value { return new(SenderData) },
 	func() value { return new(GroupContext) },
 	func() value { return new(UpdatePath) },
+	func() value { return new(Welcome) },
+	func() value { return new(Add) },
+	func() value { return new(Remove) },
+	func() value { return new(ExternalInit) },
+	func() value { return new(PreSharedKeyID) },
+	func() value { return new(Capabilities) },
+	func() value { return new(Credential) },
+	func() value { return new(ExternalSender) },
+	func() value { return new(Sender) },
+	func() value { return new(HPKECiphertext) },
 }
 
 // seeds are encodings of the kinds above out of a group's life, and out of the official vectors if they are here.
@@ -75,6 +85,16 @@ func seeds(f *testing.F) (list []struct {
 		add(14, e.Data)
 	}
 	add(17, Marshal(r.Context()))
+	add(19, Marshal(&Welcome{CipherSuite: testSuite, Secrets: []EncryptedGroupSecrets{{NewMember: make([]byte, 32)}}}))
+	add(20, Marshal(&Add{r.client("e").keyPackage(nil)}))
+	add(21, Marshal(&Remove{3}))
+	add(22, Marshal(&ExternalInit{make([]byte, 32)}))
+	add(23, Marshal(PreSharedKeyID{Type: PSKExternal, ID: []byte("p"), Nonce: make([]byte, 32)}))
+	add(24, Marshal(r.Tree().Leaf(0).Capabilities))
+	add(25, Marshal(X509Credential([][]byte{{1}, {2}})))
+	add(26, Marshal(ExternalSender{r.remover.Public(), BasicCredential([]byte("remover"))}))
+	add(27, Marshal(MemberSender(1)))
+	add(28, Marshal(HPKECiphertext{make([]byte, 32), make([]byte, 16)}))
 	if root := os.Getenv("CONCLAVE_VECTORS"); root != "" {
 		var cases []map[string]vectors.Hex
 		if b, err := os.ReadFile(filepath.Join(root, "mls", "messages.json")); err == nil && json.Unmarshal(b, &cases) == nil {
@@ -119,6 +139,11 @@ func FuzzDecode(f *testing.F) {
 		}
 		if got := Marshal(x); !bytes.Equal(got, data) {
 			t.Fatalf("kind %d: %x is read and written as %x", kind, data, got)
+		}
+		if p, ok := x.(Proposal); ok && len(data) < maxExtensionData {
+			if err := CheckForm(p); err != nil {
+				t.Fatalf("kind %d: %x is read, and has no form: %v", kind, data, err)
+			}
 		}
 	})
 }
