@@ -126,33 +126,16 @@ func noiseToMask(clean, changed []float32) float64 {
 	return 10 * math.Log10(total/float64(max(frames, 1)))
 }
 
-// spectrum returns the power of a power-of-two number of samples, by halves.
+// spectrum returns the power of a power-of-two number of samples.
 func spectrum(x []float64) []float64 {
-	n := len(x)
-	re, im := append([]float64(nil), x...), make([]float64, n)
-	var transform func(re, im []float64)
-	transform = func(re, im []float64) {
-		n := len(re)
-		if n == 1 {
-			return
-		}
-		h := n / 2
-		er, ei, or, oi := make([]float64, h), make([]float64, h), make([]float64, h), make([]float64, h)
-		for i := range h {
-			er[i], ei[i], or[i], oi[i] = re[2*i], im[2*i], re[2*i+1], im[2*i+1]
-		}
-		transform(er, ei)
-		transform(or, oi)
-		for k := range h {
-			s, c := math.Sincos(-2 * math.Pi * float64(k) / float64(n))
-			tr, ti := or[k]*c-oi[k]*s, or[k]*s+oi[k]*c
-			re[k], im[k], re[k+h], im[k+h] = er[k]+tr, ei[k]+ti, er[k]-tr, ei[k]-ti
-		}
+	z := make([]complex128, len(x))
+	for i, v := range x {
+		z[i] = complex(v, 0)
 	}
-	transform(re, im)
-	out := make([]float64, n/2)
+	fourier(z)
+	out := make([]float64, len(x)/2)
 	for i := range out {
-		out[i] = re[i]*re[i] + im[i]*im[i]
+		out[i] = real(z[i])*real(z[i]) + imag(z[i])*imag(z[i])
 	}
 	return out
 }

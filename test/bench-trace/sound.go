@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/cmplx"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -223,22 +224,64 @@ func room(rt60 float64) step {
 			taps[i] *= scale
 		}
 		taps[0] = 1
-		dir, err := os.MkdirTemp("", "trace")
-		if err != nil {
-			return nil, err
-		}
-		defer os.RemoveAll(dir)
-		ir := filepath.Join(dir, "ir.wav")
-		if _, err := ffmpeg(octets(taps), "-f", "f32le", "-ar", "48000", "-i", "-", ir); err != nil {
-			return nil, err
-		}
 		// A small loudspeaker has no low tones.
-		b, err := ffmpeg(octets(sound), "-f", "f32le", "-ar", "48000", "-i", "-", "-i", ir, "-filter_complex",
-			"[0]highpass=f=250[s];[s][1]afir=dry=1:wet=1:irnorm=-1,volume=0.5", "-f", "f32le", "-ar", "48000", "-")
+		b, err := ffmpeg(octets(sound), "-f", "f32le", "-ar", "48000", "-i", "-", "-af", "highpass=f=250,volume=0.5", "-f", "f32le", "-ar", "48000", "-")
 		if err != nil {
 			return nil, err
 		}
-		return noise(25, true)(floats(b))
+		return noise(25, true)(convolve(floats(b), taps))
+	}
+}
+
+// convolve filters sound with taps, block by block. The answer is as long as the sound.
+func convolve(sound, taps []float32) []float32 {
+	size := 2
+	for size < 2*len(taps) {
+		size *= 2
+	}
+	filter, block := make([]complex128, size), make([]complex128, size)
+	for i, x := range taps {
+		filter[i] = complex(float64(x), 0)
+	}
+	fourier(filter)
+	out := make([]float32, len(sound))
+	for at := 0; at < len(sound); at += size - len(taps) + 1 {
+		clear(block)
+		for i, x := range sound[at:min(at+size-len(taps)+1, len(sound))] {
+			block[i] = complex(float64(x), 0)
+		}
+		fourier(block)
+		for i, f := range filter {
+			block[i] = cmplx.Conj(block[i] * f) // the transform of the conjugate is the inverse
+		}
+		fourier(block)
+		for i := range min(size, len(sound)-at) {
+			out[at+i] += float32(real(block[i]) / float64(size))
+		}
+	}
+	return out
+}
+
+// fourier transforms a power-of-two number of values in place.
+func fourier(x []complex128) {
+	n := len(x)
+	for i, j := 1, 0; i < n; i++ {
+		bit := n >> 1
+		for ; j&bit != 0; bit >>= 1 {
+			j ^= bit
+		}
+		if j ^= bit; i < j {
+			x[i], x[j] = x[j], x[i]
+		}
+	}
+	for size := 2; size <= n; size *= 2 {
+		for k := range size / 2 {
+			w := cmplx.Rect(1, -2*math.Pi*float64(k)/float64(size))
+			for i := k; i < n; i += size {
+				a, b := x[i], w*x[i+size/2]
+				x[i], x[i+size/2] = a+b, a-b
+			}
+		}
 	}
 }
 
