@@ -98,17 +98,20 @@ func (o *traceOptions) run(ctx context.Context, k *call) error {
 	return o.tell(ctx, k, server, verdict)
 }
 
-func (o *traceOptions) load(ctx context.Context, k *call) (trace.File, []float32, error) {
+func (o *traceOptions) load(ctx context.Context, k *call) (trace.File, *trace.Recording, error) {
 	name := k.args[0]
 	sum, err := trace.Hash(name)
 	if err != nil {
 		return trace.File{}, nil, err
 	}
-	sound, by, err := trace.Load(ctx, name)
+	r, err := trace.Load(ctx, name)
 	if err != nil {
 		return trace.File{}, nil, errors.New(strings.TrimPrefix(err.Error(), "trace: "))
 	}
-	return trace.File{Name: filepath.Base(name), SHA256: sum, Seconds: float64(len(sound)) / watermark.Rate, ReadBy: by}, sound, nil
+	if r.Damaged {
+		fmt.Fprintf(k.stderr, "The file is damaged: %v of it could be read.\n", r.Length().Round(time.Second))
+	}
+	return trace.File{Name: filepath.Base(name), SHA256: sum, Seconds: r.Length().Seconds(), ReadBy: r.ReadBy, Damaged: r.Damaged}, r, nil
 }
 
 // read gets the sealed keys, from a file or the server.
@@ -236,13 +239,13 @@ func (o *traceOptions) record(ctx context.Context, server *admin, marks trace.Ma
 	return out, nil
 }
 
-func (o *traceOptions) search(ctx context.Context, k *call, sound []float32, marks trace.Marks, sync *watermark.Sync, key *escrow.Key, file trace.File, now time.Time) (*trace.Verdict, error) {
+func (o *traceOptions) search(ctx context.Context, k *call, sound *trace.Recording, marks trace.Marks, sync *watermark.Sync, key *escrow.Key, file trace.File, now time.Time) (*trace.Verdict, error) {
 	legs, dropped, err := marks.Open(key, now)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "trace: "))
 	}
 	search := watermark.Search{Sync: sync, Suspects: trace.Suspects(legs), Wide: !o.narrow, Workers: o.workers, Progress: progress(k.stderr)}
-	result, err := search.Run(ctx, sound)
+	result, channel, err := trace.Find(ctx, search, sound)
 	fmt.Fprint(k.stderr, "\r\033[K")
 	if errors.Is(err, watermark.ErrShort) || errors.Is(err, watermark.ErrLong) {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "watermark: "))
@@ -250,6 +253,7 @@ func (o *traceOptions) search(ctx context.Context, k *call, sound []float32, mar
 	if err != nil {
 		return nil, err
 	}
+	file.Channel = channel
 	verdict := trace.Judge(result, legs, file, now)
 	verdict.Dropped = dropped
 	return verdict, nil

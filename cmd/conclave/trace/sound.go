@@ -3,21 +3,15 @@
 package trace
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
+	"time"
 
-	"github.com/hajimehoshi/go-mp3"
-	"github.com/mewkiz/flac"
-
-	"conclave/opus"
 	"conclave/watermark"
 )
 
@@ -33,299 +27,286 @@ var (
 	errLong       = fmt.Errorf("%w: it is longer than %v", ErrUnreadable, watermark.MaxSound)
 )
 
-// Load reads a recording and returns it at watermark.Rate, its channels averaged. WAV, Ogg with Opus, MP3 and FLAC are read here; all
-// else, and what is unusual of these, by ffmpeg where there is one. by says who read it.
-func Load(ctx context.Context, name string) (sound []float32, by string, err error) {
+// Recording is the sound of a file at watermark.Rate. Where the mark lies is not known: in all channels alike, in one beside
+// which another has noise or music, or in two of which one was turned over, which sounds the same and has no mean.
+type Recording struct {
+	mean   []float32
+	side   []int16 // half of left less right; empty where they are the same
+	ReadBy string  // who decoded it
+	// Damaged says that not all of the file could be read.
+	Damaged bool
+}
+
+// Length is how much sound there is.
+func (r *Recording) Length() time.Duration {
+	return time.Duration(len(r.mean)) * time.Second / watermark.Rate
+}
+
+// Ways is how many ways there are to read the recording: 1, or 3 where its channels differ.
+func (r *Recording) Ways() int {
+	if len(r.side) == 0 {
+		return 1
+	}
+	return 3
+}
+
+// Way returns one of the ways: the likeliest first. Searches is over how many searches the bound shall hold so that it holds over
+// all ways, whichever of them are tried: the inverses add up to one.
+func (r *Recording) Way(n int) (sound []float32, name string, searches int) {
+	if len(r.side) == 0 {
+		return r.mean, "", 1
+	}
+	left, right := r.channel(1), r.channel(-1)
+	m, a, b := energy(r.mean), energy(left), energy(right)
+	ways := []struct {
+		sound []float32
+		name  string
+	}{{r.mean, "both channels"}, {left, "the left channel"}, {right, "the right channel"}}
+	if b > a {
+		ways[1], ways[2] = ways[2], ways[1]
+	}
+	if m < max(a, b)/10 { // they take each other away
+		ways[0], ways[1], ways[2] = ways[1], ways[2], ways[0]
+	}
+	return ways[n].sound, ways[n].name, [...]int{2, 4, 4}[n]
+}
+
+// channel is the mean and so many times the side.
+func (r *Recording) channel(sign float32) []float32 {
+	out := make([]float32, len(r.mean))
+	for i, m := range r.mean {
+		out[i] = m + sign*float32(r.side[i])/32768
+	}
+	return out
+}
+
+func energy(sound []float32) (e float64) {
+	for _, x := range sound {
+		e += float64(x) * float64(x)
+	}
+	return e
+}
+
+// Load reads a recording. WAV, Ogg with Opus, MP3 and FLAC are read here; all else, what is unusual of these, and what is damaged,
+// by ffmpeg where there is one.
+func Load(ctx context.Context, name string) (*Recording, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, "", fmt.Errorf("trace: %w", err)
+		return nil, fmt.Errorf("trace: %w", err)
 	}
 	if info.Size() > maxFile {
-		return nil, "", fmt.Errorf("%w: over %d bytes", ErrUnreadable, maxFile)
+		return nil, fmt.Errorf("%w: over %d bytes", ErrUnreadable, int64(maxFile))
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, "", fmt.Errorf("trace: %w", err)
+		return nil, fmt.Errorf("trace: %w", err)
 	}
 	defer f.Close()
-	var head [12]byte
-	n, err := io.ReadFull(f, head[:])
+	head := make([]byte, 1<<14)
+	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, "", fmt.Errorf("%w: %v", ErrUnreadable, err)
+		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, "", fmt.Errorf("trace: %w", err)
-	}
+	head = head[:n]
 	for _, d := range decoders {
-		if !d.fits(head[:n], strings.ToLower(filepath.Ext(name))) {
+		if !d.fits(head) {
 			continue
 		}
-		sound, err := guarded(func() ([]float32, error) { return d.decode(f) })
-		if err == nil {
-			return sound, d.name, nil
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("trace: %w", err)
 		}
-		if other, failed := viaFFmpeg(ctx, name); failed == nil {
-			return other, "ffmpeg", nil
+		own, failed := d.read(f)
+		if failed == nil || errors.Is(failed, errLong) {
+			return own, failed
 		}
-		return nil, "", err
+		// What stopped our decoder need not stop ffmpeg.
+		other, err := viaFFmpeg(ctx, name)
+		switch {
+		case own == nil && err != nil:
+			return nil, fmt.Errorf("%w; %s", failed, strings.TrimPrefix(err.Error(), ErrUnreadable.Error()+": "))
+		case own == nil || err == nil && len(other.mean) > len(own.mean):
+			return other, nil
+		}
+		return own, nil
 	}
-	sound, err = viaFFmpeg(ctx, name)
-	return sound, "ffmpeg", err
+	return viaFFmpeg(ctx, name)
 }
 
 // decoder reads one kind of file.
 type decoder struct {
 	name   string
-	fits   func(head []byte, extension string) bool
-	decode func(f io.ReadSeeker) ([]float32, error)
+	fits   func(head []byte) bool
+	decode func(f io.ReadSeeker, to *channels) error
 }
 
-var decoders = []decoder{
-	{"WAV", func(h []byte, _ string) bool {
-		return len(h) == 12 && string(h[:4]) == "RIFF" && string(h[8:]) == "WAVE"
-	}, readWAV},
-	{"Ogg/Opus", func(h []byte, _ string) bool { return bytes.HasPrefix(h, []byte("OggS")) }, readOpus},
-	{"FLAC", func(h []byte, _ string) bool { return bytes.HasPrefix(h, []byte("fLaC")) }, readFLAC},
-	{"MP3", func(h []byte, extension string) bool {
-		return bytes.HasPrefix(h, []byte("ID3")) || extension == ".mp3" && len(h) > 1 && h[0] == 0xff && h[1]&0xe0 == 0xe0
-	}, readMP3},
-}
+var decoders = []decoder{{"WAV", isWAV, readWAV}, {"Ogg/Opus", isOgg, readOpus}, {"FLAC", isFLAC, readFLAC}, {"MP3", isMP3, readMP3}}
 
-// guarded turns a decoder's panic into an error: the files are strangers'.
-func guarded(decode func() ([]float32, error)) (sound []float32, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			sound, err = nil, ErrUnreadable
-		}
+// minLoaded is what a decoder must have read so that its failure is one of the file's end and not of the file.
+const minLoaded = int(watermark.MinSound / 1e9 * watermark.Rate)
+
+// read decodes a file. With an error it returns what came before, which may be nil. A decoder's panic is an error as well: the
+// files are strangers'.
+func (d *decoder) read(f io.ReadSeeker) (*Recording, error) {
+	to := new(channels)
+	err := func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: the decoder failed", ErrUnreadable)
+			}
+		}()
+		return d.decode(f, to)
 	}()
-	return decode()
-}
-
-func readWAV(f io.ReadSeeker) ([]float32, error) {
-	pcm, err := opus.ReadWAV(f)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
-	}
-	d := newDown(opus.SampleRate)
-	return d.all(pcm), nil
-}
-
-func readOpus(f io.ReadSeeker) ([]float32, error) {
-	packets, err := opus.ReadOgg(f)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
-	}
-	o, err := opus.NewDecoder()
-	if err != nil {
+	if errors.Is(err, errLong) {
 		return nil, err
 	}
-	d := newDown(opus.SampleRate)
-	bad := 0
-	for _, p := range packets {
-		pcm, err := o.Decode(p)
-		if err != nil {
-			bad++
-			pcm = make([]int16, opus.FrameSamples)
+	if to.left == nil || err != nil && to.left.len() < minLoaded {
+		if err == nil {
+			err = fmt.Errorf("%w: there is no sound in it", ErrUnreadable)
 		}
-		d.add(pcm)
-		if len(d.out) > maxSamples {
-			return nil, errLong
-		}
+		return nil, err
 	}
-	if bad > len(packets)/10 {
-		return nil, fmt.Errorf("%w: %d of %d Opus packets do not decode", ErrUnreadable, bad, len(packets))
-	}
-	return d.end(), nil
+	r := to.recording()
+	r.ReadBy, r.Damaged = d.name, err != nil
+	return r, err
 }
 
-func readMP3(f io.ReadSeeker) ([]float32, error) {
-	m, err := mp3.NewDecoder(f)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
-	}
-	d := newDown(m.SampleRate())
-	if d == nil {
-		return nil, fmt.Errorf("%w: MP3 of %d Hz", ErrUnreadable, m.SampleRate())
-	}
-	// The library gives two channels of 16 bits.
-	buf := make([]byte, 1<<16)
-	pcm := make([]int16, 0, len(buf)/4)
-	for {
-		n, err := io.ReadFull(m, buf)
-		pcm = pcm[:0]
-		for i := 0; i+3 < n; i += 4 {
-			left, right := int16(uint16(buf[i])|uint16(buf[i+1])<<8), int16(uint16(buf[i+2])|uint16(buf[i+3])<<8)
-			pcm = append(pcm, int16((int(left)+int(right))/2))
-		}
-		d.add(pcm)
-		if len(d.out) > maxSamples {
-			return nil, errLong
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return d.end(), nil
-		}
-		if err != nil {
-			if len(d.out) > 0 {
-				return d.end(), nil // cut short, or rubbish behind the sound
-			}
-			return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
-		}
-	}
+// channels takes sound of one or more channels and keeps two: of more, the even and the odd ones are averaged.
+type channels struct {
+	left, right *down
+	count       int
+	buf         [2][]float32
 }
 
-func readFLAC(f io.ReadSeeker) ([]float32, error) {
-	s, err := flac.New(f)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
+// start says how many channels at which rate are to come.
+func (c *channels) start(rate, count int) error {
+	if rate < 4000 || rate > 400000 || count < 1 || count > 32 {
+		return fmt.Errorf("%w: %d channels at %d Hz", ErrUnreadable, count, rate)
 	}
-	d := newDown(int(s.Info.SampleRate))
-	if d == nil || s.Info.NChannels == 0 || s.Info.BitsPerSample < 8 {
-		return nil, fmt.Errorf("%w: FLAC of %d Hz", ErrUnreadable, s.Info.SampleRate)
+	c.count = count
+	c.left = newDown(rate)
+	if count > 1 {
+		c.right = newDown(rate)
 	}
-	shift := int(s.Info.BitsPerSample) - 16
-	var pcm []int16
-	for {
-		frame, err := s.ParseNext()
-		if errors.Is(err, io.EOF) {
-			return d.end(), nil
-		}
-		if err != nil {
-			if len(d.out) > 0 {
-				return d.end(), nil
-			}
-			return nil, fmt.Errorf("%w: %v", ErrUnreadable, err)
-		}
-		pcm = pcm[:0]
-		for i := range frame.Subframes[0].Samples {
-			sum := 0
-			for _, c := range frame.Subframes {
-				sum += int(c.Samples[i])
-			}
-			x := float64(sum) / float64(len(frame.Subframes)) / math.Pow(2, float64(shift))
-			pcm = append(pcm, int16(max(-32768, min(32767, x))))
-		}
-		d.add(pcm)
-		if len(d.out) > maxSamples {
-			return nil, errLong
-		}
-	}
+	return nil
 }
 
-// viaFFmpeg has ffmpeg read any file that it can, the first sound in it.
-func viaFFmpeg(ctx context.Context, name string) ([]float32, error) {
-	path, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		return nil, fmt.Errorf("%w: it is not WAV, Ogg/Opus, MP3 or FLAC, and there is no ffmpeg here to read it", ErrUnreadable)
+// add takes samples from -1 to 1, all channels' by turns.
+func (c *channels) add(samples []float32) error {
+	c.buf[0], c.buf[1] = c.buf[0][:0], c.buf[1][:0]
+	for ; len(samples) >= c.count; samples = samples[c.count:] {
+		var sum, n [2]float32
+		for i, x := range samples[:c.count] {
+			sum[i%2] += x
+			n[i%2]++
+		}
+		c.buf[0] = append(c.buf[0], sum[0]/n[0])
+		if c.count > 1 {
+			c.buf[1] = append(c.buf[1], sum[1]/n[1])
+		}
 	}
-	whole, err := filepath.Abs(name) // a name that begins with a hyphen is no flag
-	if err != nil {
-		return nil, fmt.Errorf("trace: %w", err)
+	c.left.add(c.buf[0])
+	if c.right != nil {
+		c.right.add(c.buf[1])
 	}
-	// Files alone are read: a playlist in disguise fetches nothing.
-	cmd := exec.CommandContext(ctx, path, "-hide_banner", "-loglevel", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-i", whole,
-		"-map", "0:a:0", "-f", "s16le", "-ar", fmt.Sprint(watermark.Rate), "-ac", "1", "-")
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("trace: %w", err)
+	if c.left.len() > maxSamples {
+		return errLong
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("trace: start ffmpeg: %w", err)
-	}
-	raw, err := io.ReadAll(io.LimitReader(pipe, 2*int64(maxSamples)+2))
-	if err == nil && len(raw) > 2*maxSamples {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return nil, errLong
-	}
-	if failed := cmd.Wait(); failed != nil || err != nil {
-		return nil, fmt.Errorf("%w: ffmpeg cannot either", ErrUnreadable)
-	}
-	out := make([]float32, len(raw)/2)
-	for i := range out {
-		out[i] = float32(int16(uint16(raw[2*i])|uint16(raw[2*i+1])<<8)) / 32768
-	}
-	return out, nil
+	return nil
 }
 
-// down brings sound of any usual rate to watermark.Rate: a low-pass of Lanczos's shape, evaluated where it is needed.
+// recording returns what came, and may be called once.
+func (c *channels) recording() *Recording {
+	r := &Recording{mean: c.left.end()}
+	if c.right == nil {
+		return r
+	}
+	right := c.right.end()
+	r.side = make([]int16, len(right))
+	var middle, sides float64
+	for i, x := range right {
+		side := (r.mean[i] - x) / 2
+		r.mean[i] = (r.mean[i] + x) / 2
+		r.side[i] = int16(max(-32768, min(32767, side*32768)))
+		middle, sides = middle+float64(r.mean[i])*float64(r.mean[i]), sides+float64(side)*float64(side)
+	}
+	// A thousandth is what a coder makes of one channel coded as two: nothing to be read apart.
+	if sides <= middle/1000 {
+		r.side = nil
+	}
+	return r
+}
+
+// down brings sound of any rate to watermark.Rate: a low-pass of Lanczos's shape, evaluated where it is needed.
 type down struct {
-	step  float64 // input samples for each output sample
-	reach int
-	in    []int16
-	begin int // the number of the first sample of in
-	out   []float32
-	table []float32 // the filter, 64 steps to an input sample
+	num, den int // input samples for each output sample, as a fraction
+	reach    int
+	in       []float32
+	begin    int // the number of the first sample of in
+	out      []float32
+	taps     [][]float32 // for each place between two input samples
 }
-
-const filterSteps = 64
 
 func newDown(rate int) *down {
-	if rate < 4000 || rate > 400000 {
-		return nil
+	divisor, rest := rate, watermark.Rate
+	for rest > 0 {
+		divisor, rest = rest, divisor%rest
 	}
-	d := &down{step: float64(rate) / watermark.Rate}
-	width := max(1, d.step) // of the filter's main lobe, in input samples
+	d := &down{num: rate / divisor, den: watermark.Rate / divisor}
+	if d.num == d.den {
+		return d
+	}
 	const lobes = 8
+	width := max(1, float64(d.num)/float64(d.den)) // of the filter's main lobe, in input samples
 	d.reach = int(math.Ceil(lobes * width))
-	d.table = make([]float32, d.reach*filterSteps+2)
-	for i := range d.table {
-		x := float64(i) / filterSteps / width
-		v := 1.0
-		if x > 0 {
-			v = math.Sin(math.Pi*x*0.95) / (math.Pi * x * 0.95)
+	d.in, d.begin = make([]float32, d.reach), -d.reach
+	d.taps = make([][]float32, d.den)
+	for phase := range d.taps {
+		taps := make([]float32, 2*d.reach)
+		for k := range taps {
+			x := math.Abs(float64(k-d.reach+1)-float64(phase)/float64(d.den)) / width
+			if x >= lobes {
+				continue
+			}
+			v := 1.0
+			if x > 0 {
+				v = math.Sin(math.Pi*x*0.95) / (math.Pi * x * 0.95)
+			}
+			taps[k] = float32(v * (0.5 + 0.5*math.Cos(math.Pi*x/lobes)) * 0.95 / width)
 		}
-		if x < lobes {
-			v *= 0.5 + 0.5*math.Cos(math.Pi*x/lobes)
-		} else {
-			v = 0
-		}
-		d.table[i] = float32(v * 0.95 / width)
+		d.taps[phase] = taps
 	}
 	return d
 }
 
-func (d *down) add(pcm []int16) {
+func (d *down) len() int { return len(d.out) }
+
+func (d *down) add(pcm []float32) {
+	if d.num == d.den {
+		d.out = append(d.out, pcm...)
+		return
+	}
 	d.in = append(d.in, pcm...)
 	for {
-		at := float64(len(d.out)) * d.step
-		middle := int(at)
-		if middle+d.reach+1 >= d.begin+len(d.in) {
+		at := len(d.out) * d.num
+		from := at/d.den - d.reach + 1 - d.begin
+		if from+2*d.reach > len(d.in) {
 			break
 		}
-		d.out = append(d.out, d.sample(at, middle))
+		sum := float32(0)
+		in := d.in[from:][:2*d.reach]
+		for k, tap := range d.taps[at%d.den] {
+			sum += tap * in[k]
+		}
+		d.out = append(d.out, sum)
 	}
 	// What no later output needs is dropped, now and then.
-	if keep := int(float64(len(d.out))*d.step) - d.reach - 2; keep-d.begin > 1<<16 {
+	if keep := len(d.out)*d.num/d.den - d.reach; keep-d.begin > 1<<16 && keep-d.begin < len(d.in) {
 		d.in = append(d.in[:0], d.in[keep-d.begin:]...)
 		d.begin = keep
 	}
 }
 
-func (d *down) sample(at float64, middle int) float32 {
-	sum := float32(0)
-	for k := middle - d.reach + 1; k <= middle+d.reach; k++ {
-		if i := k - d.begin; i >= 0 && i < len(d.in) {
-			x := math.Abs(at-float64(k)) * filterSteps
-			j := int(x)
-			if j+1 < len(d.table) {
-				f := float32(x - float64(j))
-				sum += (d.table[j]*(1-f) + d.table[j+1]*f) * float32(d.in[i])
-			}
-		}
-	}
-	return sum / 32768
-}
-
 func (d *down) end() []float32 {
-	d.add(make([]int16, d.reach+2))
+	d.add(make([]float32, d.reach))
 	return d.out
-}
-
-func (d *down) all(pcm []int16) []float32 {
-	for len(pcm) > 0 {
-		n := min(len(pcm), 1<<16)
-		d.add(pcm[:n])
-		pcm = pcm[n:]
-	}
-	return d.end()
 }

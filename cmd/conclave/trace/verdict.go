@@ -49,8 +49,10 @@ type Verdict struct {
 type File struct {
 	Name    string  `json:"name"`
 	SHA256  string  `json:"sha256"`
-	Seconds float64 `json:"seconds"`
+	Seconds float64 `json:"seconds"` // that could be read
 	ReadBy  string  `json:"read_by"`
+	Channel string  `json:"channel,omitempty"` // which of several that differ
+	Damaged bool    `json:"damaged,omitempty"` // there is more in the file, which cannot be read
 }
 
 // Opening is the record of an investigation.
