@@ -10,8 +10,9 @@ import (
 // the tempo speed times what was played.
 type stretch struct{ pitch, speed float64 }
 
-// reading is a piece of sound, prepared in one of several ways, of which now one and now another reads best: all bands,
-// the telephone's, and all with the cells that noise covers weighed down.
+// reading is a piece of sound, prepared in one of several ways, of which now one and now another reads best: all bands
+// alike (a room, music beneath); with less weight where noise covers them; and this with the telephone's bands, whitened on
+// their own, once more (telephones, narrow codecs, loud noise).
 type reading struct {
 	chips *field
 	pitch float64
@@ -20,9 +21,10 @@ type reading struct {
 // readings prepares a piece for a pitch.
 func (p *power) readings(pitch float64) []*reading {
 	levels := p.levels(pitch)
-	wide := clipped(evened(match(whiten(levels, Bands))))
-	narrow := clipped(evened(match(whiten(levels, NarrowBands))))
-	return []*reading{{wide, pitch}, {narrow, pitch}, {weighted(wide, levels), pitch}}
+	cover := newCover(levels)
+	chips := func(levels *field, bands int) *field { return clipped(evened(match(whiten(levels, bands)))) }
+	weighted := cover.weighted(chips(cover.floored(levels), Bands))
+	return []*reading{{chips(levels, Bands), pitch}, {weighted, pitch}, {added(weighted, chips(levels, NarrowBands)), pitch}}
 }
 
 // alignment is a guess where the pattern lies: frame number first + i·10/speed is the middle of slot phase + i, modulo Period.

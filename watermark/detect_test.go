@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -137,5 +138,35 @@ func TestWhatCannotBeSearchedIsRefused(t *testing.T) {
 	r, err := watermark.Search{Sync: syncOf(t, 1), Wide: true}.Run(context.Background(), make([]float32, 5*watermark.Rate))
 	if err != nil || r.Marked() {
 		t.Errorf("silence: %v, %v", r, err)
+	}
+}
+
+// TestNoiseCoversLessThanThePlainReadingsLose measures, over all voices, what knowing the noise gains: a twentieth of the
+// score or more is a tenth of the length.
+func TestNoiseCoversLessThanThePlainReadingsLose(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		db   float64
+		gain float64
+	}{{"none", 60, 0.99}, {"10 dB", 10, 1.03}, {"5 dB", 5, 1.05}} {
+		var searched, plain float64
+		for language := range languages {
+			const began = 3 * watermark.Rate
+			sound := marked(t, speech(t, language, 18, watermark.Rate), watermark.Rate, 17)
+			energy, rng := 0.0, rand.New(rand.NewPCG(4, 4))
+			for _, x := range sound {
+				energy += float64(x) * float64(x)
+			}
+			size := math.Sqrt(energy/float64(len(sound))) * math.Pow(10, -c.db/20)
+			for i := range sound {
+				sound[i] += float32(size * rng.NormFloat64())
+			}
+			s, p := watermark.Fits(syncOf(t, 1), key(t, 17).Code(), sound[began:], began)
+			searched, plain = searched+s, plain+p
+		}
+		t.Logf("noise %s: %.2f searched, %.2f plain", c.name, searched/4, plain/4)
+		if searched < c.gain*plain {
+			t.Errorf("noise %s: the readings that are searched score %.2f, the plain ones %.2f", c.name, searched/4, plain/4)
+		}
 	}
 }

@@ -329,38 +329,77 @@ func clipped(f *field) *field {
 	return out
 }
 
-// weighted takes weight from the cells in which the mark cannot be read, because noise that came later covers the speech:
-// a gain reaches the level of a band by the share that what was played has in it. The noise of a band is what is there
-// in its most quiet tenth.
-func weighted(f, levels *field) *field {
-	out := newField(f.frames, f.bands)
-	energy, smooth, sorted := make([]float32, f.frames), make([]float32, f.frames), make([]float32, f.frames)
+// cover is the noise that came later and covers the speech: each band's energy, smoothed over about a slot, and its noise,
+// which is what is there in its most quiet tenth.
+type cover struct {
+	energy *field
+	noise  [Bands]float32
+}
+
+func newCover(levels *field) *cover {
+	c := &cover{energy: newField(levels.frames, levels.bands)}
+	plain, sorted := make([]float32, levels.frames), make([]float32, levels.frames)
 	const reach = 4 // frames: about a slot
-	for b := range f.bands {
-		for t := range energy {
-			energy[t] = float32(math.Exp(float64(levels.v[t*levels.bands+b]) * (math.Ln10 / 10)))
+	for b := range levels.bands {
+		for t := range plain {
+			plain[t] = float32(math.Exp(float64(levels.v[t*levels.bands+b]) * (math.Ln10 / 10)))
 		}
 		sum, n := float32(0), float32(0)
-		for t := range min(reach, f.frames) {
-			sum += energy[t]
+		for t := range min(reach, levels.frames) {
+			sum += plain[t]
 			n++
 		}
-		for t := range smooth {
-			if t+reach < f.frames {
-				sum += energy[t+reach]
+		for t := range plain {
+			if t+reach < levels.frames {
+				sum += plain[t+reach]
 				n++
 			}
 			if t-reach-1 >= 0 {
-				sum -= energy[t-reach-1]
+				sum -= plain[t-reach-1]
 				n--
 			}
-			smooth[t] = max(sum, 0) / n
+			c.energy.v[t*levels.bands+b] = max(sum, 0) / n
+			sorted[t] = max(sum, 0) / n
 		}
-		copy(sorted, smooth)
-		slices.Sort(sorted)
-		noise := sorted[len(sorted)/10] * 1.5
-		for t, e := range smooth {
-			out.v[t*f.bands+b] = f.v[t*f.bands+b] * max(0, 1-noise/(e+1e-20))
+		if len(sorted) > 0 {
+			slices.Sort(sorted)
+			c.noise[b] = sorted[len(sorted)/10] * 1.5 // the mean of noise is above its quiet tenth
+		}
+	}
+	return c
+}
+
+// floored adds each band's noise to its energy once more, before its level is taken: what rises and falls below the noise
+// is noise, and says nothing of the mark.
+func (c *cover) floored(levels *field) *field {
+	out := newField(levels.frames, levels.bands)
+	for i, l := range levels.v {
+		out.v[i] = 10 * log10(float32(math.Exp(float64(l)*(math.Ln10/10)))+c.noise[i%levels.bands])
+	}
+	return out
+}
+
+// weighted takes weight from the cells in which the mark cannot be read: a gain reaches the level of a band by the share that
+// what was played has in it.
+func (c *cover) weighted(f *field) *field {
+	out := newField(f.frames, f.bands)
+	for t := range f.frames {
+		row, energy := out.row(t), c.energy.row(t)
+		for b, x := range f.row(t) {
+			row[b] = x * max(0, 1-c.noise[b]/(energy[b]+1e-20))
+		}
+	}
+	return out
+}
+
+// added adds a field of the lowest bands to one of all.
+func added(f, low *field) *field {
+	out := newField(f.frames, f.bands)
+	copy(out.v, f.v)
+	for t := range low.frames {
+		row := out.row(t)
+		for b, x := range low.row(t) {
+			row[b] += x
 		}
 	}
 	return out
