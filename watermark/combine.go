@@ -88,7 +88,8 @@ type run struct {
 	peers  []*window  // all of the seed's length, by time
 	own    int        // the seed's place among them
 	parts  map[int]part
-	bits   []int16 // of the windows taken so far, with their score and its bound
+	used   map[int]bool // tiles of the leg's code that were read
+	bits   []int16      // of the windows taken so far, with their score and its bound
 	sum    int
 	logP   float64
 	lo, hi int
@@ -97,7 +98,7 @@ type run struct {
 // followed extends a seed through the windows before and after it, as far as that makes it likelier.
 func (x *searcher) followed(s seed) *Finding {
 	a := &s.window.alignments[s.rank]
-	r := &run{searcher: x, seed: s, a: a, rate: a.speed / slotFrames / hop, parts: make(map[int]part)}
+	r := &run{searcher: x, seed: s, a: a, rate: a.speed / slotFrames / hop, parts: make(map[int]part), used: make(map[int]bool)}
 	for _, w := range x.windows {
 		if w.level == s.window.level {
 			r.peers = append(r.peers, w)
@@ -117,18 +118,26 @@ func (x *searcher) followed(s seed) *Finding {
 	return r.finding()
 }
 
-// read holds the leg's code against a window at an alignment, whose first tile is the leg's tile from.
+// read holds the leg's code against a window at an alignment, whose first tile is the leg's tile from. A tile that was read in
+// another window, as one on the border is, says nothing again: an innocent leg's bits in it are the same coins.
 func (r *run) read(a *alignment, from int) part {
 	var ts tiles
 	var sc scores
 	ts.read(r.Sync, a)
+	for i := range ts.sums {
+		if r.used[from+i] {
+			ts.sums[i] = [groups]float32{}
+		}
+		r.used[from+i] = true
+	}
 	sc.set(&ts)
 	sum := sc.at(r.codes[r.seed.suspect], from)
 	return part{bits: sc.bits, sum: sum, logP: logTail(sc.bits, sum), a: a}
 }
 
 // extend goes on to one side and takes windows in as long as that makes the leg likelier; three that say nothing end it. The
-// guess follows what was read last, so that a slow drift does no harm.
+// guess follows what was read last, so that a slow drift does no harm. That a window is followed from another which fits the
+// leg makes its alignment depend on the leg's code in that other window, but not on the code in this one, which is what is counted.
 func (r *run) extend(step int, slot float64) {
 	guessed, at, missed := slot, r.seed.window.start, 0
 	bits, sum := slices.Clone(r.bits), r.sum

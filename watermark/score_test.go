@@ -111,3 +111,34 @@ func TestTheFastLogarithmIsNear(t *testing.T) {
 		}
 	}
 }
+
+func TestATileOnTheBorderOfTwoWindowsIsCountedOnce(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	chips := newField(16*slotFrames, Bands)
+	for i := range chips.v {
+		chips.v[i] = float32(rng.NormFloat64())
+	}
+	sync, err := NewSync(make([]byte, SyncSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &alignment{reading: &reading{chips, 1}, speed: 1}
+	r := &run{searcher: &searcher{Search: Search{Sync: sync}, codes: [][]byte{make([]byte, 40)}}, used: make(map[int]bool)}
+	first := r.read(a, 10) // tiles 10 to 13
+	for _, c := range []struct{ from, fresh int }{{13, 3}, {8, 2}, {10, 0}} {
+		p := r.read(a, c.from)
+		if len(p.bits) < c.fresh*codeGroups*9/10 || len(p.bits) > c.fresh*codeGroups {
+			t.Errorf("from tile %d: %d bits are counted, want those of %d tiles", c.from, len(p.bits), c.fresh)
+		}
+		total := 0
+		for _, b := range p.bits {
+			total += int(b)
+		}
+		if max(p.sum, -p.sum) > total {
+			t.Errorf("from tile %d: the score %d is more than its bits %d", c.from, p.sum, total)
+		}
+	}
+	if len(first.bits) <= 3*codeGroups {
+		t.Errorf("the first window has %d bits", len(first.bits))
+	}
+}
