@@ -70,8 +70,8 @@ type Opened struct {
 	suspect watermark.Suspect
 }
 
-// longest is how long a leg can have marked where the record does not say when it ended.
-const longest = 12 * time.Hour
+// longest is how long a leg can have marked: the browser's code is for a day, and a leg that stays longer draws another.
+const longest = 24 * time.Hour
 
 // slack is added to each leg's time: its clock and the server's differ, and buffers play on.
 const slack = 2 * time.Minute

@@ -173,6 +173,24 @@ func TestAMarkThatTheRecordDoesNotKnowCountsForNothing(t *testing.T) {
 	}
 }
 
+func TestALegIsSearchedForAsLongAsItMarked(t *testing.T) {
+	now := time.Now()
+	h := newHouse(t, 3, now.Add(-100*time.Hour))
+	h.marks[0].Until = h.marks[0].Time.Add(20 * time.Hour)
+	h.marks[1].Until = time.Time{} // still in
+	h.marks[2].Time = now.Add(-time.Hour)
+	h.marks[2].Until = time.Time{}
+	legs, _, err := h.marks.Open(h.key, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []time.Duration{20 * time.Hour, 24 * time.Hour, time.Hour} {
+		if got := time.Duration(legs[i].suspect.Tiles) * watermark.TileDuration; got < want || got > want+3*time.Minute {
+			t.Errorf("leg %d is searched for %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestMarksAreReadBackAsTheyWereWritten(t *testing.T) {
 	h := newHouse(t, 2, time.Now().UTC())
 	var b bytes.Buffer
