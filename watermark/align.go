@@ -21,15 +21,22 @@ type reading struct {
 // readings prepares a piece for a pitch.
 func (p *power) readings(pitch float64) []*reading {
 	levels := p.levels(pitch)
-	cover := newCover(levels)
-	chips := func(levels *field, bands int) *field { return clipped(evened(match(whiten(levels, bands)))) }
-	weighted := cover.weighted(chips(cover.floored(levels), Bands))
+	weighted := weightedChips(levels)
 	return []*reading{{chips(levels, Bands), pitch}, {weighted, pitch}, {added(weighted, chips(levels, NarrowBands)), pitch}}
+}
+
+func chips(levels *field, bands int) *field { return clipped(evened(match(whiten(levels, bands)))) }
+
+func weightedChips(levels *field) *field {
+	cover := newCover(levels)
+	return cover.weighted(chips(cover.floored(levels), Bands))
 }
 
 // alignment is a guess where the pattern lies: frame number first + i·10/speed is the middle of slot phase + i, modulo Period.
 type alignment struct {
-	reading *reading
+	reading *reading // nil where it was let go
+	pitch   float64
+	tiles   *tiles // what it reads; of those that are kept
 	speed   float64
 	first   float64 // in frames, 0 up to a slot
 	phase   int     // 0 up to Period
@@ -148,7 +155,7 @@ func (al *aligner) try(r *reading, speed, first float64) {
 		}
 		z := float64(dot) * float64(dot) / (2*squares + 1e-9)
 		al.best = max(al.best, z)
-		al.found = append(al.found, alignment{reading: r, speed: speed, first: first, phase: phase, score: z})
+		al.found = append(al.found, alignment{reading: r, pitch: r.pitch, speed: speed, first: first, phase: phase, score: z})
 	}
 	if len(al.found) > 8*kept {
 		al.prune()
@@ -168,13 +175,17 @@ func (al *aligner) prune() {
 var strengths = [...]float64{0.2, 0.4, 0.8, 1.5}
 
 // ranked returns the best alignments of all that were tried, best first, none near a better one.
-func (al *aligner) ranked(keep int) []alignment {
+func (al *aligner) ranked(keep, frames int) []alignment {
 	al.prune()
-	var tiles tiles
+	var scratch tiles
 	for i := range al.found {
 		a := &al.found[i]
-		tiles.read(al.sync, a)
-		a.score = tiles.likelihood()
+		if a.tiles != nil {
+			a.score = a.tiles.likelihood()
+			continue
+		}
+		scratch.read(al.sync, a)
+		a.score = scratch.likelihood()
 	}
 	al.prune()
 	var out []alignment
@@ -183,7 +194,11 @@ func (al *aligner) ranked(keep int) []alignment {
 		if len(out) == keep || len(out) > 0 && out[0].score > 200 && a.score < out[0].score/8 {
 			break
 		}
-		if !slices.ContainsFunc(out, func(b alignment) bool { return b.near(&a, a.reading.chips.frames) }) {
+		if !slices.ContainsFunc(out, func(b alignment) bool { return b.near(&a, frames) }) {
+			if a.tiles == nil {
+				a.tiles = new(tiles)
+				a.tiles.read(al.sync, &a)
+			}
 			out = append(out, a)
 		}
 	}

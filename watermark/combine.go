@@ -121,9 +121,8 @@ func (x *searcher) followed(s seed) *Finding {
 // read holds the leg's code against a window at an alignment, whose first tile is the leg's tile from. A tile that was read in
 // another window, as one on the border is, says nothing again: an innocent leg's bits in it are the same coins.
 func (r *run) read(a *alignment, from int) part {
-	var ts tiles
 	var sc scores
-	ts.read(r.Sync, a)
+	ts := tiles{first: a.tiles.first, sums: slices.Clone(a.tiles.sums)}
 	for i := range ts.sums {
 		if r.used[from+i] {
 			ts.sums[i] = [groups]float32{}
@@ -172,7 +171,7 @@ func (r *run) extend(step int, slot float64) {
 
 // finding counts what was tried into the bound: the seed's places and window, and for a run of windows, its two ends.
 func (r *run) finding() *Finding {
-	n := float64(len(r.peers))
+	n := float64(r.counts[r.seed.window.level])
 	cost := r.seed.places + r.seedCost() + math.Log(n) + math.Ln2
 	if r.lo != r.hi {
 		cost += 2 * math.Log(n)
@@ -194,10 +193,8 @@ func (r *run) finding() *Finding {
 // piece is a window in which a leg's mark was read. Ends of it that show nothing of the leg are left out.
 func (x *searcher) piece(w *window, a *alignment, slot, logP float64, leg int) Piece {
 	second := func(samples float64) time.Duration { return time.Duration(samples * float64(time.Second) / Rate) }
-	var ts tiles
 	var sc scores
-	ts.read(x.Sync, a)
-	sc.set(&ts)
+	sc.set(a.tiles)
 	tile := int(math.Round((slot-a.slotAt(0))/TileSlots)) + a.phase/TileSlots
 	trend := sc.trend(x.codes[leg], tile)
 	step := Period * slotFrames * hop / a.speed // in samples
@@ -215,7 +212,7 @@ func (x *searcher) piece(w *window, a *alignment, slot, logP float64, leg int) P
 	}
 	began := (slot + float64(from)*Period) * float64(time.Second) / SlotsPerSecond
 	return Piece{From: second(float64(w.start) + float64(from)*step), To: second(float64(w.start) + end), Began: time.Duration(max(0, began)),
-		Speed: a.speed, Pitch: a.reading.pitch, LogP: logP, Trend: trend[from:to]}
+		Speed: a.speed, Pitch: a.pitch, LogP: logP, Trend: trend[from:to]}
 }
 
 // trend is the score of each run of PeriodTiles, in standard deviations.
@@ -237,17 +234,17 @@ func (s *scores) trend(code []byte, from int) []float64 {
 // refine finds the best alignment of a window near a guess: frame 0 lies in slot guess of a leg. No leg's code is used, so
 // what is read is as independent of the legs as the seed's alignment.
 func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment {
-	if w.power == nil || w.power.frames == 0 {
+	if w.samples < windowSize {
 		return nil
 	}
 	var readings []*reading
 	for i := range w.alignments {
-		if r := w.alignments[i].reading; r.pitch == like.reading.pitch && !slices.Contains(readings, r) {
+		if r := w.alignments[i].reading; r != nil && r.pitch == like.pitch && !slices.Contains(readings, r) {
 			readings = append(readings, r)
 		}
 	}
 	if len(readings) == 0 {
-		readings = w.power.readings(like.reading.pitch)
+		readings = newAnalysis().power(x.sound[w.start:][:w.samples]).readings(like.pitch)
 	}
 	var found *alignment
 	var ts tiles
@@ -256,7 +253,7 @@ func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment 
 			// The middle of slot n is at n + ½ of the leg's time, which slotAt counts as n.
 			at := guess + d/slotFrames
 			phase := math.Ceil(at)
-			a := &alignment{reading: r, speed: like.speed, first: (phase - at) * slotFrames / like.speed}
+			a := &alignment{reading: r, pitch: r.pitch, speed: like.speed, first: (phase - at) * slotFrames / like.speed}
 			a.phase = ((int(phase) % Period) + Period) % Period
 			ts.read(x.Sync, a)
 			a.score = ts.likelihood()
@@ -265,6 +262,9 @@ func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment 
 			}
 		}
 	}
+	found.tiles = new(tiles)
+	found.tiles.read(x.Sync, found)
+	found.reading = nil
 	return found
 }
 
@@ -280,10 +280,8 @@ func (x *searcher) cutTogether(leg int, seeds []seed) *Finding {
 	var pieces []Piece
 	for _, s := range seeds {
 		a := &s.window.alignments[s.rank]
-		var ts tiles
 		var sc scores
-		ts.read(x.Sync, a)
-		sc.set(&ts)
+		sc.set(a.tiles)
 		r := range_{s.tile, s.tile + len(sc.table)}
 		if slices.ContainsFunc(used, func(u range_) bool { return r.from < u.to && u.from < r.to }) ||
 			slices.ContainsFunc(windows, func(w *window) bool {
@@ -294,7 +292,7 @@ func (x *searcher) cutTogether(leg int, seeds []seed) *Finding {
 		used, windows = append(used, r), append(windows, s.window)
 		bits, sum = append(bits, sc.bits...), sum+s.sum
 		// Which windows are put together is chosen as well: each piece pays for all windows it might have been.
-		cost += s.places + math.Log(float64(len(x.windows))) + math.Ln2
+		cost += s.places + math.Log(float64(x.counts[s.window.level])) + math.Ln2
 		slot := float64(s.tile*TileSlots) + a.slotAt(0) - float64(a.phase/TileSlots*TileSlots)
 		pieces = append(pieces, x.piece(s.window, a, slot, s.logP, leg))
 		if p := min(0, logTail(bits, sum)+cost+math.Ln2); len(pieces) > 1 && (f == nil || p < f.LogP) {

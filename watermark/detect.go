@@ -37,6 +37,8 @@ type Search struct {
 	Suspects []Suspect
 	// Wide searches changes of speed, pitch and tempo up to 6 % where none up to 0.2 % finds a mark.
 	Wide bool
+	// Far searches changes up to 30 %, of pitch and tempo each on its own, where nothing before finds a mark.
+	Far bool
 	// Searches is over how many searches the bound shall hold, where the same sound is tried with several sync keys or
 	// sets of suspects; at least 1.
 	Searches int
@@ -76,7 +78,7 @@ type Tried struct {
 	Positions  int // the most positions of one leg in one alignment
 	Suspects   int
 	Scores     int // codes held against sound, in all
-	Wide       bool
+	Wide, Far  bool
 }
 
 // Result is what a search found.
@@ -96,9 +98,8 @@ func (r *Result) Marked() bool { return r.SyncLogP < FalseAccusation || len(r.Na
 // window is a piece of the sound that is aligned on its own.
 type window struct {
 	start, samples int // in the sound
-	level          int // 0: long windows; 1: short ones, where the long ones found nothing
+	level          int // of windowLengths
 	wide           bool
-	power          *power
 	alignments     []alignment
 	synchrony      synchrony
 	seeds          []seed
@@ -116,11 +117,24 @@ type seed struct {
 	places    float64 // logarithm of how many places like it there were: positions, and the alignment's rank
 }
 
+// windowLengths are the lengths of windows, in samples: long ones, short ones where the long ones found nothing, and pieces, of which
+// a recording may be put together, where nobody is named by the others.
+var windowLengths = [...]int{60 * Rate, 15 * Rate, 5 * Rate}
+
 const (
-	longWindow  = 60 * Rate
-	shortWindow = 15 * Rate
+	long = iota
+	short
+	scraps
+)
+
+const (
 	// seedsKept is how many of the best legs of a window may be combined with other windows.
 	seedsKept = 24
+	// scrapsTried is how many windows of the shortest kind are looked at, the loudest: ten minutes.
+	scrapsTried = 120
+	// readingsKept is the number of windows up to which readings are kept for following a leg through them; of more, which would
+	// take gigabytes, they are made again.
+	readingsKept = 90
 )
 
 // searcher is the state of one search.
@@ -130,6 +144,7 @@ type searcher struct {
 	sound    []float32
 	windows  []*window
 	codes    [][]byte
+	counts   [len(windowLengths)]int // how many windows of each length there are, looked at or not
 	tried    Tried
 	findings map[int]*Finding
 	done     func(share float64)
@@ -161,11 +176,15 @@ func (s Search) Run(ctx context.Context, sound []float32) (*Result, error) {
 	return x.result(length), nil
 }
 
-// run looks at long windows, and at short ones where those named nobody.
+// run looks at long windows, and at shorter ones where those named nobody.
 func (x *searcher) run(ctx context.Context) error {
-	for _, w := range cut(len(x.sound), longWindow) {
-		x.windows = append(x.windows, &window{start: w[0], samples: w[1]})
+	for level, length := range windowLengths {
+		x.counts[level] = len(cut(len(x.sound), length))
+		if level > 0 {
+			x.counts[level] += x.counts[level-1] // each of those is divided on its own
+		}
 	}
+	x.windows = x.divided(&window{samples: len(x.sound)}, long)
 	if err := x.align(ctx, x.windows, stretches(1, 1, x.windows[0].samples), 0, 0.3); err != nil {
 		return err
 	}
@@ -174,31 +193,89 @@ func (x *searcher) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if x.Far && x.synchrony() > FalseAccusation {
+		if err := x.alignFar(ctx); err != nil {
+			return err
+		}
+	}
 	if err := x.follow(ctx, x.windows, 0.4, 0.75); err != nil {
 		return err
 	}
 	x.combine()
-	var short []*window
+	var shorter []*window
 	for _, w := range x.windows {
-		if w.explained || w.samples < 2*shortWindow || w.synchrony.logP() > math.Log(0.9) && x.Marked() {
-			continue
-		}
-		for _, part := range cut(w.samples, shortWindow) {
-			short = append(short, &window{start: w.start + part[0], samples: part[1], level: 1, wide: w.wide})
+		if !w.explained && w.samples >= 2*windowLengths[short] && (w.synchrony.logP() <= math.Log(0.9) || !x.Marked()) {
+			shorter = append(shorter, x.divided(w, short)...)
 		}
 	}
-	if len(short) > 0 {
-		if err := x.align(ctx, short, x.knownStretches(shortWindow), 0.75, 0.85); err != nil {
+	if err := x.again(ctx, shorter, x.knownStretches(windowLengths[short]), 0.75, 0.9); err != nil {
+		return err
+	}
+	if !x.named() {
+		var pieces []*window
+		for _, w := range x.windows {
+			if w.samples >= 2*windowLengths[scraps] && (w.level == short || w.samples < 2*windowLengths[short]) {
+				pieces = append(pieces, x.divided(w, scraps)...)
+			}
+		}
+		x.loudest(pieces)
+		pieces = pieces[:min(len(pieces), scrapsTried)]
+		best := x.knownStretch()
+		const step = 0.002 // 10 ms in a window
+		tries := []stretch{best, {best.pitch, best.speed * (1 - step)}, {best.pitch, best.speed * (1 + step)}}
+		if err := x.again(ctx, pieces, tries, 0.9, 1); err != nil {
 			return err
 		}
-		if err := x.follow(ctx, short, 0.85, 1); err != nil {
-			return err
-		}
-		x.windows = append(x.windows, short...)
-		x.combine()
 	}
 	x.done(1)
 	return nil
+}
+
+// again looks at more windows, and puts them together with those before.
+func (x *searcher) again(ctx context.Context, windows []*window, tries []stretch, from, to float64) error {
+	if len(windows) == 0 {
+		return nil
+	}
+	if err := x.align(ctx, windows, tries, from, (from+to)/2); err != nil {
+		return err
+	}
+	if err := x.follow(ctx, windows, (from+to)/2, to); err != nil {
+		return err
+	}
+	x.windows = append(x.windows, windows...)
+	x.combine()
+	return nil
+}
+
+// named says whether anybody is named by what was looked at so far.
+func (x *searcher) named() bool {
+	for _, f := range x.findings {
+		if f.LogP < FalseAccusation {
+			return true
+		}
+	}
+	return false
+}
+
+// divided returns a window's parts of a length.
+func (x *searcher) divided(w *window, level int) (parts []*window) {
+	for _, part := range cut(w.samples, windowLengths[level]) {
+		parts = append(parts, &window{start: w.start + part[0], samples: part[1], level: level, wide: w.wide})
+	}
+	return parts
+}
+
+// loudest sorts windows by their loudness.
+func (x *searcher) loudest(windows []*window) {
+	loudness := make(map[*window]float64, len(windows))
+	for _, w := range windows {
+		sum := 0.0
+		for _, s := range x.sound[w.start:][:w.samples] {
+			sum += math.Abs(float64(s))
+		}
+		loudness[w] = sum / float64(w.samples)
+	}
+	slices.SortStableFunc(windows, func(a, b *window) int { return cmp.Compare(loudness[b], loudness[a]) })
 }
 
 // Marked says whether any window has shown the sync key.
@@ -251,29 +328,88 @@ func wideStretches(samples int) []stretch {
 	return out
 }
 
-// knownStretches are the ones near those that long windows were found with; without any, near one.
-func (x *searcher) knownStretches(samples int) []stretch {
+// knownStretch is the one that windows were found with; without any, that of a recording that nobody changed.
+func (x *searcher) knownStretch() stretch {
 	best, score := stretch{1, 1}, FalseAccusation
 	for _, w := range x.windows {
 		if p := w.synchrony.logP(); p < score && len(w.alignments) > 0 {
 			a := &w.alignments[0]
-			best, score = stretch{a.reading.pitch, a.speed}, p
+			best, score = stretch{a.pitch, a.speed}, p
 		}
 	}
+	return best
+}
+
+// knownStretches are the ones near the known one.
+func (x *searcher) knownStretches(samples int) []stretch {
+	best := x.knownStretch()
 	return stretches(best.pitch, best.speed, samples)
+}
+
+// farthest is how far a far search goes.
+const farthest = 0.3
+
+// alignFar tries changes of pitch and tempo, each on its own, coarsely in the loudest short window, and then what fits best there
+// closely in all long ones.
+func (x *searcher) alignFar(ctx context.Context) error {
+	x.tried.Far = true
+	tests := x.divided(&window{samples: len(x.sound)}, short)
+	x.loudest(tests)
+	w := tests[0]
+	var factors []float64
+	for f := 1 - farthest; f < 1+farthest; f += 0.01 { // half a step is a third of the highest band
+		factors = append(factors, f)
+	}
+	aligners := make([]*aligner, len(factors))
+	err := x.each(ctx, len(aligners), 0.38, 0.4, func(i int) {
+		pitch := factors[i]
+		al := &aligner{sync: x.Sync, pilots: x.pilots}
+		aligners[i] = al
+		r := &reading{weightedChips(newAnalysis().power(x.sound[w.start:][:w.samples]).levels(pitch)), pitch}
+		step := 0.04 * Rate / float64(w.samples) // no slot is off by more than 20 ms
+		for speed := 1 - farthest; speed < 1+farthest; speed += step {
+			for first := 0; first < slotFrames; first += 2 {
+				al.try(r, speed, float64(first))
+			}
+		}
+		al.prune()
+		if len(al.found) > 1 {
+			al.found = slices.Clone(al.found[:1])
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var all synchrony
+	var best *alignment
+	for _, al := range aligners {
+		all.tried += al.tried
+		if len(al.found) > 0 && (best == nil || al.found[0].score > best.score) {
+			best, all.best = &al.found[0], al.best
+		}
+	}
+	// It was chosen among all of these, which the windows' own bounds must know.
+	for _, w := range x.windows {
+		w.synchrony.tried += all.tried
+	}
+	if best == nil || all.logP() > math.Log(0.05) {
+		return nil
+	}
+	var tries []stretch
+	for d := -0.006; d < 0.007; d += 0.003 {
+		tries = append(tries, stretches(best.pitch*(1+d), best.speed, x.windows[0].samples)...)
+	}
+	for _, w := range x.windows {
+		w.wide = true
+	}
+	return x.align(ctx, x.windows, tries, 0.38, 0.4)
 }
 
 // alignWide tries the wide stretches on the loudest windows, and then what was found there on all.
 func (x *searcher) alignWide(ctx context.Context) error {
 	const most = 3
 	loudest := slices.Clone(x.windows)
-	energy := func(w *window) (e float64) {
-		for _, s := range x.sound[w.start:][:w.samples] {
-			e += math.Abs(float64(s))
-		}
-		return e / float64(w.samples)
-	}
-	slices.SortStableFunc(loudest, func(a, b *window) int { return cmp.Compare(energy(b), energy(a)) })
+	x.loudest(loudest)
 	loudest = loudest[:min(most, len(loudest))]
 	for _, w := range loudest {
 		w.wide = true
@@ -292,7 +428,7 @@ func (x *searcher) alignWide(ctx context.Context) error {
 			others = append(others, w)
 		}
 	}
-	return x.align(ctx, others, x.knownStretches(longWindow), 0.38, 0.4)
+	return x.align(ctx, others, x.knownStretches(windowLengths[long]), 0.38, 0.4)
 }
 
 // each runs f for 0 up to n on the search's workers and says how far it is, between two shares of the work.
@@ -323,14 +459,15 @@ func (x *searcher) each(ctx context.Context, n int, from, to float64, f func(i i
 	return ctx.Err()
 }
 
+// many is the number of stretches beyond which a reading is left out.
+const many = 200
+
 // align finds the alignments of windows among stretches.
 func (x *searcher) align(ctx context.Context, windows []*window, tries []stretch, from, to float64) error {
 	keep := x.keep(windows)
 	return x.each(ctx, len(windows), from, to, func(i int) {
 		w := windows[i]
-		if w.power == nil {
-			w.power = newAnalysis().power(x.sound[w.start:][:w.samples])
-		}
+		power := newAnalysis().power(x.sound[w.start:][:w.samples]) // the largest thing there is: never kept
 		al := &aligner{sync: x.Sync, pilots: x.pilots, tried: w.synchrony.tried, best: w.synchrony.best, found: slices.Clone(w.alignments)}
 		for j := range al.found {
 			al.found[j].score = math.Inf(1) // those of an earlier pass stay in
@@ -338,7 +475,10 @@ func (x *searcher) align(ctx context.Context, windows []*window, tries []stretch
 		var readings []*reading
 		for _, t := range tries {
 			if len(readings) == 0 || readings[0].pitch != t.pitch {
-				readings = w.power.readings(t.pitch)
+				readings = power.readings(t.pitch)
+				if len(tries) > many {
+					readings = slices.Delete(readings, 1, 2) // it is seldom much better than both others
+				}
 			}
 			for _, r := range readings {
 				for first := range slotFrames {
@@ -346,14 +486,22 @@ func (x *searcher) align(ctx context.Context, windows []*window, tries []stretch
 				}
 			}
 		}
-		w.alignments = al.ranked(keep)
+		w.alignments = al.ranked(keep, power.frames)
+		for j := range w.alignments {
+			if len(x.windows) > readingsKept {
+				w.alignments[j].reading = nil
+			}
+		}
 		w.synchrony = synchrony{best: al.best, tried: al.tried}
 	})
 }
 
 // keep is how many alignments of a window legs are tried with: fewer where that would take too long.
 func (x *searcher) keep(windows []*window) int {
-	const budget = 1.2e11 // look-ups: some minutes
+	budget := 1.2e11 // look-ups: some minutes
+	if len(windows) > 0 && windows[0].level == scraps {
+		budget /= 8
+	}
 	look := 0.0
 	for _, s := range x.Suspects {
 		look += float64(s.Tiles) / PeriodTiles
@@ -400,10 +548,8 @@ func best(seeds []seed, n int) []seed {
 
 // suspects returns the best places of legs in one alignment.
 func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []seed, scored, most int) {
-	var ts tiles
 	var sc scores
-	ts.read(x.Sync, &w.alignments[rank])
-	sc.set(&ts)
+	sc.set(w.alignments[rank].tiles)
 	least := 0 // the score of the last seed that is kept
 	for i, code := range x.codes {
 		if i%256 == 0 && ctx.Err() != nil {
@@ -437,13 +583,13 @@ func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []s
 }
 
 // places is the logarithm of the weight of a place: the positions of the leg, and h·(h+1) for the h-th alignment. The
-// inverses of these add up to one, so the bound holds over all alignments at once. The same is done for the two passes and
-// the two lengths of windows.
+// inverses of these add up to one, so the bound holds over all alignments at once. The same is done for the passes and
+// for the lengths of windows.
 func places(w *window, rank, positions int) float64 {
 	h := float64(rank + 1)
 	weight := float64(positions) * h * (h + 1)
 	if w.wide {
 		weight *= 2
 	}
-	return math.Log(weight * 2)
+	return math.Log(weight * float64(len(windowLengths)))
 }

@@ -100,6 +100,35 @@ func TestARecordingCutTogetherIsTraced(t *testing.T) {
 	named(t, search(t, cut, 200, 200), 7)
 }
 
+func TestPiecesOfTwoSecondsAreTraced(t *testing.T) {
+	sound := marked(t, speech(t, "it", 200, watermark.Rate), watermark.Rate, 7)
+	rng := rand.New(rand.NewPCG(9, 9))
+	var cut []float32
+	for range 25 {
+		at := rng.IntN(198 * watermark.Rate)
+		cut = append(cut, sound[at:at+2*watermark.Rate]...)
+	}
+	r, err := watermark.Search{Sync: syncOf(t, 1), Suspects: legs(t, 200, 200), Workers: 2}.Run(context.Background(), cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named(t, r, 7)
+}
+
+func TestASpeedFarOffIsFound(t *testing.T) {
+	sound := marked(t, speech(t, "fr", 40, watermark.Rate), watermark.Rate, 7)
+	r, err := watermark.Search{Sync: syncOf(t, 1), Suspects: legs(t, 200, 40), Far: true, Workers: 2}.Run(context.Background(), resample(sound[5*watermark.Rate:30*watermark.Rate], 1.12))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named(t, r, 7)
+	if len(r.Named) == 1 {
+		if p := r.Named[0].Pieces[0]; math.Abs(p.Speed-1.12) > 0.002 || math.Abs(p.Pitch-1.12) > 0.01 {
+			t.Errorf("the speed is %.4f and the pitch %.4f, want 1.12", p.Speed, p.Pitch)
+		}
+	}
+}
+
 func TestAChangedSpeedIsFound(t *testing.T) {
 	sound := marked(t, speech(t, "en", 40, watermark.Rate), watermark.Rate, 7)
 	fast := resample(sound[:31*watermark.Rate], 1.013)

@@ -122,7 +122,8 @@ func TestATileOnTheBorderOfTwoWindowsIsCountedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &alignment{reading: &reading{chips, 1}, speed: 1}
+	a := &alignment{reading: &reading{chips, 1}, speed: 1, tiles: new(tiles)}
+	a.tiles.read(sync, a)
 	r := &run{searcher: &searcher{Search: Search{Sync: sync}, codes: [][]byte{make([]byte, 40)}}, used: make(map[int]bool)}
 	first := r.read(a, 10) // tiles 10 to 13
 	for _, c := range []struct{ from, fresh int }{{13, 3}, {8, 2}, {10, 0}} {

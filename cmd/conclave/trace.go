@@ -244,7 +244,7 @@ func (o *traceOptions) search(ctx context.Context, k *call, sound *trace.Recordi
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "trace: "))
 	}
-	search := watermark.Search{Sync: sync, Suspects: trace.Suspects(legs), Wide: !o.narrow, Workers: o.workers, Progress: progress(k.stderr)}
+	search := watermark.Search{Sync: sync, Suspects: trace.Suspects(legs), Wide: !o.narrow, Far: !o.narrow, Workers: o.workers, Progress: progress(k.stderr)}
 	result, channel, err := trace.Find(ctx, search, sound)
 	fmt.Fprint(k.stderr, "\r\033[K")
 	if errors.Is(err, watermark.ErrShort) || errors.Is(err, watermark.ErrLong) {

@@ -4,10 +4,11 @@ import "conclave/watermark"
 
 // attack is something that is done to a recording.
 type attack struct {
-	name   string
-	step   step
-	pieces int // the clip is put together from so many; 0: one
-	guilty int // legs in it; 0: one
+	name    string
+	step    step
+	pieces  int // the clip is put together from so many; 0: one
+	seconds int // or from as many as it takes, of this length
+	guilty  int // legs in it; 0: one
 }
 
 // apply returns 16-kHz sound.
@@ -51,6 +52,8 @@ var (
 		{name: "speed -1 %", step: filtered("asetrate=47520,aresample=48000")},
 		{name: "tempo +1 %, pitch kept", step: filtered("atempo=1.01")},
 		{name: "speed +4 %", step: filtered("asetrate=49920,aresample=48000")},
+		{name: "speed +8 %", step: filtered("asetrate=51840,aresample=48000")},
+		{name: "tempo 1.25, pitch kept", step: filtered("atempo=1.25")},
 		{name: "white noise 15 dB", step: chain(noise(15, false), plain)},
 		{name: "white noise 10 dB", step: chain(noise(10, false), plain)},
 		{name: "white noise 5 dB", step: chain(noise(5, false), plain)},
@@ -61,6 +64,7 @@ var (
 		{name: "noise reduction (afftdn 20 dB)", step: filtered("afftdn=nr=20")},
 		{name: "compressor and loudness", step: filtered("acompressor=threshold=0.05:ratio=6,dynaudnorm")},
 		{name: "cut from 4 pieces, MP3 32k", step: mp3("32k"), pieces: 4},
+		{name: "cut from pieces of 2 s", step: plain, seconds: 2},
 		{name: "two legs averaged", step: plain, guilty: 2},
 		{name: "two legs averaged, MP3 32k", step: mp3("32k"), guilty: 2},
 		{name: "MP3 64k → Opus 16k", step: chain(by("mp3", "-c:a", "libmp3lame", "-b:a", "64k"), opus("16k"))},

@@ -34,6 +34,8 @@ type bench struct {
 	clips, legs, minutes int
 	attacks              string
 	narrow               bool
+	state                string        // of a long run
+	limit                time.Duration // for a part of it
 	lengths              []int
 	out                  io.Writer
 }
@@ -57,8 +59,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return nil
 	})
 	set.BoolVar(&b.narrow, "narrow", false, "search no changes of speed beyond 0.2 %")
+	set.StringVar(&b.state, "state", "", "`file` in which -parts null keeps what it counted, to go on later")
+	set.DurationVar(&b.limit, "limit", 0, "how long -parts null may run")
 	quick := set.Bool("quick", false, "a small part: few clips, few attacks, no long recording")
-	parts := set.String("parts", "quality,table,speed,innocent", "what to measure")
+	parts := set.String("parts", "quality,table,speed,innocent", "what to measure; also null")
 	if err := set.Parse(args); err != nil {
 		return err
 	}
@@ -69,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	for _, part := range []struct {
 		name string
 		f    func(context.Context) error
-	}{{"quality", b.quality}, {"table", b.table}, {"speed", b.speed}, {"innocent", b.innocent}} {
+	}{{"quality", b.quality}, {"table", b.table}, {"speed", b.speed}, {"innocent", b.innocent}, {"null", b.null}} {
 		if !strings.Contains(*parts, part.name) || *quick && part.name == "speed" {
 			continue
 		}
@@ -187,11 +191,15 @@ func (b *bench) cell(ctx context.Context, sound []float32, seconds int, a attack
 	slots := make(chan struct{}, runtime.NumCPU())
 	list := suspects(b.legs, b.minutes*60)
 	for range b.clips {
-		clip := b.clip(rng, sound, length, a.pieces)
+		pieces := a.pieces
+		if a.seconds > 0 {
+			pieces = seconds / a.seconds
+		}
+		clip := b.clip(rng, sound, length, pieces)
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: !b.narrow, Workers: 1}.Run(ctx, clip)
+			r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: !b.narrow, Far: !b.narrow, Workers: 1}.Run(ctx, clip)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -261,11 +269,18 @@ func (b *bench) speed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "\nA recording of %d minutes (MP3, 32 kbit/s) on %d cores:\n", minutes, min(2, runtime.NumCPU()))
-	for _, n := range []int{50, 10000} {
+	unmarked, err := through("mp3", "-c:a", "libmp3lame", "-b:a", "32k")(sound)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "\nA recording of %d minutes (MP3, 32 kbit/s) on %d cores, marked and not:\n", minutes, min(2, runtime.NumCPU()))
+	for i, n := range []int{50, 10000, 50, 10000} {
+		if i == 2 {
+			changed = unmarked
+		}
 		list := suspects(n, minutes*60)
 		began, used := time.Now(), processor()
-		r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: true, Workers: 2}.Run(ctx, changed)
+		r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: true, Far: true, Workers: 2}.Run(ctx, changed)
 		if err != nil {
 			return err
 		}

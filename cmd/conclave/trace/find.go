@@ -44,6 +44,6 @@ func sum(a, b watermark.Tried) watermark.Tried {
 	b.Followed += a.Followed
 	b.Scores += a.Scores
 	b.Positions = max(a.Positions, b.Positions)
-	b.Wide = a.Wide || b.Wide
+	b.Wide, b.Far = a.Wide || b.Wide, a.Far || b.Far
 	return b
 }

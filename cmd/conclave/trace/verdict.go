@@ -97,6 +97,7 @@ type Tried struct {
 	Positions  int  `json:"positions_of_a_leg"`
 	Scores     int  `json:"scores"`
 	Wide       bool `json:"speeds_up_to_6_percent"`
+	Far        bool `json:"pitches_and_tempos_up_to_30_percent"`
 }
 
 // Hash returns a file's SHA-256, in hex.
@@ -121,7 +122,7 @@ func Judge(r *watermark.Result, legs []Opened, file File, now time.Time) *Verdic
 		meetings[l.Meeting] = true
 	}
 	t := r.Tried
-	v.Tried = Tried{Legs: t.Suspects, Meetings: len(meetings), Windows: t.Windows, Alignments: t.Alignments, Followed: t.Followed, Positions: t.Positions, Scores: t.Scores, Wide: t.Wide}
+	v.Tried = Tried{Legs: t.Suspects, Meetings: len(meetings), Windows: t.Windows, Alignments: t.Alignments, Followed: t.Followed, Positions: t.Positions, Scores: t.Scores, Wide: t.Wide, Far: t.Far}
 	for _, f := range r.Named {
 		v.Named = append(v.Named, legOf(&f, &legs[f.Suspect]))
 	}
