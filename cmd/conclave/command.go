@@ -43,7 +43,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, inviteCommand, keysShow, keysRenew, keysWithdraw, enrolCommand, joinCommand, swarmCommand,
-		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, damageCommand, retentionCommand, exportPerson, traceCommand, keysInvestigation, auditVerify, auditShow, auditCopy, auditErase, auditRestore, witnessCommand, policyCheck, policyTest, policyExplain, policyWhy, policyReplay, policyDefault, policyReload,
+		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, damageCommand, retentionCommand, exportPerson, traceVerify, traceCommand, keysInvestigation, auditVerify, auditShow, auditCopy, auditErase, auditRestore, witnessCommand, policyCheck, policyTest, policyExplain, policyWhy, policyReplay, policyDefault, policyReload,
 		tripAdd, tripList, tripRemove, missionVerify, missionCommand,
 	}
 }

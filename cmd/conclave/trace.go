@@ -299,7 +299,7 @@ func (o *traceOptions) tell(ctx context.Context, k *call, server *admin, v *trac
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(v.Page(f), f.Close()); err != nil {
+		if err := errors.Join(v.Page(f, seal.Record), f.Close()); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,8 @@ import (
 	"html/template"
 	"io"
 	"math"
-	"strings"
+
+	"conclave/audit"
 )
 
 //go:embed page.html
@@ -38,6 +39,7 @@ func thousands(n int) string {
 type view struct {
 	*Verdict
 	Digest string
+	Seal   audit.Index // the record of this result; 0 where there is none
 	Charts []chart
 }
 
@@ -100,13 +102,14 @@ func draw(l *Leg, named bool, seconds float64) chart {
 	return c
 }
 
-// Page writes the report's page: one file, without anything fetched from elsewhere, fit for paper.
-func (v *Verdict) Page(w io.Writer) error {
+// Page writes the report's page: one file, without anything fetched from elsewhere, fit for paper. seal is the record of the
+// result, 0 for none.
+func (v *Verdict) Page(w io.Writer, seal audit.Index) error {
 	_, digest, err := v.Digest()
 	if err != nil {
 		return err
 	}
-	p := &view{Verdict: v, Digest: strings.TrimSpace(fmt.Sprintf("% x", digest[:8]))}
+	p := &view{Verdict: v, Digest: fmt.Sprintf("%x", digest), Seal: seal}
 	for i := range v.Named {
 		p.Charts = append(p.Charts, draw(&v.Named[i], true, v.File.Seconds))
 	}

@@ -142,10 +142,10 @@ func TestTheLegIsNamedFromFilesOfAllKinds(t *testing.T) {
 			t.Errorf("%s: heard %v off", kind, d)
 		}
 		var page bytes.Buffer
-		if err := v.Page(&page); err != nil {
+		if err := v.Page(&page, 77); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"Person D", "This was played to", "<rect", "What was tried"} {
+		for _, want := range []string{"Person D", "This was played to", "<rect", "What was tried", "record 77", "minute 0 to 0 of that leg"} {
 			if !strings.Contains(page.String(), want) {
 				t.Errorf("the page lacks %q", want)
 			}

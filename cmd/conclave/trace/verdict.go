@@ -178,10 +178,9 @@ func odds(log float64) string {
 		return "no small one"
 	case log > -6:
 		return fmt.Sprintf("at most 1 in %.0f", math.Pow(10, -log))
-	case log < -300:
-		return "below 10^-300"
 	}
-	return fmt.Sprintf("at most 10^%.0f", math.Ceil(log))
+	// What was shown by trying is no more than this; the rest is arithmetic, and rests on the code's bits being coins.
+	return fmt.Sprintf("below 1 in a million (its arithmetic bound is 10^%.0f)", math.Ceil(max(log, -300)))
 }
 
 // Span words when in the meeting a leg played what was recorded.
@@ -189,7 +188,7 @@ func (l *Leg) Span() string {
 	if len(l.Pieces) == 0 {
 		return ""
 	}
-	first, last := l.Pieces[0].Heard, l.Pieces[0].Heard
+	first, last, from, to := l.Pieces[0].Heard, l.Pieces[0].Heard, l.Pieces[0].Minutes[0], l.Pieces[0].Minutes[1]
 	for _, p := range l.Pieces {
 		end := p.Heard.Add(time.Duration((p.To - p.From) * p.Speed * float64(time.Second)))
 		if p.Heard.Before(first) {
@@ -198,11 +197,13 @@ func (l *Leg) Span() string {
 		if end.After(last) {
 			last = end
 		}
+		from, to = min(from, p.Minutes[0]), max(to, p.Minutes[1])
 	}
+	minutes := fmt.Sprintf("from minute %d to %d of that leg", from, to)
 	if first.Format(time.DateOnly) == last.Format(time.DateOnly) {
-		return fmt.Sprintf("on %s from %s to %s UTC", first.Format("2 January 2006"), first.Format("15:04:05"), last.Format("15:04:05"))
+		return fmt.Sprintf("on %s from %s to %s UTC, %s", first.Format("2 January 2006"), first.Format("15:04:05"), last.Format("15:04:05"), minutes)
 	}
-	return fmt.Sprintf("from %s to %s UTC", first.Format("2 January 2006 15:04:05"), last.Format("2 January 2006 15:04:05"))
+	return fmt.Sprintf("from %s to %s UTC, %s", first.Format("2 January 2006 15:04:05"), last.Format("2 January 2006 15:04:05"), minutes)
 }
 
 // Device8 is the beginning of the device's number, by which it is told apart.
