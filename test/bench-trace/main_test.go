@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -47,5 +48,27 @@ func TestARowThatFailsSaysSoAndTheOthersFollow(t *testing.T) {
 	}
 	if text := out.String(); !strings.Contains(text, "no such coder") || !strings.Contains(text, "second                                     0 (0) [0]") {
 		t.Errorf("printed: %s", text)
+	}
+}
+
+// TestTheMarkIsBelowWhatSpeechMasks holds the mark to figures, over four voices in four languages. Below 0 dB nothing is heard.
+func TestTheMarkIsBelowWhatSpeechMasks(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("no ffmpeg on this machine, with which the voices are read")
+	}
+	for _, language := range []string{"en", "fr", "it", "ru"} {
+		sound, err := meeting(12, 4, language)
+		if err != nil {
+			t.Skip(err)
+		}
+		snr, segmental, nmr := heard(sound)
+		t.Logf("%s: SNR %.1f dB, segmental %.1f dB, noise to mask %.1f dB", language, snr, segmental, nmr)
+		if nmr > -12 || segmental < 14 {
+			t.Errorf("%s: noise to mask %.1f dB, at most -12; segmental SNR %.1f dB, at least 14", language, nmr, segmental)
+		}
+		silence := make([]float32, 48000)
+		if marked(silence, 0)[47999] != 0 {
+			t.Errorf("silence does not stay silent")
+		}
 	}
 }

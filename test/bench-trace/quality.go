@@ -16,20 +16,13 @@ func (b *bench) quality(context.Context) error {
 		if err != nil {
 			return err
 		}
-		e, err := watermark.NewEmbedder(48000, 1, 0, syncKey(), key(0).Code())
-		if err != nil {
-			return err
-		}
-		out := append([]float32(nil), sound...)
-		e.Process(out)
-		d := e.Delay()
-		snr, segmental := ratios(sound[:len(sound)-d], out[d:])
-		fmt.Fprintf(b.out, "  %-8s SNR %5.1f dB   segmental %5.1f dB   NMR %6.1f dB", v.name, snr, segmental, noiseToMask(sound[:len(sound)-d], out[d:]))
+		snr, segmental, nmr := heard(sound)
+		fmt.Fprintf(b.out, "  %-8s SNR %5.1f dB   segmental %5.1f dB   NMR %6.1f dB", v.name, snr, segmental, nmr)
 		mp3, err := by("mp3", "-c:a", "libmp3lame", "-b:a", "64k")(sound)
 		if err != nil {
 			return err
 		}
-		best := math.Inf(1)
+		best, d := math.Inf(1), 0
 		for lag := 0; lag < 4000; lag++ { // the coder's delay
 			if lag+480000 > len(mp3) {
 				break
@@ -48,6 +41,19 @@ func (b *bench) quality(context.Context) error {
 		fmt.Fprintf(b.out, "   (MP3 of 64 kbit/s: %.1f dB)\n", noiseToMask(sound[:n], mp3[d:d+n]))
 	}
 	return nil
+}
+
+// heard says what marking does to 48-kHz sound, in decibels.
+func heard(sound []float32) (snr, segmental, nmr float64) {
+	e, err := watermark.NewEmbedder(48000, 1, 0, syncKey(), key(0).Code())
+	if err != nil {
+		panic(err)
+	}
+	out := append([]float32(nil), sound...)
+	e.Process(out)
+	clean := sound[:len(sound)-e.Delay()]
+	snr, segmental = ratios(clean, out[e.Delay():])
+	return snr, segmental, noiseToMask(clean, out[e.Delay():])
 }
 
 // ratios returns the signal-to-noise ratio and its mean over segments of 20 ms with speech in them.
@@ -77,6 +83,16 @@ func noiseToMask(clean, changed []float32) float64 {
 	bark := func(f float64) float64 { return 7 * math.Asinh(f/650) }
 	low, high := bark(80), bark(18000)
 	edge := func(k int) float64 { return 650 * math.Sinh((low+(high-low)*float64(k)/bands)/7) }
+	width := (high - low) / bands
+	var spread [2*bands - 1]float64 // of a masker so many bands away, plus bands-1
+	for i := range spread {
+		d := width * float64(i-bands+1) // in Bark; 27 dB a Bark below a masker, about 20 above
+		slope := 20.0
+		if d < 0 {
+			slope = 27
+		}
+		spread[i] = math.Pow(10, -slope*math.Abs(d)/10)
+	}
 	total, frames := 0.0, 0
 	for at := 0; at+size <= len(clean); at += size / 2 {
 		a, b := make([]float64, size), make([]float64, size)
@@ -103,16 +119,10 @@ func noiseToMask(clean, changed []float32) float64 {
 			}
 		}
 		sum := 0.0
-		width := (high - low) / bands
 		for k := range bands {
 			mask := 0.0
 			for j := range bands {
-				d := width * float64(k-j) // in Bark; 27 dB a Bark below a masker, about 20 above
-				slope := 20.0
-				if d < 0 {
-					slope = 27
-				}
-				mask += ea[j] * math.Pow(10, -slope*math.Abs(d)/10)
+				mask += ea[j] * spread[k-j+bands-1]
 			}
 			offset := 3.0
 			if z := width * float64(k); z > 12 {
