@@ -70,7 +70,7 @@ type Opened struct {
 	suspect watermark.Suspect
 }
 
-// longest is how long a leg can have marked: the browser's code is for a day, and a leg that stays longer draws another.
+// longest is how long a leg can have marked: the browser's code is for a day.
 const longest = 24 * time.Hour
 
 // slack is added to each leg's time: its clock and the server's differ, and buffers play on.
