@@ -389,8 +389,10 @@ func (x *searcher) alignFar(ctx context.Context) error {
 		}
 	}
 	// It was chosen among all of these, which the windows' own bounds must know.
+	x.tried.Alignments += all.tried
 	for _, w := range x.windows {
 		w.synchrony.tried += all.tried
+		x.tried.Alignments -= all.tried // it is counted once
 	}
 	if best == nil || all.logP() > math.Log(0.05) {
 		return nil
