@@ -76,14 +76,15 @@ func (b *bench) null(ctx context.Context) error {
 		i := state.Next
 		rng := rand.New(rand.NewPCG(uint64(i), 31))
 		kind, seconds := "no mark", [...]int{5, 5, 5, 10, 20}[rng.IntN(5)]
+		sound := sounds[i%8]
 		if i%8 >= 4 {
 			kind = "another leg's mark"
 		}
-		far := i%50 == 49 && i%8 < 4
+		far := i%50 == 49
 		if far {
-			kind, seconds = "no mark, all speeds and pitches", 5
+			kind, seconds, sound = "no mark, all speeds and pitches", 5, sounds[i%4]
 		}
-		clip := b.clip(rng, sounds[i%8], seconds*watermark.Rate, 1)
+		clip := b.clip(rng, sound, seconds*watermark.Rate, 1)
 		r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: far, Far: far, Workers: 2}.Run(ctx, clip)
 		if err != nil {
 			return err
