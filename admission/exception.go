@@ -112,6 +112,22 @@ func (p *Policy) Closed(room Room, now time.Time) []string {
 	return nil
 }
 
+// MayRing says whether a member may see which of the invited are not there, and have the phone gateway ring them. It fails
+// closed. Whatever the policy says, a guest, a caller and a line that others hear are told no names of people who are not in
+// the room: what they learn, the directory's people have not chosen to tell them.
+func (p *Policy) MayRing(req Request, now time.Time) bool {
+	if req.Statement != StatementValid || req.Assurance == conclave.AssuranceGuest || req.Grade < conclave.GradeSealed || !req.Person.Known || req.Person.Removed {
+		return false
+	}
+	req.Excepted = false
+	w, err := p.newWorld(req, now)
+	if err != nil {
+		return false
+	}
+	decision, diagnostic := cedar.Authorize(p.asked[asked{ring, req.Meeting.Level, false}], w, cedar.Request{Principal: w.person.UID, Action: ring, Resource: w.meeting.UID, Context: w.context})
+	return decision == cedar.Allow && len(diagnostic.Errors) == 0
+}
+
 // NeedsAssertion says whether a fresh assertion (the proven fact "assertion") is what stands in the way of joining, alone or
 // among other things. To who may not ask about the meeting, nothing is needed.
 func (p *Policy) NeedsAssertion(req Request, now time.Time) bool {

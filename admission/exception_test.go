@@ -96,6 +96,40 @@ func TestARoomIsClosedWhileAWeakLineIsIn(t *testing.T) {
 	}
 }
 
+func TestOnlyWhomPolicyLetsSeesWhoIsNotThere(t *testing.T) {
+	all, err := Load([]byte(`permit (principal, action, resource);`), DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent, err := Load([]byte(`permit (principal, action in [Action::"ask", Action::"join", Action::"walk_in", Action::"share_screen"], resource);`), DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		policy *Policy
+		change func(*Request)
+		want   bool
+	}{
+		"the chair":                        {Default(), func(r *Request) { r.Chair = true }, true},
+		"a member":                         {Default(), func(*Request) {}, false},
+		"the chair, by phone":              {Default(), func(r *Request) { r.Chair, r.Grade = true, conclave.GradeHop }, false},
+		"the chair, as a guest":            {Default(), func(r *Request) { r.Chair, r.Assurance = true, conclave.AssuranceGuest }, false},
+		"the chair, statement invalid":     {Default(), func(r *Request) { r.Chair, r.Statement = true, StatementInvalid }, false},
+		"the chair, struck off":            {Default(), func(r *Request) { r.Chair, r.Person.Removed = true, true }, false},
+		"no such level":                    {Default(), func(r *Request) { r.Chair, r.Meeting.Level = true, 9 }, false},
+		"a member, where all is let":       {all, func(*Request) {}, true},
+		"a guest, where all is let":        {all, func(r *Request) { r.Assurance = conclave.AssuranceGuest }, false},
+		"a phone, where all is let":        {all, func(r *Request) { r.Grade = conclave.GradeOpen }, false},
+		"the chair, where nothing is said": {silent, func(r *Request) { r.Chair = true }, false},
+	} {
+		req := good()
+		c.change(&req)
+		if got := c.policy.MayRing(req, now); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func TestAnAssertionIsAskedForWhereItHelps(t *testing.T) {
 	p := Default()
 	for name, c := range map[string]struct {

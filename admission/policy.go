@@ -36,13 +36,16 @@ const (
 	typeAction    cedar.EntityType = "Action"
 )
 
-// questions are asked in this order; see the schema. shareScreen is asked of a room, not of who wants to come in.
+// questions are asked in this order; see the schema. The others are no part of a ruling: shareScreen is asked of a room, ring
+// of who is in it.
 var (
 	ask         = cedar.NewEntityUID(typeAction, "ask")
 	join        = cedar.NewEntityUID(typeAction, "join")
 	walkIn      = cedar.NewEntityUID(typeAction, "walk_in")
 	questions   = [...]cedar.EntityUID{ask, join, walkIn}
 	shareScreen = cedar.NewEntityUID(typeAction, "share_screen")
+	ring        = cedar.NewEntityUID(typeAction, "ring")
+	all         = [...]cedar.EntityUID{ask, join, walkIn, shareScreen, ring}
 )
 
 var (
@@ -201,7 +204,7 @@ type asked struct {
 // sort lists the rules for each question and level. Cedar would find the same by looking at the head of each.
 func (p *Policy) sort() {
 	p.asked = map[asked]rules{}
-	for _, q := range append(questions[:], shareScreen) {
+	for _, q := range all {
 		for level := range p.levels {
 			for _, excepted := range []bool{false, true} {
 				var fit rules
@@ -240,7 +243,7 @@ var codeForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 func (p *Policy) newRule(i int, one *cedar.Policy, t text) (rule, error) {
 	r := rule{id: cedar.PolicyID(fmt.Sprintf("rule%d", i)), policy: one}
 	r.about = Rule{Line: one.Position().Line, Permit: one.Effect() == cedar.Permit, Note: t.note, Text: t.rule}
-	for _, q := range append(questions[:], shareScreen) {
+	for _, q := range all {
 		if r.speaksOf(q) {
 			r.about.Questions = append(r.about.Questions, string(q.ID))
 		}

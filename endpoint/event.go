@@ -92,6 +92,16 @@ type (
 		Paused     *Paused     `json:"paused,omitempty"`
 		Exceptions []Exception `json:"exceptions"`
 		Closed     []string    `json:"closed"` // what policy holds closed for now: "screen"
+		// Absent are the invited who are not there, on the server's word; empty for whom policy does not let know.
+		Absent []Absent `json:"absent"`
+	}
+	// Absent is one who is invited and not there.
+	Absent struct {
+		Person  string            `json:"person"` // id
+		Name    string            `json:"name"`
+		Unit    string            `json:"unit"`
+		Ringing bool              `json:"ringing"`
+		Against *conclave.Problem `json:"against,omitempty"` // what stands against ringing them
 	}
 	// Away is a leg in quarantine, named by a verified statement.
 	Away struct {

@@ -42,7 +42,7 @@ func (s *session) suspend() {
 		s.place.Epoch = 0
 	}
 	s.replaceMember(nil)
-	s.roster, s.said = nil, nil
+	s.roster, s.said, s.absent = nil, nil, nil
 	s.forget(dueRenew)
 	s.forget(dueRefresh)
 	s.forget(dueRetire)

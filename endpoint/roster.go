@@ -25,7 +25,7 @@ func (s *session) showRoster() {
 	if s.member == nil || !s.member.entered {
 		return
 	}
-	e := &RosterEvent{Members: []Member{}, Waiting: []Guest{}, Away: []Away{}, Exceptions: []Exception{}, Closed: []string{}}
+	e := &RosterEvent{Members: []Member{}, Waiting: []Guest{}, Away: []Away{}, Exceptions: []Exception{}, Closed: []string{}, Absent: []Absent{}}
 	legs := make(map[mls.LeafIndex]*signal.RosterLeg)
 	if s.roster != nil {
 		for i := range s.roster.Legs {
@@ -33,6 +33,9 @@ func (s *session) showRoster() {
 		}
 		s.showDoor(e)
 		s.showAside(e)
+	}
+	for _, p := range s.absent {
+		e.Absent = append(e.Absent, Absent{Person: string(p.Person), Name: p.Name, Unit: p.Unit, Ringing: p.Ringing, Against: p.Against})
 	}
 	for _, at := range s.member.order {
 		l := s.member.leaves[at]
@@ -57,6 +60,18 @@ func (s *session) takeRoster(m *signal.Roster) {
 	}
 	s.roster = m
 	s.obeyPause()
+}
+
+// maxAbsent is how many can be invited to a meeting.
+const maxAbsent = 1000
+
+// takeAbsent takes the server's word on who is invited and not there. It names nobody who holds keys, or could.
+func (s *session) takeAbsent(m *signal.Absent) {
+	if s.member == nil {
+		return // of before a quarantine
+	}
+	s.absent = m.People[:min(len(m.People), maxAbsent)]
+	s.showRoster()
 }
 
 // showDoor lists those who wait, as far as they are who the server says.

@@ -55,6 +55,7 @@ type session struct {
 	trust    *trust
 	member   *membership // nil before the first
 	roster   *signal.Roster
+	absent   []signal.Invited     // who is invited and not there; only for whom policy lets know
 	said     *signal.Slots        // the last, as the server said it; nil before the first
 	looked   time.Time            // when roster and tree were last held against each other
 	alarms   map[string]time.Time // when each was last raised
@@ -344,6 +345,8 @@ func (s *session) arrive(a arrival) {
 		s.takeRoster(m)
 		s.showRoster()
 		s.lookSoon()
+	case *signal.Absent:
+		s.takeAbsent(m)
 	case *signal.Slots:
 		s.slots(m)
 	case *signal.Passes:

@@ -509,7 +509,7 @@ func TestNobodyIsRungWhereNoTrunkMay(t *testing.T) {
 		g.Trunks[0].Target, g.Trunks[0].TargetNetwork, g.Trunks[0].Prefixes = "127.0.0.1:9", sip.UDP, []string{"+4930"}
 	}})
 	h.chair.Ring("bert")
-	h.until("the chair to be told", func() bool { return h.chair.told("ring_unanswered") })
+	h.until("the chair to be told", func() bool { return h.chair.told("ring_impossible") })
 	if s := h.gateway.Stats(); s.Rings != 1 || s.SIP.Calls != 0 {
 		t.Errorf("%+v", s)
 	}

@@ -51,7 +51,7 @@ func (r *room) mayVouch(by *roster.Leg) bool { return known(by) && !r.roster.Exc
 // except is the chair's wish for an exception.
 func (r *room) except(by roster.Leg, m *signal.Except) error {
 	if by.Role != conclave.RoleChair || by.Standing != roster.Member {
-		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
+		return problemNotChair
 	}
 	if !r.mayVouch(&by) {
 		return problemSecond

@@ -135,6 +135,7 @@ func (g *gateway) hello(m *signal.GatewayHello) bool {
 	o := g.cfg.Organisation
 	g.conn.send(&signal.GatewayReady{Organisation: o.Name, Root: o.Root, Grants: o.Grants, Statement: renewed})
 	g.phones.connected(g, m.Calls, now)
+	g.gatewaysChanged()
 	g.cfg.Log.Info("phone gateway connected", "gateway", known.ID, "calls", len(m.Calls))
 	return true
 }
@@ -160,6 +161,7 @@ func (g *gateway) depart() {
 		return
 	}
 	g.cfg.Log.Warn("phone gateway disconnected", "gateway", g.device)
+	g.gatewaysChanged()
 	if _, err := g.audit.Record(context.WithoutCancel(g.conn.ctx), audit.Record{Kind: audit.KindGateway, Time: g.now(), Device: g.device, Outcome: "done"}); err != nil {
 		g.cfg.Log.Error("no record of a gateway that went", "cause", err)
 	}

@@ -27,6 +27,8 @@ var (
 	problemGateway   = conclave.Problem{Code: "phone_no_gateway", Fix: "ask_administrator"}
 	problemNoNumber  = conclave.Problem{Code: "phone_no_number", Fix: "ask_administrator"}
 	problemRingSoon  = conclave.Problem{Code: "phone_ring_too_soon", Fix: "wait_a_minute"}
+	problemNotChair  = conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
+	problemRingSpent = conclave.Problem{Code: "phone_rings_spent", Fix: "ring_later"}
 )
 
 // receive takes a message of a gateway that is known.
@@ -289,16 +291,23 @@ func (g *gateway) callBack(m *signal.CallBack) {
 		if err := g.ringPerson(g.Server.ctx, c.meeting, c.person, conclave.LegID{}); err != nil {
 			g.cfg.Log.Warn("call-back not made", "cause", err)
 			g.tellChairs(c.meeting, &signal.Notice{Notice: conclave.Problem{Code: "ring_unanswered", Fix: "ring_back"}})
+			return
 		}
+		g.absentChanged(c.meeting)
 	}()
 }
 
-// ring is the chair's wish to have a person rung; it runs on the room's goroutine.
+// ring is a member's wish to have a person rung; it runs on the room's goroutine. Whom policy does not let is told the same of
+// everybody, invited or not.
 func (r *room) ring(leg roster.Leg, m *signal.Ring) error {
-	if leg.Standing != roster.Member || leg.Role != conclave.RoleChair {
-		return problemTurn
+	if s := r.seats[leg.ID]; leg.Standing != roster.Member || !s.asker.rings {
+		return problemNotChair
 	}
-	return r.ringPerson(r.ctx, r.meeting.ID, m.Person, leg.ID)
+	if err := r.ringPerson(r.ctx, r.meeting.ID, m.Person, leg.ID); err != nil {
+		return err
+	}
+	r.rosterChanged(false)
+	return nil
 }
 
 // ringPerson has a gateway ring an invited person at the number that the directory has, and nowhere else.
@@ -311,24 +320,21 @@ func (s *Server) ringPerson(ctx context.Context, id conclave.MeetingID, who conc
 		return conclave.Problem{Code: "not_invited", Fix: "ask_chair"}
 	}
 	person, err := s.directory.Person(ctx, who)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case person.Phone == "":
-		return problemNoNumber
 	}
-	open, hop := s.wouldAdmit(&meeting, &person, signal.PhoneOpen), s.wouldAdmit(&meeting, &person, signal.PhoneHop)
-	if !open && !hop {
-		return problemNoPhone
+	secure, why := s.reachable(&meeting, &person)
+	if why != nil {
+		return *why
 	}
 	g := s.phones.any()
 	if g == nil {
 		return problemGateway
 	}
-	if !s.phones.mayRing(who, s.now()) {
-		return problemRingSoon
+	if why := s.phones.mayRing(who, s.now()); why != nil {
+		return *why
 	}
-	c := &phoneCall{id: signal.NewCallID(), gateway: g.device, line: signal.PhoneOpen, person: who, meeting: id, out: true, secure: !open}
+	c := &phoneCall{id: signal.NewCallID(), gateway: g.device, line: signal.PhoneOpen, person: who, meeting: id, out: true, secure: secure}
 	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindRing, Time: s.now(), Meeting: id, By: by, Person: who}); err != nil {
 		return err
 	}
@@ -347,17 +353,28 @@ func (g *gateway) overWith(ctx context.Context, m *signal.CallOver) {
 	}
 	g.recordCall(ctx, c, "done", []conclave.Problem{{Code: "call_" + m.Outcome}})
 	if c.out && c.device == (conclave.DeviceID{}) {
-		g.tellChairs(c.meeting, &signal.Notice{Notice: conclave.Problem{Code: "ring_" + ringWord(m.Outcome), Fix: "ring_back"}})
+		g.tellRung(ctx, c, m.Outcome)
 	}
 	g.dropCalls([]*phoneCall{c})
 }
 
-// ringWord says what became of a ring that brought nobody in.
-func ringWord(outcome string) string {
-	if outcome == "no_consent" || outcome == "refused" {
-		return "declined"
+// tellRung tells the chair what became of a ring that brought nobody in.
+func (g *gateway) tellRung(ctx context.Context, c *phoneCall, outcome string) {
+	person, err := g.directory.Person(ctx, c.person)
+	if err != nil {
+		return
 	}
-	return "unanswered"
+	why := conclave.Problem{Code: "ring_unanswered", Fix: "ring_back"}
+	switch outcome {
+	case "no_consent", "refused":
+		why = conclave.Problem{Code: "ring_declined", Fix: "ring_back"}
+	case "forbidden":
+		why = conclave.Problem{Code: "ring_impossible", Fix: "ask_administrator"}
+	case "failed":
+		why = conclave.Problem{Code: "ring_failed", Fix: "ring_back"}
+	}
+	why.Args = map[string]string{"name": person.Name, "person": string(c.person)}
+	g.tellChairs(c.meeting, &signal.Notice{Notice: why})
 }
 
 // recordCall notes what became of a call. It is no permission: what lets somebody in is recorded by the ruling.
@@ -392,10 +409,14 @@ func (s *Server) dropCalls(gone []*phoneCall) {
 		if (c.device != conclave.DeviceID{}) {
 			s.recheck(c.device)
 		}
+		if c.out {
+			s.absentChanged(c.meeting)
+		}
 	}
 }
 
-// tellChairs tells the chairs of a room that is open.
+// tellChairs tells those in a room that is open who may know of calls: the chair on an enrolled device, and whoever may have
+// people rung. What is told names people who are not there.
 func (s *Server) tellChairs(id conclave.MeetingID, m *signal.Notice) {
 	r := s.find(id)
 	if r == nil {
@@ -404,7 +425,8 @@ func (s *Server) tellChairs(id conclave.MeetingID, m *signal.Notice) {
 	frame := signal.Encode(m)
 	r.post(func() {
 		for leg, seat := range r.seats {
-			if l, ok := r.roster.Leg(leg); ok && l.Role == conclave.RoleChair && l.Standing == roster.Member {
+			if l, ok := r.roster.Leg(leg); ok && l.Standing == roster.Member &&
+				(seat.asker.rings || l.Role == conclave.RoleChair && seat.asker.statement.Kind == pass.KindDevice) {
 				seat.conn.sendFrame(frame)
 			}
 		}

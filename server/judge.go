@@ -56,6 +56,7 @@ type asker struct {
 	nonce     [32]byte      // of its connection: what it asserts is good for no other
 	asserted  bool          // it has shown a fresh assertion on this connection
 	inherited bool          // or it was shown on the one before, by a member that has come back since
+	rings     bool          // by the last ruling: it may see which of the invited are not there, and have them rung
 	// fingerprint is what that assertion binds its media to; nil: to nothing.
 	fingerprint []byte
 }

@@ -90,6 +90,7 @@ type wire struct {
 	mu   sync.Mutex
 	conn endpoint.Conn
 	off  bool
+	keep func(endpoint.Conn) endpoint.Conn // looks on; nil: nobody does
 }
 
 func (l *wire) over(dial func(context.Context) (endpoint.Conn, error)) func(context.Context) (endpoint.Conn, error) {
@@ -102,6 +103,9 @@ func (l *wire) over(dial func(context.Context) (endpoint.Conn, error)) func(cont
 			return nil, errors.New("no line")
 		}
 		l.conn = c
+		if err == nil && l.keep != nil {
+			c = l.keep(c)
+		}
 		return c, err
 	}
 }

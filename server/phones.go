@@ -330,20 +330,32 @@ func (p *phones) wasWrong(caller [sha256.Size]byte, now time.Time) (alert bool) 
 }
 
 // mayRing counts a ring in, or says that it is too soon, or too many.
-func (p *phones) mayRing(person conclave.PersonID, now time.Time) bool {
+func (p *phones) mayRing(person conclave.PersonID, now time.Time) *conclave.Problem {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Sub(p.rings[person]) < ringPause {
-		return false
+		return &problemRingSoon
 	}
 	if !p.budget.take(ringsPerDay/86400.0, ringsPerDay, now) {
-		return false
+		return &problemRingSpent
 	}
 	if p.rings == nil || len(p.rings) >= maxCallers {
 		p.rings = map[conclave.PersonID]time.Time{}
 	}
 	p.rings[person] = now
-	return true
+	return nil
+}
+
+// ringing says whether a person is being rung for a meeting: asked for, and neither over nor of a leg yet.
+func (p *phones) ringing(meeting conclave.MeetingID, person conclave.PersonID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.calls {
+		if c.out && c.meeting == meeting && c.person == person && c.device == (conclave.DeviceID{}) {
+			return true
+		}
+	}
+	return false
 }
 
 // changed forgets what was screened: there are other codes now.

@@ -67,25 +67,63 @@ func TestGuessersOfPhoneCodesAreBrakedAloneAndTogether(t *testing.T) {
 
 func TestRingsAreBoundedForAPersonAndInAll(t *testing.T) {
 	var p phones
-	if !p.mayRing("bert", noon) || p.mayRing("bert", noon.Add(ringPause-time.Second)) || !p.mayRing("bert", noon.Add(ringPause)) {
+	rings := func(person conclave.PersonID, at time.Time) bool { return p.mayRing(person, at) == nil }
+	if !rings("bert", noon) || rings("bert", noon.Add(ringPause-time.Second)) || !rings("bert", noon.Add(ringPause)) {
 		t.Error("a person is rung once a minute")
 	}
 	p = phones{}
 	person := func(i int) conclave.PersonID { return conclave.PersonID(fmt.Sprint("p", i)) }
 	for i := range ringsPerDay {
-		if !p.mayRing(person(i), noon) {
+		if !rings(person(i), noon) {
 			t.Fatalf("only %d rings", i)
 		}
 	}
-	if p.mayRing("one-more", noon) {
+	if rings("one-more", noon) {
 		t.Errorf("more than %d rings at once", ringsPerDay)
 	}
 	// The budget comes back over the day, and who was denied is not made to wait for it.
 	later := noon.Add(24 * time.Hour / ringsPerDay)
-	if !p.mayRing("one-more", later) || p.mayRing("another", later) {
+	if !rings("one-more", later) || rings("another", later) {
 		t.Error("a two-hundredth of a day gives one ring back, and nothing more")
 	}
 	if n := len(p.rings); n > maxCallers {
 		t.Errorf("%d people are remembered", n)
+	}
+}
+
+func TestAPersonIsLeftAloneAfterARingAndADayHasItsRings(t *testing.T) {
+	p, now := new(phones), time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	rings := func(person conclave.PersonID) string {
+		if why := p.mayRing(person, now); why != nil {
+			return why.Code
+		}
+		return ""
+	}
+	if why := rings("anna"); why != "" {
+		t.Fatal(why)
+	}
+	now = now.Add(ringPause - time.Second)
+	if why := rings("anna"); why != "phone_ring_too_soon" {
+		t.Errorf("rung again after %v: %q", ringPause-time.Second, why)
+	}
+	if why := rings("ben"); why != "" {
+		t.Errorf("another person waits too: %q", why)
+	}
+	now = now.Add(time.Second)
+	if why := rings("anna"); why != "" {
+		t.Errorf("not rung again after %v: %q", ringPause, why)
+	}
+	n := 0
+	for ; rings(conclave.PersonID(fmt.Sprint("person", n))) == ""; n++ {
+		if n > 2*ringsPerDay {
+			t.Fatal("there is no end of rings")
+		}
+	}
+	if why := rings("carla"); why != "phone_rings_spent" || n < ringsPerDay-4 {
+		t.Errorf("after %d rings more: %q", n, why)
+	}
+	now = now.Add(10 * time.Minute)
+	if why := rings("carla"); why != "" {
+		t.Errorf("ten minutes later, as people are told: %q", why)
 	}
 }

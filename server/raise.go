@@ -49,7 +49,7 @@ func (r *room) passes() pass.MeetingContext {
 func (r *room) raise(by roster.Leg, m *signal.Raise) error {
 	switch {
 	case by.Role != conclave.RoleChair || by.Standing != roster.Member:
-		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
+		return problemNotChair
 	case r.changing():
 		return conclave.Problem{Code: "level_changing", Fix: "wait_a_minute"}
 	case m.Level <= r.meeting.Level || int(m.Level) >= len(r.policy().Levels()):

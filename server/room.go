@@ -68,6 +68,7 @@ type room struct {
 	closed    []string  // what the policy holds closed while somebody's line is as weak as it is
 	rosterDue time.Time // when the roster is to be sent; zero: nothing has changed
 	rosterAt  time.Time // when it was sent last
+	expected  expected  // who is invited
 	slots     []byte    // the last slots sent, encoded
 	slotsDue  bool
 }
@@ -77,7 +78,9 @@ type seat struct {
 	conn  *conn
 	asker asker
 	grade conclave.Grade // as last ruled
-	renew bucket
+	// absent is what the leg was told last of those who are not there, encoded; nil: nothing.
+	absent []byte
+	renew  bucket
 	// proofs bounds what the leg may ask of the device log: a joiner asks once for each member.
 	proofs bucket
 	facts  bucket // of changes that the leg tells of
@@ -341,6 +344,7 @@ func (r *room) flush() {
 			s.conn.sendFrame(plain)
 		}
 	}
+	r.tellAbsent()
 }
 
 // rosterChanged has the roster sent, soon or at once.

@@ -128,12 +128,14 @@ func (r *room) consider(id conclave.LegID, letIn bool, a *asker) (judgement, con
 	ruling, rec := r.ruling(r.policy(), r.now(), &j, r.meeting.ID, id, a.device)
 	if leg, ok := r.roster.Leg(id); ok && takes(leg, ruling) {
 		r.note(rec)
-		return j, ruling, nil
-	}
-	if err := r.record(rec); err != nil {
+	} else if err := r.record(rec); err != nil {
 		return j, ruling, err
 	}
 	r.ruled(r.ctx, &j, &ruling, a.device)
+	if rings := r.mayRing(&j, a); rings != a.rings {
+		a.rings = rings
+		r.rosterChanged(false)
+	}
 	return j, ruling, nil
 }
 
@@ -369,7 +371,7 @@ func (r *room) renewPass(id conclave.LegID, grade conclave.Grade) bool {
 // decide is the chair's word on legs at the door, each ruled on by itself: the chair decides inside policy.
 func (r *room) decide(by roster.Leg, m *signal.Decide) error {
 	if by.Role != conclave.RoleChair || by.Standing != roster.Member {
-		return conclave.Problem{Code: "not_chair", Fix: "ask_chair"} // not worth a record
+		return problemNotChair // not worth a record
 	}
 	legs := append([]conclave.LegID{}, m.Legs...)
 	if m.Leg != (conclave.LegID{}) && !slices.Contains(legs, m.Leg) {

@@ -156,7 +156,8 @@ type (
 		Commitment []byte `json:"commitment"` // SHA-256, 32 bytes
 		Sealed     []byte `json:"sealed"`
 	}
-	// Ring asks that the phone gateway ring a person at the number or address that the directory has; the chair's.
+	// Ring asks that the phone gateway ring an invited person at the number or address that the directory has; for those whom
+	// policy lets.
 	Ring struct {
 		Person conclave.PersonID `json:"person"`
 	}
@@ -344,6 +345,20 @@ type (
 		Exceptions []Exception `json:"exceptions,omitempty"`
 		// Closed names what the policy holds closed while somebody's line is as weak as it is: "screen".
 		Closed []string `json:"closed,omitempty"`
+	}
+	// Absent lists the invited of the directory who are not here: neither in, nor at the door, nor in quarantine. It is for
+	// those alone whom policy lets see them and have them rung; all of it, whenever it has changed.
+	Absent struct {
+		People []Invited `json:"people"`
+	}
+	// Invited is one of them. There is no leaf to name them: name and unit are the directory's, on the server's word.
+	Invited struct {
+		Person conclave.PersonID `json:"person"`
+		Name   string            `json:"name"`
+		Unit   string            `json:"unit"`
+		// Ringing says that they are being rung now; Against what stands against that, nil if nothing does.
+		Ringing bool              `json:"ringing,omitempty"`
+		Against *conclave.Problem `json:"against,omitempty"`
 	}
 	// Away is a leg in quarantine, named by its statement.
 	Away struct {

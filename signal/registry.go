@@ -141,6 +141,9 @@ func (*Notice) Type() string { return "notice" }
 // Type implements Message.
 func (*Restated) Type() string { return "restated" }
 
+// Type implements Message.
+func (*Absent) Type() string { return "absent" }
+
 func (*Enter) large()  {}
 func (*Commit) large() {}
 
@@ -186,6 +189,7 @@ var messages = [4]map[string]func() Message{
 		"proposal":          func() Message { return new(Proposal) },
 		"media_ready":       func() Message { return new(MediaReady) },
 		"roster":            func() Message { return new(Roster) },
+		"absent":            func() Message { return new(Absent) },
 		"slots":             func() Message { return new(Slots) },
 		"passes":            func() Message { return new(Passes) },
 		"ended":             func() Message { return new(Ended) },

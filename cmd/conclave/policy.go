@@ -162,6 +162,7 @@ var questionWords = []struct{ name, words string }{
 	{"join", "Are device and line good enough for what is being said? If not: refused, with all reasons."},
 	{"walk_in", "May the person walk in? If not, they wait at the door until the chair decides."},
 	{"share_screen", "May screens be shared while a line as weak as the weakest is in? If not, they are closed for all."},
+	{"ring", "May a member see which of the invited are not there, and have them rung at the directory's number?"},
 }
 
 var policyExplain = command{

@@ -1,6 +1,6 @@
 // The scenes: what the core would have told by then. Each is a list of events, and what the frames worker opened.
 
-import type { Away, CoreEvent, Exception, Guest, Identity, LineEvent, Member, Problem, RosterEvent, StateEvent } from "../../src/core/events";
+import type { Absent, Away, CoreEvent, Exception, Guest, Identity, LineEvent, Member, Problem, RosterEvent, StateEvent } from "../../src/core/events";
 
 export interface Scene {
   link: { meeting?: string; token?: string; root?: string; ready?: boolean };
@@ -95,6 +95,11 @@ const room = { link, audio: [1, 2, 3], camera: [1, 2, 3], speaks: 0 };
 const four = [anna, marta, jan, karin];
 const phone = member(7, "Peter Brandt", "+49 30 ••• 471", { grade: "open", assurance: 0, camera: false, kind: "phone", gateway: true });
 const away: Away[] = [{ leg: jan.leg, name: "Jan Novák", unit: "Transport", reasons: [problem("headset_radio", "use_wired_headset")], since: ago(38) }];
+const absent: Absent[] = [
+  { person: "ingrid.falk", name: "Ingrid Falk", unit: "Foreign Affairs", ringing: false },
+  { person: "peter.brandt", name: "Peter Brandt", unit: "Field office, Nicosia", ringing: true },
+  { person: "zofia.krol", name: "Zofia Król", unit: "Transport", ringing: false, against: { code: "phone_no_number", fix: "ask_administrator" } },
+];
 const stranger: Guest = { leg: "00000000000000f3", name: "Viktor Hale", unit: "", assurance: 0, grade: "sealed", kind: "guest", known: false, since: ago(9), facts: [{ name: "country", value: "SG", proven: true }, { name: "operator", value: "hosting", proven: true }, { name: "device_age", value: "new", proven: true }, { name: "alone", value: "yes", proven: false }], reasons: [problem("chair_decides", "wait_for_chair")] };
 const caller: Guest = { leg: "00000000000000f4", name: "Peter Brandt", unit: "+49 30 ••• 471", assurance: 0, grade: "open", kind: "phone", known: false, since: ago(21), facts: [{ name: "phone_line", value: "ordinary phone", proven: true }] };
 const barred: Guest = { leg: "00000000000000f5", name: "Ingrid Falk", unit: "Foreign Affairs", assurance: 2, grade: "sealed", kind: "device", known: true, since: ago(66), facts: [{ name: "country", value: "SG", proven: true }, { name: "travel", value: "unannounced", proven: true }, { name: "risk", value: "raised", proven: true }], reasons: [problem("travel_unannounced", "announce_trip")] };
@@ -152,6 +157,9 @@ export const scenes: Record<string, Scene> = {
   "exception-asked": { ...room, events: [...into(four), roster(four, [], { exceptions: [{ ...exception, by: "Marta Rossi", can: true }] })] },
   exception: { ...room, events: [...into(four), roster(four, [], { exceptions: [{ ...exception, second: "Marta Rossi" }], closed: ["screen"] })] },
   "room-phone": { ...room, events: [...into([anna, marta, jan]), roster([anna, marta, jan, phone], [], { closed: ["screen"] })] },
+  "room-absent": { ...room, events: [...into([anna, marta, jan]), roster([anna, marta, jan], [], { absent })] },
+  "room-absent-phone": { ...room, events: [...into([anna, marta, jan]), roster([anna, marta, jan, phone], [], { absent: [absent[0]!], closed: ["screen"] })] },
+  "room-absent-none": { ...room, events: [...into([anna, marta]), roster([anna, marta], [], { absent: crowd.map((m) => ({ person: `p${m.leaf}`, name: m.name, unit: m.unit, ringing: false, against: { code: "phone_not_allowed", fix: "use_enrolled_device" } })) })] },
   door: { ...room, events: into(four, [...guests, stranger, caller, barred]) },
   notices: { ...room, events: [...into(four), { event: "notice", notice: { notice: problem("device_enrolled", "revoke_if_not_you", { device: "Chrome, Windows" }) } }, { event: "notice", notice: { notice: problem("call_refused_room", "ring_back", { name: "Jan Novák", person: "jan.novak" }) } }] },
   early: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), early: true })] },

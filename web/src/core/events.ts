@@ -141,6 +141,17 @@ export interface Exception {
   can: boolean;
 }
 
+/** One who is invited and not there; the server's word. */
+export interface Absent {
+  person: string;
+  name: string;
+  unit: string;
+  /** The phone gateway rings them now. */
+  ringing: boolean;
+  /** What stands against ringing them. */
+  against?: Problem;
+}
+
 export interface RosterEvent {
   members: Member[] | null;
   waiting: Guest[] | null;
@@ -149,6 +160,8 @@ export interface RosterEvent {
   exceptions?: Exception[] | null;
   /** What policy holds closed for now: "screen". */
   closed?: string[] | null;
+  /** For those alone whom policy lets know: the chair, on a device of their own. */
+  absent?: Absent[] | null;
 }
 
 /** Something that concerns the person apart from the meeting's course. */

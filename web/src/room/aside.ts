@@ -2,7 +2,7 @@
 // a person is told apart from the meeting; and the wishes that go with it.
 
 import { computed, signal } from "@preact/signals";
-import type { Away, Exception, Member, NoticeEvent, Paused, RosterEvent } from "../core/events";
+import type { Absent, Away, Exception, Member, NoticeEvent, Paused, RosterEvent } from "../core/events";
 import type { Core } from "./core";
 
 /** What changed beside the roster, in the order of importance. */
@@ -23,6 +23,10 @@ export class Aside {
   readonly paused = signal<Paused | undefined>(undefined);
   readonly exceptions = signal<readonly Exception[]>([]);
   readonly closed = signal<readonly string[]>([]);
+  /** Who is invited and not there; empty for whom policy does not let know. */
+  readonly absent = signal<readonly Absent[]>([]);
+  /** Whom this person has had rung, until the roster says so, or that it could not be. */
+  readonly rung = signal<ReadonlySet<string>>(new Set());
   readonly notices = signal<readonly NoticeEvent[]>([]);
   /** The level that the chair asked for, until it is in force or was not to be had. */
   readonly raising = signal<number | undefined>(undefined);
@@ -47,6 +51,9 @@ export class Aside {
     this.paused.value = now.paused;
     this.exceptions.value = now.exceptions;
     this.closed.value = roster.closed ?? [];
+    this.absent.value = roster.absent ?? [];
+    const still = new Set(this.absent.value.filter((a) => !a.ringing).map((a) => a.person));
+    this.rung.value = new Set([...this.rung.value].filter((person) => still.has(person)));
     const ids = new Set(now.exceptions.filter((e) => !e.second).map((e) => e.id));
     this.decided.value = new Set([...this.decided.value].filter((id) => ids.has(id)));
     const out: AsideChange[] = [];
@@ -103,6 +110,7 @@ export class Aside {
   }
 
   ring(person: string): void {
+    if (this.absent.value.some((a) => a.person === person)) this.rung.value = new Set([...this.rung.value, person]);
     this.#core.send({ do: "ring", person });
   }
 
@@ -110,6 +118,7 @@ export class Aside {
   failed(of: string): void {
     if (of === "raise") this.raising.value = undefined;
     if (of === "confirm") this.decided.value = new Set();
+    if (of === "ring") this.rung.value = new Set();
   }
 
   forget(): void {
@@ -117,6 +126,8 @@ export class Aside {
     this.paused.value = undefined;
     this.exceptions.value = [];
     this.closed.value = [];
+    this.absent.value = [];
+    this.rung.value = new Set();
     this.raising.value = undefined;
     this.decided.value = new Set();
   }

@@ -415,6 +415,25 @@ test("a raised level is announced until it is read; one that is told while comin
   assert.equal(session.notes.value.length, 1);
 });
 
+test("who is not there is shown to whom it is told, and a ring shows until the roster or a failure answers it", () => {
+  const { edge, session } = inRoom();
+  const roster = (absent?: { person: string; name: string; unit: string; ringing: boolean }[]) =>
+    edge.onevent({ event: "roster", roster: { members: session.members.value as Member[], waiting: [], ...(absent && { absent }) } });
+  const jan = { person: "jan", name: "Jan", unit: "", ringing: false };
+  roster([jan]);
+  session.aside.ring("jan");
+  assert.deepEqual([...session.aside.rung.value], ["jan"]);
+  roster([{ ...jan, ringing: true }]);
+  assert.deepEqual([...session.aside.rung.value], [], "from here on the roster says so");
+  roster([jan]);
+  session.aside.ring("jan");
+  edge.onevent({ event: "failed", failed: { of: "ring", reason: { code: "phone_ring_too_soon", fix: "wait_a_minute" } } });
+  assert.deepEqual([...session.aside.rung.value], []);
+  assert.equal(session.notes.value.at(-1)?.what, "failed", "and says why");
+  roster();
+  assert.deepEqual(session.aside.absent.value, [], "a roster without them names nobody");
+});
+
 test("closed screens end a share, and a press says why", async () => {
   const { edge, session } = inRoom();
   await session.setScreen(true);

@@ -1,13 +1,15 @@
 // The people: who waits at the door, who is in the room and on what line, and the security code that proves it.
 
+import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
-import type { Member } from "../core/events";
+import type { Absent, Member } from "../core/events";
 import { Icon, LineDrawing, type LineState } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { isPhone, ordered } from "../room/roster";
-import { clockTime, count, fill, list, whyText, span, stopwatch, words } from "../words/words";
+import { clockTime, count, fill, list, problemText, whyText, span, stopwatch, words } from "../words/words";
 import { Door } from "./door";
+import { say } from "./notes";
 
 type Props = { app: App; onClose: () => void; onMember: (leg: string) => void; onCode: () => void; onRaise: () => void; onExcept: (leg: string) => void };
 
@@ -40,6 +42,7 @@ export function People({ app, onClose, onMember, onCode, onRaise, onExcept }: Pr
           </ul>
         </section>
         <AwayList app={app} onExcept={onExcept} />
+        <AbsentList app={app} />
       </div>
       <Code app={app} onCode={onCode} />
     </aside>
@@ -106,6 +109,74 @@ function AwayList({ app, onExcept }: { app: App; onExcept: (leg: string) => void
         ))}
       </ul>
     </section>
+  );
+}
+
+/** What stands against ringing anybody, not this person or that. */
+const aboutAll: ReadonlySet<string> = new Set(["phone_not_allowed", "phone_no_gateway"]);
+
+/** More than so many are shown on demand: who is in the room comes first. */
+const absentShown = 6;
+
+/** The invited who are not there, for whoever may know; each can be rung at the directory's number. */
+function AbsentList({ app }: { app: App }) {
+  const w = words.value;
+  const { aside } = app.session;
+  const list = aside.absent.value;
+  const all = useSignal(false);
+  if (list.length === 0) return null;
+  const common = list.map((a) => a.against).find((why) => why && aboutAll.has(why.code)); // said once
+  const shown = all.value || list.length <= absentShown ? list : list.slice(0, absentShown - 1);
+  return (
+    <section class="absent" data-testid="absent">
+      <h2>
+        {w.aside.phone.absent} <span>{count(w.room.count, list.length)}</span>
+      </h2>
+      <p class="sub">{common ? problemText(common) : w.aside.phone.absentHint}</p>
+      <ul>
+        {shown.map((a) => (
+          <AbsentRow key={a.person} app={app} absent={a} />
+        ))}
+      </ul>
+      {shown.length < list.length && (
+        <button class="btn sm text" type="button" onClick={() => (all.value = true)} data-testid="absent-all">
+          {fill(w.aside.phone.absentAll, { n: list.length })}
+        </button>
+      )}
+    </section>
+  );
+}
+
+function AbsentRow({ app, absent }: { app: App; absent: Absent }) {
+  const w = words.value.aside.phone;
+  const { session } = app;
+  const ringing = absent.ringing || session.aside.rung.value.has(absent.person);
+  return (
+    <li data-testid="absent-person" data-person={absent.person} data-ringing={String(ringing)} data-against={absent.against?.code ?? ""}>
+      <div class="one">
+        <b>{absent.name}</b>
+        <span class="o">{absent.unit}</span>
+        {absent.against && !aboutAll.has(absent.against.code) && <span class="o">{problemText(absent.against)}</span>}
+      </div>
+      {!absent.against && (
+        // While it rings the button stays where it is, and keeps the focus.
+        <button
+          class="btn sm"
+          type="button"
+          aria-disabled={ringing || session.state.value.state !== "in"}
+          aria-label={ringing ? fill(w.ringingName, { name: absent.name }) : fill(w.ringName, { name: absent.name })}
+          onClick={() => {
+            if (ringing || session.state.value.state !== "in") return;
+            session.aside.ring(absent.person);
+            say(fill(w.ringingName, { name: absent.name }));
+          }}
+          data-testid="ring-absent"
+        >
+          <Icon name="phone" size={16} />
+          {ringing ? w.ringing : w.call}
+        </button>
+      )}
+    </li>
   );
 }
 

@@ -1,0 +1,260 @@
+package server_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"conclave"
+	"conclave/admission"
+	"conclave/endpoint"
+	"conclave/identity"
+	"conclave/server/servertest"
+	"conclave/signal"
+)
+
+// gatewayByHand is a phone gateway that speaks to the server by hand, and has no telephones.
+type gatewayByHand struct {
+	t      *testing.T
+	socket *websocket.Conn
+	nonce  []byte
+}
+
+func connectGateway(t *testing.T, w *servertest.World) *gatewayByHand {
+	t.Helper()
+	d := w.NewDevice()
+	token, err := w.Server.Directory().IssueGatewayToken(context.Background(), "Gateway", rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement, _, err := w.Server.Directory().EnrolGateway(context.Background(), token, d.Point, d.Sign(signal.GatewayEnrolContent(token.Text())), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := websocket.Dial(context.Background(), w.URL+"/v1/gateway", &websocket.DialOptions{Subprotocols: []string{signal.GatewaySubprotocol}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	g := &gatewayByHand{t: t, socket: c}
+	g.nonce = gatewayExpects[*signal.Challenge](g).Nonce
+	g.send(&signal.GatewayHello{Statement: statement, Signature: d.Sign(signal.GatewayContent(g.nonce, w.Host)), Version: "1"})
+	gatewayExpects[*signal.GatewayReady](g)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := uint64(1); c.Write(ctx, websocket.MessageText, signal.Encode(&signal.Ping{N: n})) == nil; n++ {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return g
+}
+
+func (g *gatewayByHand) send(m signal.Message) {
+	g.t.Helper()
+	if err := g.socket.Write(context.Background(), websocket.MessageText, signal.Encode(m)); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func gatewayExpects[M signal.Message](g *gatewayByHand) M {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		_, frame, err := g.socket.Read(ctx)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		m, err := signal.Decode(frame, signal.ToGateway)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if m, ok := m.(M); ok {
+			return m
+		}
+	}
+}
+
+// kept is a guest's line that keeps all that the server says on it.
+type kept struct {
+	endpoint.Conn
+	mu     *sync.Mutex
+	frames *strings.Builder
+}
+
+func (k kept) Read(ctx context.Context) ([]byte, error) {
+	b, err := k.Conn.Read(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.frames.Write(b)
+	return b, err
+}
+
+// absent returns the last that a guest was told of those who are not there, as "person:ringing:code".
+func (g *guest) absent() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := len(g.events) - 1; i >= 0; i-- {
+		if r := g.events[i].Roster; r != nil {
+			out := []string{}
+			for _, a := range r.Absent {
+				code := ""
+				if a.Against != nil {
+					code = a.Against.Code
+				}
+				out = append(out, fmt.Sprintf("%s:%t:%s", a.Person, a.Ringing, code))
+			}
+			return out
+		}
+	}
+	return nil
+}
+
+func (g *guest) absentIs(want ...string) {
+	g.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !slices.Equal(g.absent(), want); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			g.t.Fatalf("%s is told that %q are not there, want %q", g.name, g.absent(), want)
+		}
+	}
+}
+
+func (g *guest) told(code string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.events, func(e endpoint.Event) bool {
+		return e.Notice != nil && e.Notice.Notice.Code == code
+	})
+}
+
+func addWithPhone(t *testing.T, w *servertest.World, id conclave.PersonID, phone string) {
+	t.Helper()
+	if err := w.Server.Directory().AddPerson(context.Background(), identity.Person{ID: id, Name: "Name of " + string(id), Unit: "Field", Phone: phone}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheChairSeesWhoIsNotThereAndHasThemRung(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	addWithPhone(t, w, "carla", "+4930111")
+	addWithPhone(t, w, "david", "")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Budget", Chair: "anna", People: []conclave.PersonID{"anna", "ben", "carla", "david"}, Door: identity.DoorInvited})
+	anna := come(t, w, a, "anna", m).in()
+	anna.absentIs("ben:false:phone_no_number", "carla:false:phone_no_gateway", "david:false:phone_no_number")
+	gateway := connectGateway(t, w)
+	anna.absentIs("ben:false:phone_no_number", "carla:false:", "david:false:phone_no_number")
+	ben := come(t, w, b, "ben", m).in()
+	anna.absentIs("carla:false:", "david:false:phone_no_number")
+
+	anna.Ring("carla")
+	ring := gatewayExpects[*signal.RingOut](gateway)
+	if ring.Address != "+4930111" {
+		t.Errorf("rung at %s", ring.Address)
+	}
+	anna.absentIs("carla:true:", "david:false:phone_no_number")
+	gateway.send(&signal.CallOver{Call: ring.Call, Outcome: "unanswered"})
+	anna.absentIs("carla:false:", "david:false:phone_no_number")
+	wait(t, "the word that nobody answered", 20*time.Second, func() bool { return anna.told("ring_unanswered") })
+
+	// Each no says what it is.
+	for person, code := range map[conclave.PersonID]string{"carla": "phone_ring_too_soon", "david": "phone_no_number", "eva": "not_invited", "anna ": "not_invited"} {
+		from := anna.count()
+		anna.Ring(person)
+		anna.await(code, from, func(e endpoint.Event) bool {
+			return e.Failed != nil && e.Failed.Of == "ring" && e.Failed.Reason.Code == code
+		})
+	}
+	gateway.socket.CloseNow()
+	anna.absentIs("carla:false:phone_no_gateway", "david:false:phone_no_number")
+	ben.absentIs()
+	if ben.told("ring_unanswered") {
+		t.Error("a member is told whom the chair had rung")
+	}
+	anna.noAlarm()
+	ben.noAlarm()
+}
+
+// Who has not come, whether they are invited at all, and whether they have a telephone: a member learns none of it, asks as they
+// like, and neither does the chair by telephone.
+func TestAMemberLearnsNothingOfWhoIsNotThere(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	addWithPhone(t, w, "carla", "+4930111")
+	addWithPhone(t, w, "david", "")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Budget", Chair: "anna", People: []conclave.PersonID{"anna", "ben", "carla"}, Door: identity.DoorInvited})
+	connectGateway(t, w)
+	anna := come(t, w, a, "anna", m).in()
+	var mu sync.Mutex
+	var frames strings.Builder
+	line := new(wire)
+	line.keep = func(c endpoint.Conn) endpoint.Conn { return kept{c, &mu, &frames} }
+	ben := comeOver(t, w, b, "ben", m, line).in()
+	anna.absentIs("carla:false:")
+	for _, person := range []conclave.PersonID{"carla", "david", "nobody", "anna", "ben"} {
+		from := ben.count()
+		ben.Ring(person)
+		ben.await("a no", from, func(e endpoint.Event) bool {
+			return e.Failed != nil && e.Failed.Of == "ring" && e.Failed.Reason.Code == "not_chair"
+		})
+	}
+	mu.Lock()
+	all := frames.String()
+	mu.Unlock()
+	for _, word := range []string{"absent", "carla", "david", "+4930", "phone_no"} {
+		if strings.Contains(all, word) {
+			t.Errorf("the server told a member of %q", word)
+		}
+	}
+	for _, r := range w.Records() {
+		if r.Record.Kind == "ring" {
+			t.Error("a member had somebody rung")
+		}
+	}
+	if len(ben.absent()) != 0 {
+		t.Errorf("ben's roster says that %q are not there", ben.absent())
+	}
+}
+
+// A policy can let others see the list, but no guest and no caller.
+func TestPolicySaysWhoMayHaveOthersRung(t *testing.T) {
+	source := strings.Replace(string(admission.DefaultPolicy()), `action == Action::"ring", resource)
+when { context.chair }`, `action == Action::"ring", resource)
+when { principal.unit == "Office" }`, 1)
+	policy, err := admission.Load([]byte(source), admission.DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := servertest.StartWith(t, servertest.Options{Policy: policy})
+	if err := w.Server.Directory().AddPerson(context.Background(), identity.Person{ID: "ben", Name: "Ben", Unit: "Office"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	addWithPhone(t, w, "carla", "+4930111")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Budget", Chair: "anna", People: []conclave.PersonID{"anna", "ben", "carla"}, Door: identity.DoorInvited})
+	gateway := connectGateway(t, w)
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	ben.absentIs("carla:false:")
+	from := anna.count()
+	anna.Ring("carla")
+	anna.await("a no", from, func(e endpoint.Event) bool { return e.Failed != nil && e.Failed.Reason.Code == "not_chair" })
+	ben.Ring("carla")
+	gatewayExpects[*signal.RingOut](gateway)
+	ben.absentIs("carla:true:")
+	if len(anna.absent()) != 0 {
+		t.Errorf("the chair is told of %q, and policy does not let her", anna.absent())
+	}
+}
