@@ -49,6 +49,7 @@ type Config struct {
 	Codecs   []codec.Codec // nil: all
 
 	Prompts    *prompt.Set
+	Names      *prompt.People             // nil: none are recorded
 	Language   prompt.Language            // where a caller has not chosen, and in the room
 	Called     map[string]prompt.Language // numbers that stand for a language
 	EarlyMedia bool

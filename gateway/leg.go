@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"conclave"
 	"conclave/mls"
+	"conclave/pass"
 	"conclave/phone/call"
 	"conclave/phone/dsp"
 	"conclave/phone/media"
@@ -389,11 +391,30 @@ func (l *leg) leave() {
 func (l *leg) announcement(what call.Announcement) dsp.Source {
 	g := &l.gateway.config
 	if what == call.Joined {
-		name := prompt.Joined
+		line := g.Prompts.Source(g.Language, prompt.Joined)
 		if l.course.Hop() {
-			name = prompt.JoinedHop
+			line = g.Prompts.Source(g.Language, prompt.JoinedHop)
 		}
-		return dsp.Sequence(dsp.Tones(dsp.Entered), dsp.Silence(5), g.Prompts.Source(g.Language, name))
+		if name := l.name(); name != nil {
+			return dsp.Sequence(dsp.Tones(dsp.Entered), dsp.Silence(5), name, dsp.Silence(10), line)
+		}
+		return dsp.Sequence(dsp.Tones(dsp.Entered), dsp.Silence(5), line, dsp.Silence(10), g.Prompts.Source(g.Language, prompt.Whose))
 	}
 	return dsp.Tones(dsp.Reminder)
+}
+
+// name is the recorded name of whose leg this is, by the statement with which it joined; nil where there is none.
+func (l *leg) name() dsp.Source {
+	l.mu.Lock()
+	statement, err := pass.ParseStatement(l.statement)
+	l.mu.Unlock()
+	if err != nil {
+		return nil
+	}
+	name, err := l.gateway.config.Names.Source(string(statement.Person))
+	if err != nil {
+		l.gateway.config.Log.Warn("a recorded name cannot be used", "call", l.id, "cause", errors.Unwrap(err))
+		return nil
+	}
+	return name
 }

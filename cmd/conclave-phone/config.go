@@ -37,6 +37,8 @@ type config struct {
 	Numbers map[string]string `toml:"numbers"`
 	// Prompts is a folder with recordings in place of the built-in ones.
 	Prompts string `toml:"prompts"`
+	// Names is a folder with recordings of people's names, PERSON.wav; the room hears them. Empty: there are none.
+	Names string `toml:"names"`
 	// EarlyMedia has refusals spoken before a call is answered; false for trunks that cannot.
 	EarlyMedia bool `toml:"early_media"`
 	// Limit is how long a leg may be in a meeting, Reminder the time between two tones in it.
@@ -144,6 +146,11 @@ func (c *config) gateway() (gateway.Config, error) {
 	}
 	if err != nil {
 		return g, err
+	}
+	if c.Names != "" {
+		if g.Names, err = prompt.LoadPeople(os.DirFS(c.Names)); err != nil {
+			return g, err
+		}
 	}
 	if g.Media, err = netip.ParseAddr(c.Media.Address); err != nil {
 		return g, fmt.Errorf("media.address: %w", err)

@@ -66,12 +66,13 @@ const (
 
 	Joined    Name = "joined"    // to the room: an open line came in
 	JoinedHop Name = "joinedhop" // to the room: a hop came in
+	Whose     Name = "whose"     // to the room, after these, where no name is recorded: who it is, the list says
 )
 
 // Names lists all sentences. Every language has all of them.
 var Names = [...]Name{
 	Choose, Code, Wrong, Locked, Refused, Unknown, Warning, Hop, Consent, Waiting, Admitted, Declined, Raised, Removed, Over, Soon, Time,
-	Paused, Resumed, Full, Failed, CallBack, RingBack, Ringing, Joined, JoinedHop,
+	Paused, Resumed, Full, Failed, CallBack, RingBack, Ringing, Joined, JoinedHop, Whose,
 }
 
 //go:embed recordings/*/*.opus
