@@ -53,9 +53,11 @@ type (
 	StateEvent struct {
 		State   State              `json:"state"`
 		Reasons []conclave.Problem `json:"reasons,omitempty"`
-		Again   bool               `json:"again,omitempty"` // refused: asking once more may help
-		Since   *time.Time         `json:"since,omitempty"` // reconnecting, quarantined, waiting: since when
-		Early   bool               `json:"early,omitempty"` // waiting: the meeting starts with its chair
+		Again   bool               `json:"again,omitempty"`  // refused: asking once more may help
+		Since   *time.Time         `json:"since,omitempty"`  // reconnecting, quarantined, waiting: since when
+		Early   bool               `json:"early,omitempty"`  // waiting: the meeting starts with its chair
+		Absent  bool               `json:"absent,omitempty"` // waiting: no chair is in the room who could be asked
+		Level   string             `json:"level,omitempty"`  // quarantined: the level that the line is held against now
 		// Assertion is set in quarantine where another join with a fresh touch of the passkey helps.
 		Assertion *signal.AssertionWanted `json:"assertion,omitempty"`
 	}
@@ -110,6 +112,8 @@ type (
 		Unit    string             `json:"unit"`
 		Reasons []conclave.Problem `json:"reasons"`
 		Since   time.Time          `json:"since"`
+		// Exceptable says that policy lets what stands in the way be excepted; the server's word.
+		Exceptable bool `json:"exceptable"`
 	}
 	// Paused says that nobody sends.
 	Paused struct {
@@ -165,6 +169,8 @@ type (
 		Known     bool               `json:"known"` // in the directory: the server's word
 		Early     bool               `json:"early"`
 		Reasons   []conclave.Problem `json:"reasons"`
+		// Exceptable says that policy lets what stands in the way be excepted; the server's word.
+		Exceptable bool `json:"exceptable"`
 	}
 	// CodeEvent is the security code and why it last changed.
 	CodeEvent struct {

@@ -28,11 +28,11 @@ func (s *session) quarantined(m *signal.Quarantined) {
 	s.failed, s.lostAt = 0, nil
 	s.suspend()
 	since := m.Since
-	again := s.state == StateQuarantined && slices.EqualFunc(s.reasons, m.Reasons,
+	again := s.state == StateQuarantined && s.level == m.Level && slices.EqualFunc(s.reasons, m.Reasons,
 		func(a, b conclave.Problem) bool { return a.Code == b.Code && a.Fix == b.Fix })
-	s.state, s.reasons = StateQuarantined, m.Reasons
+	s.state, s.reasons, s.level = StateQuarantined, m.Reasons, m.Level
 	if !again && !s.over {
-		s.emit(Event{State: &StateEvent{State: StateQuarantined, Reasons: m.Reasons, Since: &since, Assertion: m.Assertion}})
+		s.emit(Event{State: &StateEvent{State: StateQuarantined, Reasons: m.Reasons, Since: &since, Level: m.Level, Assertion: m.Assertion}})
 	}
 }
 
@@ -70,12 +70,12 @@ func (s *session) waiting(m *signal.Waiting) {
 	if s.member != nil || s.state == StateQuarantined {
 		s.suspend()
 	}
-	if s.state == StateWaiting && s.early == m.Early || s.over {
+	if s.state == StateWaiting && s.early == m.Early && s.absent == m.Absent || s.over {
 		return
 	}
 	since := m.Since
-	s.state, s.early = StateWaiting, m.Early
-	s.emit(Event{State: &StateEvent{State: StateWaiting, Since: &since, Early: m.Early}})
+	s.state, s.early, s.absent = StateWaiting, m.Early, m.Absent
+	s.emit(Event{State: &StateEvent{State: StateWaiting, Since: &since, Early: m.Early, Absent: m.Absent}})
 }
 
 // claim tells the server of facts that have changed.
@@ -134,7 +134,7 @@ func (s *session) showAside(e *RosterEvent) {
 		if err != nil {
 			continue // its statement ran out: it is away all the same, and nobody's name is taken from the server
 		}
-		e.Away = append(e.Away, Away{Leg: a.Leg, Name: st.Name, Unit: st.Unit, Reasons: a.Reasons, Since: a.Since})
+		e.Away = append(e.Away, Away{Leg: a.Leg, Name: st.Name, Unit: st.Unit, Reasons: a.Reasons, Since: a.Since, Exceptable: a.Exceptable})
 	}
 	if p := s.roster.Paused; p != nil {
 		e.Paused = &Paused{Since: p.Since, Can: s.admitted.Meeting.Role == conclave.RoleChair || p.Open}

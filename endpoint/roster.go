@@ -85,7 +85,7 @@ func (s *session) showDoor(e *RosterEvent) {
 		}
 		e.Waiting = append(e.Waiting, Guest{Leg: g.Leg, Name: st.Name, Unit: st.Unit, Assurance: st.Assurance,
 			Grade: g.Grade, Facts: g.Facts, Since: g.Since, Kind: st.Kind.String(), Known: g.Known, Early: g.Early,
-			Reasons: append([]conclave.Problem{}, g.Reasons...)})
+			Reasons: append([]conclave.Problem{}, g.Reasons...), Exceptable: g.Exceptable})
 	}
 }
 

@@ -25,6 +25,8 @@ type session struct {
 	reason   error              // why it is over; nil by own wish
 	reasons  []conclave.Problem // of the quarantine
 	early    bool               // of waiting: for the meeting to start
+	absent   bool               // of waiting: no chair is in the room
+	level    string             // of quarantined: the level that the line is held against
 	exposed  bool               // a leaf that lapsed long ago is still in the group: nothing is sent
 	resuming bool               // commits that were missed are applied
 	held     bool               // the owner of media was told to send nothing

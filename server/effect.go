@@ -58,6 +58,7 @@ func (r *room) act(effects []roster.Effect) {
 			}
 		}
 	}
+	r.tellDoor()
 	if keep && !r.broken {
 		if err := r.keep(); err != nil {
 			r.fail("keep the roster", err)
@@ -119,6 +120,7 @@ func (r *room) gone(e roster.Gone) {
 	r.queue.done(e.Leg)
 	delete(r.seats, e.Leg)
 	delete(r.away, e.Leg)
+	delete(r.exceptable, e.Leg)
 	delete(r.bound, e.Leg)
 	delete(r.ledgers, e.Leg)
 	r.slotsDue = true

@@ -27,6 +27,20 @@ func (r *room) mayExcept(j *judgement) bool {
 	return possible && r.roster.Chaired()
 }
 
+// noteExceptable keeps for the roster whether a leg in quarantine may be excepted: nobody is asked for a reason to no end.
+func (r *room) noteExceptable(id conclave.LegID, j *judgement) {
+	_, possible := r.policy().Excepts(j.request, r.now())
+	if r.exceptable[id] == possible {
+		return
+	}
+	if possible {
+		r.exceptable[id] = true
+	} else {
+		delete(r.exceptable, id)
+	}
+	r.rosterChanged(false)
+}
+
 // excepted says whether an exception is in force that waives all of what would have to be waived for a leg now. Two persons
 // have let pass what they were shown: of a line that has got worse since, in another way, they have not said so.
 func (r *room) excepted(id conclave.LegID, j *judgement) bool {

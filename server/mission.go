@@ -26,6 +26,12 @@ func missionRequest(j *judgement, level conclave.Level) admission.Request {
 	return r
 }
 
+// touched returns facts as they would be with a fresh touch of the passkey.
+func touched(facts []conclave.Fact) []conclave.Fact {
+	return append(slices.DeleteFunc(slices.Clone(facts), func(f conclave.Fact) bool { return f.Name == "assertion" }),
+		conclave.Fact{Name: "assertion", Value: "fresh", Proven: true})
+}
+
 // mission answers signal.Mission with a signed document.
 func (v *visitor) mission(ctx context.Context, m *signal.Mission) error {
 	if v.meeting != (conclave.MeetingID{}) {
@@ -62,8 +68,7 @@ func (v *visitor) readiness(ctx context.Context, j *judgement, level conclave.Le
 	request := missionRequest(j, level)
 	if policy.NeedsAssertion(request, now) && j.passkey {
 		// The touch is for a meeting, and this device can give it there.
-		request.Facts = append(slices.DeleteFunc(slices.Clone(request.Facts), func(f conclave.Fact) bool { return f.Name == "assertion" }),
-			conclave.Fact{Name: "assertion", Value: "fresh", Proven: true})
+		request.Facts = touched(request.Facts)
 	}
 	ruling := policy.Rule(request, now)
 	// A line without a way for sound is ready for nothing, whatever the policy says of it.

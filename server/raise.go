@@ -55,6 +55,9 @@ func (r *room) raise(by roster.Leg, m *signal.Raise) error {
 	case m.Level <= r.meeting.Level || int(m.Level) >= len(r.policy().Levels()):
 		return conclave.Problem{Code: "level_not_higher", Fix: "open_new_meeting"}
 	}
+	if err := r.mayCarry(by, m.Level); err != nil {
+		return err
+	}
 	// What a level demands of the record is no less demanded of a meeting that comes to it later.
 	if err := r.witnessed(&identity.Meeting{Level: m.Level, Opened: r.meeting.Opened}); err != nil {
 		return err
@@ -75,6 +78,32 @@ func (r *room) raise(by roster.Leg, m *signal.Raise) error {
 	r.meeting.Level = m.Level
 	r.begin(change{by: by.ID, from: from})
 	return nil
+}
+
+// mayCarry rules a chair's own line at a level that they wish for, before anything is done that cannot be undone: one press
+// would else put out the person who pressed, and perhaps everybody. What a touch of their passkey would put right does not
+// hinder them: they are asked for it as all others are.
+func (r *room) mayCarry(by roster.Leg, level conclave.Level) error {
+	a, known, err := r.askerOf(by)
+	if err != nil || !known {
+		return problemTrouble
+	}
+	j, err := r.judge(r.ctx, a, r.meeting.ID, true)
+	if err != nil {
+		return err
+	}
+	policy, now := r.policy(), r.now()
+	request := j.request
+	request.Meeting.Level = level
+	if j.passkey && policy.NeedsAssertion(request, now) {
+		request.Facts = touched(request.Facts)
+	}
+	ruling := policy.Rule(request, now)
+	if ruling.Outcome != conclave.Refuse {
+		return nil
+	}
+	first := ruling.Reasons[0]
+	return conclave.Problem{Code: "level_own_line", Args: map[string]string{"level": policy.Levels().Name(level), "why": first.Code}, Fix: first.Fix}
 }
 
 // begin has the room become one for another level or policy.

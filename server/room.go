@@ -56,11 +56,14 @@ type room struct {
 	away    map[conclave.LegID]*asker  // what was known last of legs whose line is lost
 	shut    map[conclave.LegID]int     // by how many pressing messages, whose turn is to come, a leg's media are cut
 	looked  time.Time                  // when legs in quarantine were looked at last
-	queue   queue
-	remover conclave.LegID // the chair's whose removal is carried out now; zero: none
-	change  *change        // of level or policy, that is under way; nil: none
-	ended   bool           // everybody was put out: the meeting is over
-	broken  bool           // the store failed: everybody comes back to a room that is opened anew
+	// exceptable are the legs in quarantine whom policy would let be excepted, as last ruled.
+	exceptable map[conclave.LegID]bool
+	chaired    bool // a chair was in when those at the door were told last
+	queue      queue
+	remover    conclave.LegID // the chair's whose removal is carried out now; zero: none
+	change     *change        // of level or policy, that is under way; nil: none
+	ended      bool           // everybody was put out: the meeting is over
+	broken     bool           // the store failed: everybody comes back to a room that is opened anew
 
 	stated time.Time // when a leg whose statement has run out was ruled on last
 	held   bool      // somebody was held back (heldBack)
@@ -95,7 +98,7 @@ func (s *Server) openRoom(ctx context.Context, id conclave.MeetingID) (*room, er
 	r := &room{
 		Server: s, meeting: meeting,
 		ctx: context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), pressing: make(chan *pressing, pressingSize), shut: map[conclave.LegID]int{}, done: make(chan struct{}),
-		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, roster: roster.New(),
+		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, exceptable: map[conclave.LegID]bool{}, roster: roster.New(),
 	}
 	if r.group, err = delivery.Open(ctx, delivery.Config{
 		Store: s.cfg.Store, Meeting: r.target(), Trust: s.cfg.Organisation.Trust, Removal: s.cfg.Organisation.RemovalKey(), Renewed: r.newestPass,

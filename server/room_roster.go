@@ -16,10 +16,12 @@ func (r *room) rosterMessage(chair bool) *signal.Roster {
 		}
 		switch {
 		case l.Standing == roster.Quarantined && l.Seen:
-			m.Away = append(m.Away, signal.Away{Leg: l.ID, Statement: l.Statement, Reasons: bare(l.Reasons), Since: l.Since})
+			m.Away = append(m.Away, signal.Away{Leg: l.ID, Statement: l.Statement, Reasons: bare(l.Reasons), Since: l.Since,
+				Exceptable: r.exceptable[l.ID]})
 		case chair && (l.Standing == roster.Waiting || l.Standing == roster.Quarantined):
 			m.Waiting = append(m.Waiting, signal.AtDoor{Leg: l.ID, Statement: l.Statement, Grade: l.Grade, Facts: l.Facts,
-				Since: l.Since, Reasons: l.Reasons, Known: known(&l), Early: l.Early})
+				Since: l.Since, Reasons: l.Reasons, Known: known(&l), Early: l.Early,
+				Exceptable: r.exceptable[l.ID]})
 		}
 	}
 	if p := r.roster.Paused(); p != nil {

@@ -159,6 +159,7 @@ func (r *room) follow(leg roster.Leg, j *judgement, ruling conclave.Ruling) {
 	past := past(leg)
 	switch {
 	case takes(leg, ruling):
+		r.noteExceptable(leg.ID, j)
 		r.act(r.roster.Quarantine(leg.ID, ruling.Reasons, r.now()))
 	case ruling.Outcome == conclave.Wait, !past && r.early(j):
 		r.hold(leg, ruling.Outcome == conclave.Admit)
@@ -187,7 +188,18 @@ func (r *room) hold(leg roster.Leg, early bool) {
 
 func (r *room) tellWaiting(id conclave.LegID) {
 	if leg, ok := r.roster.Leg(id); ok && leg.Standing == roster.Waiting {
-		r.send(id, &signal.Waiting{Since: leg.Since, Early: leg.Early})
+		r.send(id, &signal.Waiting{Since: leg.Since, Early: leg.Early, Absent: !r.roster.Chaired()})
+	}
+}
+
+// tellDoor tells those at the door when a chair has come whom they wait for, or gone.
+func (r *room) tellDoor() {
+	if r.roster.Chaired() == r.chaired {
+		return
+	}
+	r.chaired = !r.chaired
+	for _, leg := range r.roster.Legs() {
+		r.tellWaiting(leg.ID)
 	}
 }
 
@@ -199,6 +211,9 @@ func (r *room) tellQuarantined(id conclave.LegID, reasons []conclave.Problem, si
 	}
 	m := &signal.Quarantined{Reasons: reasons, Since: since}
 	leg, _ := r.roster.Leg(id)
+	if leg.Seen {
+		m.Level = r.policy().Levels().Name(r.meeting.Level)
+	}
 	j, err := r.judge(r.ctx, &s.asker, r.meeting.ID, leg.LetIn)
 	if err == nil {
 		m.Assertion, err = r.assertionWanted(r.ctx, &s.asker, &j)

@@ -54,6 +54,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 	}
 	if excepting {
 		leg.Standing, leg.Reasons = roster.Quarantined, ruling.Reasons
+		r.noteExceptable(id, &now)
 		r.seats[id] = s
 		r.act(r.roster.Join(leg, r.now()))
 		r.tellQuarantined(id, ruling.Reasons, r.now())

@@ -213,16 +213,21 @@ type (
 		Reasons []conclave.Problem `json:"reasons"` // never empty
 		Again   bool               `json:"again"`
 	}
-	// Waiting says that the chair has been asked, or (Early) that the meeting starts with its chair.
+	// Waiting says that the chair has been asked, or (Early) that the meeting starts with its chair. Absent says that no
+	// chair is in the room: nobody has been asked yet. It is told again when that changes.
 	Waiting struct {
-		Since time.Time `json:"since"`
-		Early bool      `json:"early,omitempty"`
+		Since  time.Time `json:"since"`
+		Early  bool      `json:"early,omitempty"`
+		Absent bool      `json:"absent,omitempty"`
 	}
 	// Quarantined says that the line is no longer good enough: media are cut, the keys are changed without this leg. The
 	// connection stays; the leg is let in again by itself, with Admitted, once the reasons are gone.
 	Quarantined struct {
 		Reasons []conclave.Problem `json:"reasons"` // never empty
 		Since   time.Time          `json:"since"`
+		// Level is the name of the level that the reasons are about; only for one who was a member. It is another than the
+		// one that leg was told of where the level has been raised.
+		Level string `json:"level,omitempty"`
 		// Assertion is set where a fresh assertion, in another Join, takes away what stands in the way, or some of it.
 		Assertion *AssertionWanted `json:"assertion,omitempty"`
 	}
@@ -366,6 +371,8 @@ type (
 		Statement []byte             `json:"statement"`
 		Reasons   []conclave.Problem `json:"reasons"` // codes and fixes, no arguments
 		Since     time.Time          `json:"since"`
+		// Exceptable says that policy lets what stands in the way be excepted by two.
+		Exceptable bool `json:"exceptable,omitempty"`
 	}
 	// Paused says that nobody sends.
 	Paused struct {
@@ -409,6 +416,8 @@ type (
 		Reasons []conclave.Problem `json:"reasons,omitempty"`
 		Known   bool               `json:"known"` // stands in the directory
 		Early   bool               `json:"early,omitempty"`
+		// Exceptable is of one that policy refuses: what stands in the way may be excepted by two.
+		Exceptable bool `json:"exceptable,omitempty"`
 	}
 	// Slots says who is in which receiving slot: leaf indices, -1 for an empty slot.
 	Slots struct {

@@ -102,7 +102,7 @@ const absent: Absent[] = [
 ];
 const stranger: Guest = { leg: "00000000000000f3", name: "Viktor Hale", unit: "", assurance: 0, grade: "sealed", kind: "guest", known: false, since: ago(9), facts: [{ name: "country", value: "SG", proven: true }, { name: "operator", value: "hosting", proven: true }, { name: "device_age", value: "new", proven: true }, { name: "alone", value: "yes", proven: false }], reasons: [problem("chair_decides", "wait_for_chair")] };
 const caller: Guest = { leg: "00000000000000f4", name: "Peter Brandt", unit: "+49 30 ••• 471", assurance: 0, grade: "open", kind: "phone", known: false, since: ago(21), facts: [{ name: "phone_line", value: "ordinary phone", proven: true }] };
-const barred: Guest = { leg: "00000000000000f5", name: "Ingrid Falk", unit: "Foreign Affairs", assurance: 2, grade: "sealed", kind: "device", known: true, since: ago(66), facts: [{ name: "country", value: "SG", proven: true }, { name: "travel", value: "unannounced", proven: true }, { name: "risk", value: "raised", proven: true }], reasons: [problem("travel_unannounced", "announce_trip")] };
+const barred: Guest = { leg: "00000000000000f5", name: "Ingrid Falk", unit: "Foreign Affairs", assurance: 2, grade: "sealed", kind: "device", known: true, since: ago(66), facts: [{ name: "country", value: "SG", proven: true }, { name: "travel", value: "unannounced", proven: true }, { name: "risk", value: "raised", proven: true }], reasons: [problem("travel_unannounced", "announce_trip")], exceptable: true };
 const exception: Exception = { id: 3, leg: barred.leg, name: "Ingrid Falk", waives: [problem("travel_unannounced", "announce_trip")], reason: "Her deputy is ill; she briefs us from the embassy.", by: "Anna Weber", second: "", until: new Date(Date.now() + 5 * 60_000).toISOString(), can: false };
 const quarantined = (...reasons: Problem[]) => [...into(four), state({ state: "quarantined", reasons, since: ago(38) })];
 
@@ -153,7 +153,7 @@ export const scenes: Record<string, Scene> = {
   "room-paused-nameless": { ...room, events: [...into([{ ...anna, role: "member" }, { ...marta, role: "chair" }, jan]), roster([{ ...anna, role: "member" }, { ...marta, role: "chair" }, jan], [], { paused: { since: ago(20), by: "", can: false } })] },
   "room-raised": { ...room, events: [...into(four), { event: "meeting", meeting: { title: "Border liaison, weekly", level: 3, level_name: "CONFIDENTIAL", since: ago(42 * 60), role: "chair", raised: "Anna Weber" } }] },
   raise: { ...room, events: into(four), press: ["raise"] },
-  except: { ...room, events: [...into(four), roster([anna, marta, karin], [], { away: [{ ...away[0]!, reasons: [problem("travel_unannounced", "announce_trip")] }] })], press: ["except-away"] },
+  except: { ...room, events: [...into(four), roster([anna, marta, karin], [], { away: [{ ...away[0]!, reasons: [problem("travel_unannounced", "announce_trip")], exceptable: true }] })], press: ["except-away"] },
   "exception-asked": { ...room, events: [...into(four), roster(four, [], { exceptions: [{ ...exception, by: "Marta Rossi", can: true }] })] },
   exception: { ...room, events: [...into(four), roster(four, [], { exceptions: [{ ...exception, second: "Marta Rossi" }], closed: ["screen"] })] },
   "room-phone": { ...room, events: [...into([anna, marta, jan]), roster([anna, marta, jan, phone], [], { closed: ["screen"] })] },
@@ -162,6 +162,9 @@ export const scenes: Record<string, Scene> = {
   "room-absent-none": { ...room, events: [...into([anna, marta]), roster([anna, marta], [], { absent: crowd.map((m) => ({ person: `p${m.leaf}`, name: m.name, unit: m.unit, ringing: false, against: { code: "phone_not_allowed", fix: "use_enrolled_device" } })) })] },
   door: { ...room, events: into(four, [...guests, stranger, caller, barred]) },
   notices: { ...room, events: [...into(four), { event: "notice", notice: { notice: problem("device_enrolled", "revoke_if_not_you", { device: "Chrome, Windows" }) } }, { event: "notice", notice: { notice: problem("call_refused_room", "ring_back", { name: "Jan Novák", person: "jan.novak" }) } }] },
+  absent: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), absent: true })] },
+  "quarantined-raised": { ...room, events: [...into([{ ...anna, role: "member" }, marta]), state({ state: "quarantined", level: "CONFIDENTIAL", since: ago(9), reasons: [problem("assertion_missing", "confirm_with_passkey"), problem("transport_open", "use_https")] })] },
+  "room-alarm-read": { ...room, events: [...into(four), { event: "alarm", alarm: { problem: problem("alarm_hidden_member", "leave_and_report", { name: "Jan Novák" }) } }], press: ["alarm-read", "alarms"] },
   early: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), early: true })] },
   touch: { link, events: [enrolled, line({ assertion: { nonce: "", server_fingerprint: "", credentials: [] } }), state({ state: "checked" })] },
   ready: { link: { ready: true }, events: [enrolled, line(), state({ state: "checked" })] },

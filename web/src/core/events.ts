@@ -36,6 +36,10 @@ export interface StateEvent {
   since?: string;
   /** Waiting: the meeting starts with its chair. */
   early?: boolean;
+  /** Waiting: no chair is in the room who could be asked. */
+  absent?: boolean;
+  /** Quarantined: the name of the level that the line is held against now. */
+  level?: string;
   /** Quarantined: a fresh touch of the passkey helps. */
   assertion?: AssertionWanted;
 }
@@ -107,6 +111,8 @@ export interface Guest {
   early?: boolean;
   /** Why they wait: for the chair's word, or what stands in their way and may be excepted. */
   reasons?: Problem[] | null;
+  /** Policy lets what stands in their way be excepted; the server's word. */
+  exceptable?: boolean;
 }
 
 /** A leg whose line is no longer good enough: it holds no keys. */
@@ -116,6 +122,8 @@ export interface Away {
   unit: string;
   reasons: Problem[] | null;
   since: string;
+  /** Policy lets that be excepted; the server's word. */
+  exceptable?: boolean;
 }
 
 /** Nobody sends. */

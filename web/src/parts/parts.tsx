@@ -17,7 +17,7 @@ export function Icon({ name, size = 20, class: className = "" }: { name: IconNam
   );
 }
 
-export type LineState = "good" | "weak" | "lost" | "phone";
+export type LineState = "good" | "here" | "unknown" | "weak" | "lost" | "phone";
 
 /** The line, drawn: solid, dashed, with a gap, or with a diamond where encryption ends. The word always stands beside. */
 export function LineDrawing({ state, width = 56 }: { state: LineState; width?: number }) {
@@ -26,14 +26,15 @@ export function LineDrawing({ state, width = 56 }: { state: LineState; width?: n
   return (
     <svg class={`drawn ${state}`} width={width} height="14" viewBox={`0 0 ${width} 14`} fill="none" aria-hidden="true" focusable="false">
       <circle cx="4" cy="7" r="3.4" fill="currentColor" />
-      {state === "good" && <path d={`M4 7H${end}`} stroke="currentColor" stroke-width="2.2" />}
+      {(state === "good" || state === "here") && <path d={`M4 7H${end}`} stroke="currentColor" stroke-width="2.2" />}
       {state === "weak" && <path d={`M8 7H${end}`} stroke="currentColor" stroke-width="2.2" stroke-dasharray="7 4.2" />}
       {state === "lost" && <path d={`M4 7H${middle - 7}M${middle + 7} 7H${end}`} stroke="currentColor" stroke-width="2.2" />}
       {state === "lost" && <path d={`M${middle - 4} 2.5V11.5M${middle + 4} 2.5V11.5`} stroke="currentColor" stroke-width="1.8" />}
       {state === "phone" && <path d={`M4 7H${middle - 5}`} stroke="currentColor" stroke-width="2.2" />}
       {state === "phone" && <path d={`M${middle} .8L${middle + 6.2} 7L${middle} 13.2L${middle - 6.2} 7Z`} stroke="currentColor" stroke-width="1.8" />}
       {state === "phone" && <path d={`M${middle + 9} 7H${end - 2}`} stroke="currentColor" stroke-width="2.4" stroke-dasharray="0.1 5" stroke-linecap="round" />}
-      {state === "good" || state === "weak" ? (
+      {state === "unknown" && <path d={`M${middle - 8} 7h.1M${middle} 7h.1M${middle + 8} 7h.1`} stroke="currentColor" stroke-width="3" stroke-linecap="round" />}
+      {state === "good" || state === "here" || state === "weak" ? (
         <circle cx={end} cy="7" r="3.4" fill="currentColor" />
       ) : (
         <circle cx={end} cy="7" r="2.8" stroke="currentColor" stroke-width="1.8" />

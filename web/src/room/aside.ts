@@ -2,7 +2,7 @@
 // a person is told apart from the meeting; and the wishes that go with it.
 
 import { computed, signal } from "@preact/signals";
-import type { Absent, Away, Exception, Member, NoticeEvent, Paused, RosterEvent } from "../core/events";
+import type { Absent, Away, Exception, Member, NoticeEvent, Paused, Problem, RosterEvent } from "../core/events";
 import type { Core } from "./core";
 
 /** What changed beside the roster, in the order of importance. */
@@ -30,6 +30,10 @@ export class Aside {
   readonly notices = signal<readonly NoticeEvent[]>([]);
   /** The level that the chair asked for, until it is in force or was not to be had. */
   readonly raising = signal<number | undefined>(undefined);
+  /** Why it was not to be had, for the dialog that asked. */
+  readonly raiseProblem = signal<Problem | undefined>(undefined);
+  /** That dialog is open. */
+  askingToRaise = false;
   /** Exceptions that this person has decided on, until the roster says so. */
   readonly decided = signal<ReadonlySet<number>>(new Set());
 
@@ -97,6 +101,7 @@ export class Aside {
 
   raise(level: number): void {
     this.raising.value = level;
+    this.raiseProblem.value = undefined;
     this.#core.send({ do: "raise", level });
   }
 

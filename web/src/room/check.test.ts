@@ -58,9 +58,30 @@ test("wireless sound devices are told, by their label", () => {
   assert.equal(marks({ ...good, sound: { ...good.sound, microphoneLabel: "Jabra (Bluetooth)" } })["sound"], "better");
 });
 
-test("a silent microphone is told after some seconds, not at once", () => {
-  assert.equal(marks({ ...good, sound: { ...good.sound, heard: false, open: 2 } })["sound"], "good");
+test("a silent microphone is never called good, and told as a fault after some seconds", () => {
+  const silent: Known = { ...good, sound: { ...good.sound, heard: false, open: 2 } };
+  const list = stations(silent);
+  assert.deepEqual(list.find((s) => s.id === "sound")?.means, { code: "sound_silent" });
+  assert.equal(marks(silent)["sound"], "testing");
+  assert.equal(summary(list).code, "testing", "not everything is good");
+  assert.ok(mayAsk(list, silent.state), "nobody is held up by their silence");
   assert.equal(marks({ ...good, sound: { ...good.sound, heard: false, open: 20 } })["sound"], "better");
+});
+
+test("the way to the server is called protected only where it is", () => {
+  const way = (value: string) => stations({ ...good, line: { ...line, facts: [{ name: "transport", value, proven: true }] } }).find((s) => s.id === "network");
+  assert.equal(way("tls")?.means.code, "network_good");
+  assert.equal(way("this machine")?.means.code, "network_here");
+  assert.deepEqual([way("plain")?.means.code, way("plain")?.mark], ["network_open", "better"]);
+  assert.equal(stations(good).find((s) => s.id === "network")?.means.code, "network_reached", "nothing was said of it");
+});
+
+test("what is found of where a line comes from stands at the network", () => {
+  for (const code of ["origin_hidden", "travel_unannounced", "risk_raised", "media_elsewhere", "tls_intercepted", "transport_classical"]) {
+    const m = marks({ ...good, line: { ...line, enough: false, findings: [{ code, fix: "use_other_network" }] } });
+    assert.equal(m["network"], "bad", code);
+    assert.equal(m["door"], "bad", `${code}: the door says that one would not be let in`);
+  }
 });
 
 test("what the server found stands at its station, and decides at the door", () => {

@@ -60,7 +60,7 @@ export interface Known {
 function stationOf(code: string): StationID {
   if (/^(statement|enrol|person|identity|root|grant|organisation)/.test(code)) return "person";
   if (/^(device|assurance|assertion)/.test(code)) return "device";
-  if (/^(line|network|address|country|transport|tls|not_alone|place)/.test(code)) return "network";
+  if (/^(line|network|address|country|transport|tls|not_alone|place|origin|travel|risk|media)/.test(code)) return "network";
   if (/^(headset|sound|microphone|speaker|bluetooth)/.test(code)) return "sound";
   if (/^(browser|client)/.test(code)) return "browser";
   return "door";
@@ -172,7 +172,15 @@ function network({ state, line, delay, host, probed }: Known, make: Make): Stati
   if (delay !== undefined && delay > 400) {
     return make("network", "better", { code: "network_slow", fix: "network_slow", args: { ms: String(Math.round(delay)) } });
   }
-  return make("network", "good", { code: probed ? "network_good_media" : "network_good" });
+  switch (line.facts?.find((f) => f.name === "transport")?.value) {
+    case "tls":
+      return make("network", "good", { code: probed ? "network_good_media" : "network_good" });
+    case "plain":
+      return make("network", "better", { code: "network_open", fix: "browser_unsafe_address" });
+    case "this machine":
+      return make("network", "good", { code: "network_here" });
+  }
+  return make("network", "good", { code: "network_reached" });
 }
 
 function sound({ sound: s }: Known, make: Make): Station {
@@ -187,8 +195,8 @@ function sound({ sound: s }: Known, make: Make): Station {
   }
   const radio = [s.microphoneLabel, s.speakerLabel].find(isWireless);
   if (radio) return problem("better", "sound_bluetooth", { device: radio });
-  // A person who waits in silence is not at fault; only after a while may something be wrong.
-  if (!s.heard && s.open > 8) return problem("better", "sound_silent");
+  // A person who waits in silence is not at fault, but nobody has heard them either; after a while something may be wrong.
+  if (!s.heard) return s.open > 8 ? problem("better", "sound_silent") : make("sound", "testing", { code: "sound_silent" });
   return s.speakerLabel
     ? make("sound", "good", { code: "sound_good", args: { speaker: s.speakerLabel } })
     : make("sound", "good", { code: "sound_good_default" });
@@ -200,6 +208,7 @@ function door({ state, line }: Known, before: readonly Station[], found: readonl
   const ask = problems.length < found.length ? "door_chair" : "door_ask";
   const station = (mark: Mark, code: string): Station => ({ id: "door", mark, means: { code }, problems });
   if (state.state === "waiting" && state.early) return station("waiting", "door_early");
+  if (state.state === "waiting" && state.absent) return station("waiting", "door_absent");
   if (state.state === "waiting" || state.state === "asking") return station("waiting", "door_waiting");
   if (!line) return station("testing", "door_testing");
   if (!line.enough || problems.length > 0) return station(line.enough ? "better" : "bad", line.enough ? ask : "door_bad");
@@ -214,6 +223,8 @@ export function summary(list: readonly Station[]): { code: "testing" | "good" | 
   if (of("bad") > 0) return { code: "bad", n: of("bad") };
   if (list.some((s) => s.id !== "sound" && s.mark === "testing")) return { code: "testing", n: 0 };
   if (of("better") > 0) return { code: "better", n: of("better") };
+  // Sound is no bar, but what was not heard is not called good.
+  if (of("testing") > 0) return { code: "testing", n: 0 };
   return { code: "good", n: 0 };
 }
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { Guest, Member } from "../core/events";
 import { readLink } from "./link";
 import { OwnLine, forgiveAfter, tellAfter } from "./ownline";
-import { arrivals, changes, initials, openAtGateway, ordered } from "./roster";
+import { arrivals, changes, connectionOf, initials, openAtGateway, ordered } from "./roster";
 import { Speakers, stageAfter } from "./speakers";
 import { layout } from "./stage";
 import { Truth, patience } from "./truth";
@@ -145,4 +145,19 @@ test("a screen of somebody who is no member is not shown", () => {
   const truth = new Truth();
   truth.opened("screen", 0, 9);
   assert.equal(layout([member(0, "Me", { self: true }), member(1, "Ada")], truth, 1, -1).screen, undefined);
+});
+
+test("a connection is called no better than it is known to be", () => {
+  const well = { here: true, flowing: true, blocked: false, weak: false };
+  const self = member(0, "Anna", { self: true });
+  assert.equal(connectionOf(self, well), "good");
+  assert.equal(connectionOf(self, { ...well, flowing: false }), "unknown", "nothing has been measured yet");
+  assert.equal(connectionOf(self, { ...well, blocked: true, flowing: false }), "lost");
+  assert.equal(connectionOf(self, { ...well, here: false }), "lost");
+  assert.equal(connectionOf(self, { ...well, weak: true }), "weak");
+  const ben = member(1, "Ben");
+  assert.equal(connectionOf(ben, well), "here", "nobody here measures another's line");
+  assert.equal(connectionOf(member(1, "Ben", { lost: "2026-01-01T00:00:00Z" }), well), "lost");
+  assert.equal(connectionOf(member(1, "Ben", { grade: "hop" }), well), "phone");
+  assert.equal(connectionOf(ben, { ...well, here: false }), "unknown", "nothing is known while the own line is away");
 });

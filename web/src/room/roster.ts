@@ -48,6 +48,18 @@ const open: readonly Grade[] = ["open", "hop"];
 /** A line that is not encrypted to its end: by the verified statement, or by the verified pass. */
 export const isPhone = (m: { kind?: LegKind; gateway?: boolean; grade: Grade }): boolean => m.kind === "phone" || m.gateway === true || open.includes(m.grade);
 
+/** What is known here of a member's connection now. */
+export type Connection = "good" | "here" | "unknown" | "weak" | "lost" | "phone";
+
+/** The own line as it was measured; of another's only whether the server has lost it: nobody here measures that. While the
+ *  own line is away nothing is known of others. */
+export function connectionOf(m: Member, own: { here: boolean; flowing: boolean; blocked: boolean; weak: boolean }): Connection {
+  if (m.self) return !own.here || own.blocked ? "lost" : own.weak ? "weak" : own.flowing ? "good" : "unknown";
+  if (!own.here) return "unknown";
+  if (m.lost) return "lost";
+  return isPhone(m) ? "phone" : "here";
+}
+
 /** Lines that are not encrypted to their end: the header's sentence must name them. */
 export function openAtGateway(members: readonly Member[]): Member[] {
   return members.filter(isPhone);

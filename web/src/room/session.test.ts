@@ -504,3 +504,47 @@ test("the line check tries the way of sound once, and says what came of it", asy
   edge.onevent({ event: "failed", failed: { of: "probe", reason: { code: "statement_expired", fix: "renew_enrolment" } } });
   assert.equal(session.notes.value.length, 0, "that there was no probe is no news");
 });
+
+test("an alarm that was read can be read again, once", () => {
+  const { edge, session } = inRoom();
+  const alarm = { code: "alarm_stranger", fix: "leave_and_report" };
+  for (let i = 0; i < 2; i++) {
+    edge.onevent({ event: "alarm", alarm: { problem: alarm } });
+    session.acknowledge(session.alarms.value[0]!);
+  }
+  assert.deepEqual(session.alarms.value, []);
+  assert.deepEqual(session.readAlarms.value, [alarm]);
+});
+
+test("while the line is away nobody is said to speak", () => {
+  const { edge, session, state } = inRoom();
+  edge.onopened("microphone", 0, 1);
+  edge.onlevels([0.5], 0.5);
+  assert.deepEqual([...session.speaking.value], [1, 0]);
+  state({ state: "reconnecting" });
+  assert.equal(session.speaking.value.size, 0);
+  edge.onlevels([0.5], 0.5);
+  assert.equal(session.speaking.value.size, 0);
+});
+
+test("whoever is put out by a raised level is told of the level, and only they", () => {
+  const { edge, session, state } = inRoom();
+  edge.onevent({ event: "meeting", meeting: { title: "T", level: 1, level_name: "INTERNAL", since: "", role: "chair" } });
+  const reasons = [{ code: "not_alone", fix: "be_alone" }];
+  state({ state: "quarantined", reasons, level: "INTERNAL" });
+  assert.equal(session.quarantine.value?.raised, undefined);
+  state({ state: "quarantined", reasons, level: "RESTRICTED" });
+  assert.equal(session.quarantine.value?.raised, "RESTRICTED");
+});
+
+test("a level that was not raised is told in the dialog that asked, or in passing", () => {
+  const { edge, session } = inRoom();
+  const reason = { code: "level_own_line", fix: "be_alone" };
+  session.aside.askingToRaise = true;
+  session.aside.raise(2);
+  edge.onevent({ event: "failed", failed: { of: "raise", reason } });
+  assert.deepEqual([session.aside.raiseProblem.value, session.aside.raising.value, session.notes.value.length], [reason, undefined, 0]);
+  session.aside.askingToRaise = false;
+  edge.onevent({ event: "failed", failed: { of: "raise", reason } });
+  assert.equal(session.notes.value.length, 1);
+});

@@ -50,6 +50,12 @@ export const clearAlarm: Problem = { code: "frames_clear", fix: "leave_now" };
 /** Alarms that a bad network can cause as well as a lying server: once read and over, the header is as before. */
 const passing: ReadonlySet<string> = new Set(["alarm_not_heard", "alarm_nobody_heard"]);
 
+/** The same cause, told of the same person. */
+const sameAlarm = (a: Problem, b: Problem): boolean => a.code === b.code && a.args?.["name"] === b.args?.["name"];
+
+/** Alarms that are kept to be read again; the oldest is forgotten. */
+const alarmsAtMost = 32;
+
 const screenClosed: Problem = { code: "screen_closed", fix: "wait_for_better_line" };
 
 /** The pointer of no meeting: a test of the line before it is needed. */
@@ -86,6 +92,8 @@ export class Session {
   readonly code = signal<CodeEvent | undefined>(undefined);
   readonly slots = signal<SlotsEvent | undefined>(undefined);
   readonly alarms = signal<readonly Problem[]>([]);
+  /** Alarms of this visit that were read: what they said can be read again. */
+  readonly readAlarms = signal<readonly Problem[]>([]);
   /** An alarm was raised in this visit, read or not, that no bad network could have caused. */
   readonly alarmed = signal(false);
   readonly notes = signal<readonly Note[]>([]);
@@ -122,7 +130,7 @@ export class Session {
   readonly hand = signal(false);
 
   /** The own line is not good enough any more: why, since when. Set until the person is back in, or all is over. */
-  readonly quarantine = signal<{ reasons: readonly Problem[]; since: string; touch: boolean } | undefined>(undefined);
+  readonly quarantine = signal<{ reasons: readonly Problem[]; since: string; touch: boolean; raised?: string } | undefined>(undefined);
   /** The touch that leads out of it was asked for, and not answered yet. */
   readonly healing = signal(false);
   /** What came of the latest test for a mission. */
@@ -378,6 +386,8 @@ export class Session {
 
   acknowledge(alarm: Problem): void {
     this.alarms.value = this.alarms.value.filter((a) => a !== alarm);
+    const known = this.readAlarms.value.filter((a) => !sameAlarm(a, alarm));
+    this.readAlarms.value = [...known.slice(1 - alarmsAtMost), alarm];
   }
 
   /** To be called about once a second while in the room. */
@@ -531,11 +541,18 @@ export class Session {
         this.mediaUp.value = false;
         this.#lostAt ||= next.since ? Date.parse(next.since) : this.#clock.now();
         if (was === "in") this.#codeAtLoss = this.#codeText();
-        this.quarantine.value = { reasons: next.reasons ?? [], since: next.since ?? new Date(this.#clock.now()).toISOString(), touch: next.assertion !== undefined };
+        this.quarantine.value = {
+          reasons: next.reasons ?? [],
+          since: next.since ?? new Date(this.#clock.now()).toISOString(),
+          touch: next.assertion !== undefined,
+          // The meeting is for more than when this person was told of it.
+          ...(next.level && this.meeting.value && next.level !== this.meeting.value.level_name && { raised: next.level }),
+        };
         // A screen that was shown is not shown by itself once the person is back.
         if (this.screen.value) void this.setScreen(false);
         return;
       case "reconnecting":
+        this.speaking.value = new Set();
         if (was === "in") {
           this.#lostAt = next.since ? Date.parse(next.since) : this.#clock.now();
           this.#codeAtLoss = this.#codeText();
@@ -608,8 +625,7 @@ export class Session {
   }
 
   #alarm(problem: Problem): void {
-    const same = (a: Problem) => a.code === problem.code && a.args?.["name"] === problem.args?.["name"];
-    if (this.alarms.value.some(same)) return;
+    if (this.alarms.value.some((a) => sameAlarm(a, problem))) return;
     this.alarms.value = [...this.alarms.value, problem];
     if (!passing.has(problem.code)) this.alarmed.value = true;
   }
@@ -628,6 +644,11 @@ export class Session {
       this.joinProblem.value = problem; // shown where the button is
       this.healing.value = false;
       this.touching.value = "";
+      return;
+    }
+    // The dialog from which it was asked says it, if it is still open.
+    if (of === "raise" && this.aside.askingToRaise) {
+      this.aside.raiseProblem.value = problem;
       return;
     }
     this.#note({ what: "failed", problem });
@@ -649,6 +670,8 @@ export class Session {
     this.#speakers.feed(byLeaf, now);
     const speaking = new Set([...byLeaf.keys()].filter((leaf) => this.#speakers.speaks(leaf, now)));
     if (self >= 0 && !this.muted.value && own > speakingLevel) speaking.add(self);
+    // Of a room that is not reached nothing is known.
+    if (this.state.value.state !== "in") speaking.clear();
     const was = this.speaking.value;
     if (speaking.size !== was.size || [...speaking].some((leaf) => !was.has(leaf))) this.speaking.value = speaking;
     this.stage.value = this.#speakers.stage;
@@ -700,7 +723,7 @@ export class Session {
     this.meeting.value = undefined;
     this.code.value = undefined;
     this.slots.value = undefined;
-    this.alarms.value = [];
+    this.alarms.value = this.readAlarms.value = [];
     this.notes.value = [];
     this.removing.value = new Map();
     this.decided.value = new Set();

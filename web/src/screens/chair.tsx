@@ -2,9 +2,11 @@
 // no quiet way back.
 
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import type { App } from "../app";
 import type { Problem } from "../core/events";
 import { Dialog, Icon } from "../parts/parts";
+import { ProblemCard } from "./enrol";
 import { levelColour, levelWord } from "../room/levels";
 import { fill, language, whyText, words } from "../words/words";
 
@@ -15,6 +17,18 @@ export function RaiseDialog({ app, onClose }: { app: App; onClose: () => void })
   const levels = app.levels.value;
   const higher = levels.map((_, i) => i).filter((i) => i > now);
   const wanted = useSignal(higher[0]);
+  const { raising, raiseProblem } = session.aside;
+  const asked = useSignal(false);
+  useEffect(() => {
+    session.aside.askingToRaise = true;
+    raiseProblem.value = undefined;
+    return () => void (session.aside.askingToRaise = false);
+  }, []);
+  // In force, or under way for all to see: there is nothing left to ask.
+  const waiting = asked.value && raising.value !== undefined;
+  useEffect(() => {
+    if (asked.value && raising.value === undefined && !raiseProblem.value) onClose();
+  }, [asked.value, raising.value, raiseProblem.value]);
   const word = (level: number) => levelWord(levels, levels[level]?.name ?? "", language.value);
   const current = levelWord(levels, session.meeting.value?.level_name ?? "", language.value);
   return (
@@ -45,15 +59,23 @@ export function RaiseDialog({ app, onClose }: { app: App; onClose: () => void })
         </ul>
       </div>
       <p class="sub">{w.lower}</p>
+      {raiseProblem.value && <ProblemCard problem={{ ...raiseProblem.value, args: { ...raiseProblem.value.args, level: word(wanted.value ?? now) } }} testid="raise-problem" />}
+      {waiting && raising.value !== undefined && (
+        <p class="sub" role="status">
+          {fill(w.raising, { level: word(raising.value) })} {w.raisingRest}
+        </p>
+      )}
       <div class="acts">
         {wanted.value !== undefined && (
           <button
             class="btn primary"
             type="button"
             onClick={() => {
-              if (wanted.value !== undefined) session.aside.raise(wanted.value);
-              onClose();
+              if (wanted.value === undefined) return;
+              asked.value = true;
+              session.aside.raise(wanted.value);
             }}
+            disabled={waiting}
             data-testid="raise-now"
           >
             {fill(w.confirm, { level: word(wanted.value) })}

@@ -98,7 +98,7 @@ function OwnPicture({ app }: { app: App }) {
           </span>
         )}
         <span class="tools">
-          <button type="button" disabled={devices.microphone.value !== "on"} aria-pressed={session.muted.value} onClick={() => session.setMuted(!session.muted.value)} data-testid="check-mute">
+          <button type="button" disabled={devices.microphone.value !== "on"} onClick={() => session.setMuted(!session.muted.value)} data-testid="check-mute">
             <Icon name={session.muted.value ? "mic-off" : "mic"} size={17} />
             {session.muted.value ? w.check.unmute : w.check.mute}
           </button>
@@ -207,7 +207,7 @@ function AtDoor({ app }: { app: App }) {
       </div>
     );
   }
-  const { early } = session.state.value;
+  const { early, absent } = session.state.value;
   if (state === "waiting" && early) {
     return (
       <div class="doorcard" data-testid="early">
@@ -226,10 +226,11 @@ function AtDoor({ app }: { app: App }) {
     <div class="doorcard" data-testid="waiting">
       <h2>
         <Icon name="door-closed" size={22} />
-        <span role="status">{state === "waiting" ? w.door.asked : w.check.joining}</span>
+        <span role="status">{state === "waiting" ? (absent ? w.door.absent : w.door.asked) : w.check.joining}</span>
       </h2>
       {state === "asking" && <TouchNote app={app} problem={undefined} testid="join-problem" />}
-      {state === "waiting" && <p class="num">{fill(w.door.since, { clock: stopwatch(secondsSince(since)) })}</p>}
+      {state === "waiting" && absent && <p>{w.door.absentText}</p>}
+      {state === "waiting" && !absent && <p class="num">{fill(w.door.since, { clock: stopwatch(secondsSince(since)) })}</p>}
       <p>{w.door.meanwhile}</p>
       <button class="btn" type="button" onClick={() => app.stopAsking()} data-testid="stop-asking">
         {w.door.stop}
@@ -245,6 +246,9 @@ type RailProps = { app: App; list: readonly Station[]; onAgain: () => void };
 function Rail({ app, list, onAgain }: RailProps) {
   const w = words.value;
   const line = app.session.line.value;
+  // What this browser says when it asks, the person may read first.
+  const told = new Set(line?.facts?.map((f) => f.name));
+  const facts = line ? [...(line.facts ?? []), ...app.claims().filter((f) => !told.has(f.name)).map((f) => ({ ...f, proven: false }))] : [];
   const { code, n } = summary(list);
   const sentence = w.check.summary[code];
   return (
@@ -254,7 +258,7 @@ function Rail({ app, list, onAgain }: RailProps) {
         {typeof sentence === "string" ? sentence : count(sentence, n)}{" "}
         {line && (
           <>
-            {fill(w.yourGrade, { grade: "" }).replace(/[\s.]+$/, "")} <b>{w.grades[line.grade].name}</b>. {w.grades[line.grade].means}
+            {fill(w.yourGrade, { grade: "" }).replace(/[\s.]+$/, "")} <b>{w.grades[line.grade].name}</b>. {app.session.identity.value?.guest ? w.aside.door.guestMeans : w.grades[line.grade].means}
           </>
         )}
       </p>
@@ -273,9 +277,9 @@ function Rail({ app, list, onAgain }: RailProps) {
       </ol>
       <details class="measured">
         <summary>{w.check.measurements}</summary>
-        {line?.facts?.length ? (
+        {facts.length > 0 ? (
           <dl>
-            {line.facts.map((fact) => {
+            {facts.map((fact) => {
               const text = factText(fact);
               return (
                 <>
@@ -330,7 +334,7 @@ function Row({ app, station, onAgain, children }: RowProps) {
             </p>
           )}
           <div class="acts">
-            <button class="btn sm" type="button" onClick={onAgain} data-testid={`again-${id}`}>
+            <button class="btn sm" type="button" aria-label={`${w.testAgain}: ${w.check.stations[id]}`} onClick={onAgain} data-testid={`again-${id}`}>
               <Icon name="refresh-cw" size={16} />
               {w.testAgain}
             </button>

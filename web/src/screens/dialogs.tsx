@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import type { App } from "../app";
 import type { Member } from "../core/events";
 import { Dialog, Icon, LanguageSwitch } from "../parts/parts";
-import { fill, words } from "../words/words";
+import { fill, fixText, problemText, words } from "../words/words";
 import { keyList, keysOn } from "./keys";
 
 const reasons = ["wrong_meeting", "not_cleared", "disturbs", "other"] as const;
@@ -14,7 +14,7 @@ type MemberProps = { app: App; member: Member; onClose: () => void };
 /** The focus is on keeping: nobody is removed by pressing a key too often. */
 export function RemoveDialog({ app, member, onClose }: MemberProps) {
   const w = words.value;
-  const reason = useSignal<(typeof reasons)[number]>("wrong_meeting");
+  const reason = useSignal<(typeof reasons)[number] | undefined>(undefined);
   const { name } = member;
   return (
     <Dialog label={fill(w.remove.title, { name })} onClose={onClose} class="paper" testid="remove-dialog">
@@ -45,8 +45,9 @@ export function RemoveDialog({ app, member, onClose }: MemberProps) {
         <button
           class="btn danger primary"
           type="button"
+          disabled={!reason.value}
           onClick={() => {
-            app.session.remove(member, reason.value);
+            if (reason.value) app.session.remove(member, reason.value);
             onClose();
           }}
           data-testid="remove-now"
@@ -74,7 +75,7 @@ export function MemberDialog({ app, member, onClose, onRemove }: MemberProps & {
       </p>
       <dl class="known">
         <dt>{w.grades[member.grade].name}</dt>
-        <dd>{w.grades[member.grade].means}</dd>
+        <dd>{member.kind === "guest" ? w.aside.door.guestMeans : w.grades[member.grade].means}</dd>
         <dt>{w.facts.names.assurance}</dt>
         <dd>{w.assurances[member.assurance] ?? ""}</dd>
         <dt>{w.facts.names.device}</dt>
@@ -151,6 +152,35 @@ export function LeaveDialog({ app, onClose }: { app: App; onClose: () => void })
         </button>
         <button class="btn" type="button" onClick={onClose} data-testid="leave-stay">
           {w.leave.stay}
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** What every alarm of this visit said, read or not. */
+export function AlarmsDialog({ app, onClose }: { app: App; onClose: () => void }) {
+  const w = words.value;
+  const { session } = app;
+  return (
+    <Dialog label={w.alarm.list} onClose={onClose} class="paper" testid="alarms-dialog">
+      <h2>{w.alarm.list}</h2>
+      <div class="reasons">
+        {[...session.alarms.value, ...session.readAlarms.value].map((alarm) => (
+          <div class="fix" key={`${alarm.code} ${alarm.args?.["name"]}`} data-testid="alarm-read-again" data-code={alarm.code}>
+            <p>{problemText(alarm)}</p>
+            <p>
+              <b>{w.toFix}</b> {fixText(alarm)}
+            </p>
+          </div>
+        ))}
+      </div>
+      <div class="acts">
+        <button class="btn danger" type="button" onClick={() => session.leave()} data-testid="alarms-leave">
+          {w.alarm.leave}
+        </button>
+        <button class="btn" type="button" data-focus onClick={onClose} data-testid="alarms-close">
+          {w.close}
         </button>
       </div>
     </Dialog>

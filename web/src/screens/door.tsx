@@ -91,9 +91,9 @@ function AtDoor({ app, guest, onExcept, children }: AtDoorProps) {
           <p>
             <b>{w.aside.door.stands}</b> {stands.map((r) => whyText(r)).join(" ")}
           </p>
-          <button class="btn sm" type="button" aria-label={fill(w.aside.away.exceptName, { name: guest.name })} onClick={() => onExcept(guest.leg)} data-testid="except">
+          {guest.exceptable && <button class="btn sm" type="button" aria-label={fill(w.aside.away.exceptName, { name: guest.name })} onClick={() => onExcept(guest.leg)} data-testid="except">
             {w.aside.away.except}
-          </button>
+          </button>}
         </div>
       ) : (
         <Deciding app={app} guest={guest} />

@@ -9,7 +9,7 @@ export function Refused({ app }: { app: App }) {
   const w = words.value;
   const { session } = app;
   const { reasons = [], again } = session.state.value;
-  const declined = reasons.some((r) => r.code === "declined");
+  const declined = reasons.some((r) => r.code === "door_declined");
   return (
     <Page organisation={session.identity.value?.organisation ?? app.organisation.value}>
       <div class="say" data-testid="screen-refused">

@@ -21,7 +21,7 @@ export function say(text: string): void {
   queueMicrotask(() => (said.value = text));
 }
 
-function noteText(note: Note): { first: string; rest: string } {
+function noteText(app: App, note: Note): { first: string; rest: string } {
   const w = words.value;
   const n = w.aside.notes;
   switch (note.what) {
@@ -44,7 +44,7 @@ function noteText(note: Note): { first: string; rest: string } {
     case "continued":
       return { first: n.continued, rest: "" };
     case "raised":
-      return { first: fill(n.raised, { level: note.level }), rest: note.name ? fill(w.aside.level.raisedBy, { name: note.name }) : "" };
+      return { first: fill(n.raised, { level: levelWord(app.levels.value, note.level, language.value) }), rest: note.name ? fill(w.aside.level.raisedBy, { name: note.name }) : "" };
     case "except_asked":
       return { first: fill(n.exceptAsked, { name: note.name }), rest: "" };
     case "excepted":
@@ -81,7 +81,7 @@ function pick(app: App): Told | undefined {
   const { session } = app;
   const notes = session.notes.value;
   const last = (what: Note["what"]) => notes.findLast((n) => n.what === what);
-  const told = (note: Note, tone: Told["tone"], more: Partial<Told> = {}): Told => ({ tone, ...noteText(note), note, testid: `note-${note.what}`, ...more });
+  const told = (note: Note, tone: Told["tone"], more: Partial<Told> = {}): Told => ({ tone, ...noteText(app, note), note, testid: `note-${note.what}`, ...more });
   if (blocked.value) {
     return { tone: "weak", icon: "volume-2", first: w.room.playBlocked, rest: "", act: { label: w.room.play, run: playAll }, testid: "note-blocked" };
   }
@@ -157,7 +157,7 @@ export function Live({ app }: { app: App }) {
     const fresh = notes.filter((n) => !told.current.has(n));
     if (fresh.length === 0) return;
     for (const note of fresh) told.current.add(note);
-    liveLine.value = fresh.map((n) => Object.values(noteText(n)).join(" ").trim()).join(" ");
+    liveLine.value = fresh.map((n) => Object.values(noteText(app, n)).join(" ").trim()).join(" ");
   }, [notes]);
   const weak = app.session.blocked.value ? w.room.truthBlocked : app.session.weak.value ? w.notes.ownWeak : "";
   return (

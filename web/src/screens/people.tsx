@@ -4,9 +4,9 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
 import type { Absent, Member } from "../core/events";
-import { Icon, LineDrawing, type LineState } from "../parts/parts";
+import { Icon, LineDrawing } from "../parts/parts";
 import { secondsSince } from "../parts/time";
-import { isPhone, ordered } from "../room/roster";
+import { connectionOf, ordered } from "../room/roster";
 import { clockTime, count, fill, list, problemText, whyText, span, stopwatch, words } from "../words/words";
 import { Door } from "./door";
 import { say } from "./notes";
@@ -100,7 +100,7 @@ function AwayList({ app, onExcept }: { app: App; onExcept: (leg: string) => void
               <span class="num">{fill(w.aside.away.since, { clock: stopwatch(secondsSince(a.since)) })}</span>
               <span class="keyless">{w.aside.away.noKeys}</span>
             </span>
-            {session.isChair.value && !excepted.has(a.leg) && (
+            {session.isChair.value && a.exceptable && !excepted.has(a.leg) && (
               <button class="btn sm soft" type="button" aria-label={fill(w.aside.away.exceptName, { name: a.name })} onClick={() => onExcept(a.leg)} data-testid="except-away">
                 {w.aside.away.except}
               </button>
@@ -180,20 +180,19 @@ function AbsentRow({ app, absent }: { app: App; absent: Absent }) {
   );
 }
 
-/** What the drawn line of a member shows: how it is now, or where its encryption ends. */
-function lineOf(app: App, member: Member): LineState {
-  if (member.lost || (member.self && app.session.state.value.state === "reconnecting")) return "lost";
-  if (member.self && app.session.weak.value) return "weak";
-  return isPhone(member) ? "phone" : "good";
-}
-
 function Row({ app, member, onMember }: { app: App; member: Member; onMember: (leg: string) => void }) {
   const w = words.value;
   const { session } = app;
-  const line = lineOf(app, member);
+  const line = connectionOf(member, {
+    here: session.state.value.state === "in",
+    flowing: session.flowing.value,
+    blocked: session.blocked.value,
+    weak: session.weak.value,
+  });
   const speaks = session.speaking.value.has(member.leaf);
   const removing = session.removing.value.has(member.leg);
-  const lineWord = line === "lost" ? fill(w.room.lostFor, { clock: span(secondsSince(member.lost ?? session.state.value.since)) }) : w.room.line[line];
+  const since = member.lost ?? (session.state.value.state === "reconnecting" ? session.state.value.since : undefined);
+  const lineWord = line === "lost" && since ? fill(w.room.lostFor, { clock: span(secondsSince(since)) }) : w.room.line[line];
   return (
     <li class={speaks ? "on" : ""} data-testid={member.self ? "member-self" : `member-${member.leaf}`} data-leaf={member.leaf} data-leg={member.leg} data-name={member.name} data-grade={member.grade} data-line={line} data-muted={String(member.muted)} data-speaks={String(speaks)}>
       <div class="one">
@@ -215,14 +214,18 @@ function Row({ app, member, onMember }: { app: App; member: Member; onMember: (l
             w.room.removing
           ) : (
             <>
-              <b>{w.grades[member.grade].name}</b> · {w.grades[member.grade].short}
+              <b>{w.grades[member.grade].name}</b>
+              {member.kind !== "guest" && ` · ${w.grades[member.grade].short}`}
             </>
           )}
         </span>
       </div>
       <span class={`line ${line}`}>
         <LineDrawing state={line} />
-        <span class="num">{lineWord}</span>
+        <span class="num">
+          <span class="vh">{w.room.connection} </span>
+          {lineWord}
+        </span>
       </span>
       {line === "phone" && session.isChair.value && !member.self && (
         <button class="btn sm drop" type="button" disabled={removing} aria-label={fill(w.aside.phone.dropName, { name: member.name })} onClick={() => session.remove(member, "other")} data-testid="drop">

@@ -3,9 +3,13 @@
 import type { App } from "../app";
 import { Icon, LineDrawing, Page } from "../parts/parts";
 import { secondsSince } from "../parts/time";
-import { fill, fixText, problemText, stopwatch, words } from "../words/words";
+import { levelWord } from "../room/levels";
+import { fill, fixText, language, problemText, stopwatch, words } from "../words/words";
 import { DevicePickers } from "./check";
 import { TouchNote } from "./enrol";
+
+/** What is put right only with the page left, or loaded anew. */
+const leaving: ReadonlySet<string> = new Set(["use_passkey", "use_hardware_key", "use_https", "use_named_address", "use_enrolled_device", "enrol_again", "enrol_device", "update_client", "reload"]);
 
 /** A place is kept this long, in seconds. */
 const keptFor = 600;
@@ -16,7 +20,11 @@ export function Quarantined({ app }: { app: App }) {
   const { session } = app;
   const { state } = session.state.value;
   const out = session.quarantine.value;
-  const reasons = out?.reasons ?? [];
+  // Where this browser has no passkey nobody will ask for one.
+  const untouchable = !out?.touch && session.identity.value?.passkey !== true;
+  const reasons = (out?.reasons ?? []).map((r) => (untouchable && r.code === "assertion_missing" ? { code: "passkey_none", fix: "use_passkey" } : r));
+  const away = reasons.some((r) => leaving.has(r.fix));
+  const level = out?.raised && levelWord(app.levels.value, out.raised, language.value);
   const since = secondsSince(out?.since);
   const good = state === "entering" || state === "waiting" || state === "asking";
   const codes = new Set(reasons.map((r) => r.code));
@@ -34,8 +42,8 @@ export function Quarantined({ app }: { app: App }) {
         ) : (
           <>
             <div role="alert">
-              <h1>{q.title}</h1>
-              <p class="lead">{q.text}</p>
+              <h1>{level ? fill(q.raised, { level }) : q.title}</h1>
+              <p class="lead">{level ? q.raisedText : q.text}</p>
               <div class="reasons">
                 {reasons.map((reason) => (
                   <div class="fix" key={reason.code} data-testid="reason" data-code={reason.code} data-fix={reason.fix}>
@@ -75,7 +83,7 @@ export function Quarantined({ app }: { app: App }) {
             <ul class="points">
               <li>
                 <Icon name="refresh-cw" />
-                <span>{q.byItself}</span>
+                <span>{away ? q.comeBack : q.byItself}</span>
               </li>
               <li>
                 <Icon name="clock" />

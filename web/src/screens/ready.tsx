@@ -21,7 +21,12 @@ export function Ready({ app }: { app: App }) {
   useEffect(() => {
     if (media.devices.microphone.value === "asking") void media.devices.start();
   }, []);
-  const list = useComputed(() => stations(app.known.value).filter((s) => s.id === "browser" || s.id === "network" || s.id === "sound"));
+  // What the answer found stands at its station too: a list that says "good" beside a reason would contradict it.
+  const list = useComputed(() => {
+    const { line } = app.known.value;
+    const reasons = session.ready.value?.reasons ?? [];
+    return stations({ ...app.known.value, line: line && reasons.length > 0 ? { ...line, enough: false, findings: reasons } : line }).filter((s) => s.id === "browser" || s.id === "network" || s.id === "sound");
+  });
   const wanted = level.value ?? Math.min(2, levels.length - 1);
   const state = session.state.value.state;
   const may = state === "checked" && !session.testing.value && levels.length > 0;
@@ -66,10 +71,10 @@ export function Ready({ app }: { app: App }) {
           <ul class="points stations">
             {list.value.map((s) => (
               <li key={s.id} data-testid={`ready-${s.id}`} data-mark={s.mark}>
-                <Icon name={s.mark === "good" ? "check" : s.mark === "testing" ? "ellipsis" : "triangle-alert"} />
+                <Icon name={s.mark === "good" ? "check" : s.mark === "testing" ? "ellipsis" : s.mark === "bad" ? "x" : "triangle-alert"} />
                 <span>
-                  <b>{w.check.stations[s.id]}.</b> {fill((w.check.means as Readonly<Record<string, string>>)[s.means.code] ?? "", s.means.args)}
-                  {s.means.fix && s.mark !== "good" && <> {fill((w.check.fixes as Readonly<Record<string, string>>)[s.means.fix] ?? "", s.means.args)}</>}
+                  <b>{w.check.stations[s.id]}.</b> {s.problems.length > 0 ? s.problems.map(problemText).join(" ") : fill((w.check.means as Readonly<Record<string, string>>)[s.means.code] ?? "", s.means.args)}
+                  {s.means.fix && s.problems.length === 0 && s.mark !== "good" && <> {fill((w.check.fixes as Readonly<Record<string, string>>)[s.means.fix] ?? "", s.means.args)}</>}
                 </span>
               </li>
             ))}

@@ -11,7 +11,7 @@ import { Banners } from "./banners";
 import { ExceptDialog, RaiseDialog } from "./chair";
 import { Controls } from "./controls";
 import { RenewCard } from "./enrol";
-import { CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
+import { AlarmsDialog, CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
 import { Live, Strip } from "./notes";
 import { People } from "./people";
 import { Sinks } from "./sinks";
@@ -19,7 +19,7 @@ import { Stage } from "./stage";
 import { useKeys } from "./keys";
 
 /** What lies over the room; at most one thing at a time. */
-export type Over = { what: "leave" } | { what: "keys" } | { what: "code" } | { what: "member"; leg: string } | { what: "remove"; leg: string } | { what: "raise" } | { what: "except"; leg: string } | undefined;
+export type Over = { what: "leave" } | { what: "keys" } | { what: "code" } | { what: "alarms" } | { what: "member"; leg: string } | { what: "remove"; leg: string } | { what: "raise" } | { what: "except"; leg: string } | undefined;
 
 const small = matchMedia("(max-width: 900px)");
 
@@ -74,7 +74,7 @@ export function Room({ app }: { app: App }) {
             </p>
           )}
           <span class="sep" />
-          <TruthSentence app={app} />
+          <TruthSentence app={app} onAlarms={() => show({ what: "alarms" })} />
           <LanguageSwitch />
         </header>
         <div class="banners">
@@ -99,6 +99,7 @@ export function Room({ app }: { app: App }) {
       <Live app={app} />
       {open?.what === "leave" && <LeaveDialog app={app} onClose={() => show(undefined)} />}
       {open?.what === "keys" && <KeysDialog onClose={() => show(undefined)} />}
+      {open?.what === "alarms" && <AlarmsDialog app={app} onClose={() => show(undefined)} />}
       {open?.what === "code" && <CodeDialog app={app} onClose={() => show(undefined)} />}
       {open?.what === "member" && about && <MemberDialog app={app} member={about} onClose={() => show(undefined)} onRemove={() => show({ what: "remove", leg: about.leg })} />}
       {open?.what === "raise" && <RaiseDialog app={app} onClose={() => show(undefined)} />}
@@ -126,13 +127,18 @@ function truthOf({ session }: App): Truth {
 }
 
 /** One sentence on encryption that is true as it stands, at every moment. */
-function TruthSentence({ app }: { app: App }) {
+function TruthSentence({ app, onAlarms }: { app: App; onAlarms: () => void }) {
   const [kind, first, rest] = truthOf(app);
   return (
     <p class={`truth ${kind}`} data-testid="truth" data-truth={kind}>
       <Icon name={truthIcons[kind]} size={18} />
       <span>
         <b>{first}</b> <span class="rest">{rest}</span>
+        {app.session.readAlarms.value.length > 0 && (kind === "alarmed" || kind === "stopped") && (
+          <button class="plain" type="button" onClick={onAlarms} data-testid="alarms">
+            {words.value.room.truthAlarmedSee}
+          </button>
+        )}
       </span>
     </p>
   );

@@ -4,7 +4,8 @@ import type { App } from "../app";
 import type { Member } from "../core/events";
 import { Icon } from "../parts/parts";
 import { Picture } from "../parts/picture";
-import { clockTime, fill, span, words } from "../words/words";
+import { clockTime, fill, language, span, words } from "../words/words";
+import { levelWord } from "../room/levels";
 import { layout, type Place } from "../room/stage";
 import { initials, isPhone } from "../room/roster";
 import { minute, secondsSince } from "../parts/time";
@@ -122,7 +123,7 @@ const fewCopies = copies.slice(0, 16);
 function Watermark({ app, few = false }: { app: App; few?: boolean }) {
   const { session } = app;
   const name = session.self.value?.name ?? session.identity.value?.name ?? "";
-  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${session.meeting.value?.level_name ?? ""}`;
+  const text = `${name} · ${clockTime(new Date(minute.value * 60_000))} · ${levelWord(app.levels.value, session.meeting.value?.level_name ?? "", language.value)}`;
   return (
     <div class="wm" aria-hidden="true" data-testid="watermark" data-text={text}>
       {(few ? fewCopies : copies).map((i) => (

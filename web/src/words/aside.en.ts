@@ -5,7 +5,10 @@ export const aside = {
   quarantine: {
     title: "Your line is not good enough any more",
     text: "You are out of the room. Nobody hears or sees you, you hear nobody, and this device has wiped its keys.",
+    raised: "This meeting is now {level}",
+    raisedText: "The level was raised, and your line is not good enough for it yet. You are out of the room. Nobody hears or sees you, you hear nobody, and this device has wiped its keys.",
     byItself: "You are let in again by itself as soon as this is put right. Stay on this page.",
+    comeBack: "Once that is done, open the meeting’s link again.",
     since: "Out for {clock}. Your place is kept for ten minutes.",
     sinceLong: "Out for {clock}.",
     entering: "Your line is good again",
@@ -66,7 +69,7 @@ export const aside = {
     now: "Now: {level}",
     to: "Raise to",
     then: [
-      "Every line is checked for the new level first.",
+      "Every line is checked for the new level first, yours before all others. If yours does not pass, nothing is raised.",
       "Whoever does not pass is out and without keys before it holds. Who that is, the check decides, not you.",
       "All screens show the new level. In this meeting it cannot be lowered again.",
     ],
@@ -132,6 +135,7 @@ export const aside = {
     fact: "{name}: {value}",
     unknownText: "{name} comes by a personal invitation. Your organisation does not know this person; only who invited them vouches for them. Let them in only if you expect them.",
     guest: "Guest",
+    guestMeans: "Came by a personal invitation to this meeting, encrypted end to end, on any network.",
     together: { one: "Admit {n}", other: "Admit {n} together" },
     choose: "Choose {name}",
     all: "Choose all",
@@ -140,7 +144,7 @@ export const aside = {
   },
   early: {
     title: "The meeting starts with its chair",
-    text: "You are alone here: mute and unseen, and you hear and see nobody. You come in by yourself once the chair is there.",
+    text: "Until then you are in no room: you are mute and unseen, and you hear and see nobody. You come in by yourself once the chair is there.",
   },
   notice: {
     title: "For you",
@@ -157,7 +161,7 @@ export const aside = {
   ready: {
     link: "Test your line before a journey",
     title: "Is this line good enough?",
-    text: "Test it from the place itself, a day before it matters. Nothing is joined, and nobody is told.",
+    text: "Test it from the place itself, a day before it matters. Nothing is joined, and no one is notified. The test is written to the record, with your name, this device and its network.",
     level: "For a meeting of the level",
     button: "Test this line",
     busy: "Testing…",

@@ -7,7 +7,10 @@ export const aside: Shape<typeof en> = {
   quarantine: {
     title: "Votre ligne n’est plus assez sûre",
     text: "Vous n’êtes plus dans la salle. Personne ne vous entend ni ne vous voit, vous n’entendez personne, et cet appareil a effacé ses clés.",
+    raised: "Cette réunion est maintenant {level}",
+    raisedText: "Le niveau a été relevé, et votre ligne n’y suffit pas encore. Vous n’êtes plus dans la salle. Personne ne vous entend ni ne vous voit, vous n’entendez personne, et cet appareil a effacé ses clés.",
     byItself: "Vous rentrez de vous-même dès que c’est corrigé. Restez sur cette page.",
+    comeBack: "Ouvrez ensuite de nouveau le lien de la réunion.",
     since: "Dehors depuis {clock}. Votre place est gardée dix minutes.",
     sinceLong: "Dehors depuis {clock}.",
     entering: "Votre ligne est de nouveau bonne",
@@ -67,7 +70,7 @@ export const aside: Shape<typeof en> = {
     now: "Actuel : {level}",
     to: "Relever à",
     then: [
-      "Chaque ligne est d’abord vérifiée pour le nouveau niveau.",
+      "Chaque ligne est d’abord vérifiée pour le nouveau niveau, la vôtre avant toutes les autres. Si la vôtre ne passe pas, rien n’est relevé.",
       "Qui ne passe pas est dehors et sans clés avant qu’il ne vaille. C’est la vérification qui en décide, pas vous.",
       "Tous les écrans montrent le nouveau niveau. Dans cette réunion, il ne peut plus être abaissé.",
     ],
@@ -113,7 +116,7 @@ export const aside: Shape<typeof en> = {
   },
   phone: {
     tile: "Entend la salle par téléphone, à découvert après la passerelle.",
-    drop: "Couper",
+    drop: "Raccrocher",
     dropName: "Couper {name} de la salle",
     ring: "Rappeler",
     ringName: "Appeler {name} au numéro de l’annuaire",
@@ -133,6 +136,7 @@ export const aside: Shape<typeof en> = {
     fact: "{name} : {value}",
     unknownText: "{name} vient avec une invitation personnelle. Votre organisation ne connaît pas cette personne ; seul qui l’a invitée s’en porte garant. Ne la laissez entrer que si vous l’attendez.",
     guest: "Invité",
+    guestMeans: "Vient sur invitation personnelle à cette réunion, chiffré de bout en bout, sur n’importe quel réseau.",
     together: { one: "Admettre {n}", other: "Admettre {n} ensemble" },
     choose: "Choisir {name}",
     all: "Tout choisir",
@@ -141,7 +145,7 @@ export const aside: Shape<typeof en> = {
   },
   early: {
     title: "La réunion commence avec sa présidence",
-    text: "Vous êtes seul ici : muet et invisible, vous n’entendez et ne voyez personne. Vous entrez de vous-même dès que la présidence est là.",
+    text: "Jusque-là vous n’êtes dans aucune salle : personne ne vous entend ni ne vous voit, et vous n’entendez ni ne voyez personne. Vous entrez de vous-même dès que la présidence est là.",
   },
   notice: {
     title: "Pour vous",
@@ -158,7 +162,7 @@ export const aside: Shape<typeof en> = {
   ready: {
     link: "Tester la ligne avant un voyage",
     title: "Cette ligne est-elle assez sûre ?",
-    text: "Testez-la sur place, un jour avant. Vous ne participez à rien, et personne n’en est averti.",
+    text: "Testez-la sur place, un jour avant. Vous ne participez à rien, et personne n’est averti. Le test est inscrit au registre, avec votre nom, cet appareil et son réseau.",
     level: "Pour une réunion du niveau",
     button: "Tester cette ligne",
     busy: "Test en cours…",

@@ -92,6 +92,8 @@ function wordedArgs(problem: Problem): Args {
   const args: Record<string, string> = { ...problem.args };
   const reason = args["reason"];
   if (reason && reason in w.remove.reasons) args["reason"] = w.remove.reasons[reason as keyof typeof w.remove.reasons];
+  const why = args["why"];
+  if (why && why in w.problems) args["why"] = w.problems[why as keyof typeof w.problems];
   for (const [name, value] of Object.entries(args)) {
     if (value in w.grades) args[name] = w.grades[value as keyof typeof w.grades].name;
   }

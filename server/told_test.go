@@ -1,0 +1,91 @@
+package server_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"conclave"
+	"conclave/audit"
+	"conclave/endpoint"
+	"conclave/identity"
+	"conclave/server/servertest"
+)
+
+func waitingFor(absent bool) func(endpoint.Event) bool {
+	return func(e endpoint.Event) bool {
+		return e.State != nil && e.State.State == endpoint.StateWaiting && e.State.Absent == absent
+	}
+}
+
+func TestWhoAsksIsToldWhetherAChairIsThereToBeAsked(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Asked", Level: 1, Chair: "anna", People: []conclave.PersonID{"ben"}, Door: identity.DoorChair})
+	ben := come(t, w, b, "ben", m)
+	ben.await("nobody to ask", 0, waitingFor(true))
+	from := ben.count()
+	anna := come(t, w, a, "anna", m).in()
+	ben.await("the chair was asked", from, waitingFor(false))
+	from = ben.count()
+	anna.Leave()
+	ben.await("nobody to ask any more", from, waitingFor(true))
+}
+
+func TestAChairWhoseOwnLineWouldNotPassRaisesNothing(t *testing.T) {
+	w := startClaims(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Open", Level: 1, Chair: "anna", People: []conclave.PersonID{"ben"}, Door: identity.DoorInvited})
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	alike(t, anna, ben)
+	anna.Facts(notAlone) // good enough for INTERNAL
+	anna.Raise(2)
+	anna.await("no, and why", 0, func(e endpoint.Event) bool {
+		return failed("raise", "level_own_line")(e) && e.Failed.Reason.Args["why"] == "not_alone" && e.Failed.Reason.Args["level"] == "RESTRICTED" && e.Failed.Reason.Fix == "be_alone"
+	})
+	if got := recorded(w, audit.KindLevelRaised); len(got) != 0 {
+		t.Errorf("recorded %v", got)
+	}
+	from := anna.count()
+	anna.Facts(alone)
+	anna.Raise(2)
+	anna.await("the new level", from, func(e endpoint.Event) bool { return e.Meeting != nil && e.Meeting.Level == 2 })
+	alike(t, anna, ben)
+}
+
+func TestWhoIsPutOutByARaisedLevelIsToldTheLevelAndOneAtTheDoorIsNot(t *testing.T) {
+	w := servertest.StartWith(t, servertest.Options{Policy: claimsPolicy(t, exceptable)})
+	a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo")
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Open", Level: 1, Chair: "anna", People: []conclave.PersonID{"ben", "cleo"}, Door: identity.DoorInvited})
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	ben.Facts(notAlone)
+	alike(t, anna, ben)
+	anna.Raise(2)
+	level := func(name string) func(endpoint.Event) bool {
+		return func(e endpoint.Event) bool {
+			return e.State != nil && e.State.State == endpoint.StateQuarantined && e.State.Level == name
+		}
+	}
+	ben.await("out, and of which level", 0, level("RESTRICTED"))
+	wait(t, "the raised level", 20*time.Second, func() bool { return anna.meeting().Level == 2 })
+	cleo := comeWith(t, w, c, "cleo", m, []conclave.Fact{{Name: "radio", Value: "yes"}})
+	cleo.await("the door, and nothing of the meeting", 0, level(""))
+}
+
+func TestTheRosterSaysWhoMayBeExcepted(t *testing.T) {
+	w := servertest.StartWith(t, servertest.Options{Policy: claimsPolicy(t, exceptable)})
+	a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo")
+	m := openRestricted(w, "anna", "ben", "cleo")
+	anna, ben, cleo := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in(), come(t, w, c, "cleo", m).in()
+	alike(t, anna, ben, cleo)
+	ben.Facts(notAlone)                                        // no rule lets that be excepted
+	cleo.Facts([]conclave.Fact{{Name: "radio", Value: "yes"}}) // this one does
+	away := func() []endpoint.Away { return slices.Clone(anna.roster().Away) }
+	wait(t, "both out, one of whom may be excepted", 20*time.Second, func() bool {
+		out := map[string]bool{}
+		for _, one := range away() {
+			out[one.Name] = one.Exceptable
+		}
+		return len(out) == 2 && out["cleo"] && !out["ben"]
+	})
+}
