@@ -88,7 +88,8 @@ type Index uint64
 // it, so that it can be erased while the log goes on verifying.
 type Record struct {
 	Kind     Kind               `json:"kind"`
-	Time     time.Time          `json:"time"` // the server's clock
+	Time     time.Time          `json:"time"`            // the server's clock
+	Steady   time.Time          `json:"steady,omitzero"` // what it would say had nobody set it since the start; zero: what it says
 	Meeting  conclave.MeetingID `json:"meeting,omitzero"`
 	Leg      conclave.LegID     `json:"leg,omitzero"`
 	By       conclave.LegID     `json:"by,omitzero"`       // the leg that decided or committed

@@ -71,6 +71,7 @@ type waiting struct {
 // Note records what happens whether or not it can be recorded now: what protects. It waits for a few milliseconds at most.
 // Write must be running; else Note tries once and returns what came of it.
 func (l *Log) Note(ctx context.Context, r Record) error {
+	l.steady.tell(&r)
 	s := &l.scribe
 	s.mu.Lock()
 	if !s.running {
@@ -98,6 +99,7 @@ func (l *Log) Note(ctx context.Context, r Record) error {
 
 // Record implements Recorder. While earlier notes wait for the disk it fails with ErrWaiting.
 func (l *Log) Record(ctx context.Context, r Record) (Index, error) {
+	l.steady.tell(&r)
 	s := &l.scribe
 	s.mu.Lock()
 	if !s.running {

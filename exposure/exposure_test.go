@@ -109,6 +109,61 @@ func TestWhatTurnsOutBadLaterIsExposedAsLongAsItWasSo(t *testing.T) {
 	}
 }
 
+// However the server's clock was set while a line was bad, or before, the exposure is as long as it was.
+func TestAClockThatIsSetShortensNoExposure(t *testing.T) {
+	hour := time.Hour
+	for name, play := range map[string]func(at time.Duration, r *audit.Record){
+		"it goes right": func(time.Duration, *audit.Record) {},
+		"an hour ahead for a moment": func(at time.Duration, r *audit.Record) {
+			if at > minutes(8) && at < minutes(9.5) {
+				r.Steady, r.Time = r.Time, r.Time.Add(hour)
+			}
+		},
+		"an hour ahead, and put right when the server started again": func(at time.Duration, r *audit.Record) {
+			if at < minutes(9.5) {
+				r.Time = r.Time.Add(hour)
+			}
+		},
+		"an hour back in the middle": func(at time.Duration, r *audit.Record) {
+			if at > minutes(20) {
+				r.Steady, r.Time = r.Time, r.Time.Add(-hour)
+			}
+		},
+		"an hour back when the server started again": func(at time.Duration, r *audit.Record) {
+			if at > minutes(20) {
+				r.Time = r.Time.Add(-hour)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, 9)
+			line := facts("network", "headquarters")
+			s.enter(0, "anna", conclave.GradeGuarded, line)
+			s.enter(minutes(1), "jan", conclave.GradeGuarded, line)
+			s.rule(minutes(9), "anna", "admit", conclave.GradeGuarded, line)
+			s.rule(minutes(10), "jan", "refuse", conclave.GradeSealed, facts("network", "unlisted"), "network_not_approved")
+			for _, at := range []time.Duration{minutes(20), minutes(20) + 100*time.Millisecond, minutes(25)} {
+				s.rule(at, "anna", "admit", conclave.GradeGuarded, line)
+			}
+			s.out(minutes(30), 0, "jan", audit.KindQuarantine, "network_not_approved")
+			timeline := NewTimeline(s.meeting)
+			for i, e := range s.entries {
+				e.Index = audit.Index(i + 1)
+				play(e.Record.Time.Sub(s.began), &e.Record)
+				timeline.Add(e)
+			}
+			timeline.Close(timeline.last)
+			if timeline.ClockSet != (name != "it goes right") {
+				t.Errorf("the clock was set: %v", timeline.ClockSet)
+			}
+			found := timeline.Exposures(nil)
+			if len(found) != 1 || off(found[0].To.Sub(found[0].From), minutes(20)) > exact {
+				t.Errorf("%+v", found)
+			}
+		})
+	}
+}
+
 func TestEachCauseOfAnExposureIsNamed(t *testing.T) {
 	at := func(name string, play func(*script), want []Cause, span time.Duration) {
 		t.Run(name, func(t *testing.T) {

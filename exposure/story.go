@@ -211,7 +211,7 @@ func weigh(t *Timeline, found []Exposed) []Weighed {
 		{"stranger", verdict(len(t.Strangers) > 0, "ruled_out"), map[string]string{"stays": n(stays), "strangers": n(len(t.Strangers))}},
 		{"late_keys", verdict(t.Overdue > 0, "no_sign"), map[string]string{"overdue": n(t.Overdue), "slowest": strconv.FormatFloat(slowest.Seconds(), 'f', 2, 64)}},
 		{"forged", verdict(t.BadCommits > 0, "no_sign"), map[string]string{"commits": n(t.BadCommits)}},
-		{"clock", verdict(t.ClockBack, "no_sign"), nil},
+		{"clock", verdict(t.ClockSet, "no_sign"), nil},
 	}
 }
 
@@ -263,7 +263,7 @@ func limits(t *Timeline, found []Exposed, r *Report) []Limit {
 	if r.Running {
 		out = append(out, Limit{Code: "running"})
 	}
-	if t.ClockBack {
+	if t.ClockSet {
 		out = append(out, Limit{Code: "clock"})
 	}
 	return out

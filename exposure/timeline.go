@@ -7,6 +7,7 @@
 package exposure
 
 import (
+	"net/url"
 	"slices"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 	"conclave/audit"
 )
 
-// Timeline is what the records say of one meeting. Times are the server's clock, made to rise where it stepped back.
+// Timeline is what the records say of one meeting. Times are those of the server's clock as it was when the server started:
+// where it was set while the server ran, records tell what it would have said. Where it stepped back between two runs of the
+// server, all that follows is put later by as much, so that nothing takes less time than it took.
 type Timeline struct {
 	Meeting conclave.MeetingID
 	Opened  time.Time     // zero: no record of it
@@ -26,13 +29,15 @@ type Timeline struct {
 	Pauses  []Interval
 	Acts    []Act // what the room went through, in order
 
-	ClockBack   bool         // the server's clock stepped back
+	ClockSet    bool         // the server's clock was set, or stepped back
 	Overdue     int          // removals that no member committed in time
 	BadCommits  int          // commits that broke the rules and were refused
 	Strangers   []Membership // legs that became members without a ruling that admitted them
 	Erased      int          // records whose personal part was erased
+	Held        bool         // somebody held keys when the records ended
 	lean        bool         // of an index: no acts, no records' numbers, no commitments
 	last        time.Time
+	later       time.Duration // by how much times are put later
 	byID        map[conclave.LegID]*Leg
 	deleted     time.Time // blocks that were handed in before this were deleted for their age, on record
 	commitments map[[32]byte]handed
@@ -53,6 +58,7 @@ type Leg struct {
 	ID      conclave.LegID
 	Device  conclave.DeviceID // zero where it was erased
 	Person  conclave.PersonID // "" where the records do not say
+	Unit    string            // the person's organisation or part of it, as last ruled on; "" where none is known
 	Lines   []Line            // what was known of its line, and since when
 	Stays   []Membership
 	Screens []Interval
@@ -126,12 +132,7 @@ func (t *Timeline) Add(e audit.Entry) {
 	if r.Meeting != t.Meeting {
 		return
 	}
-	at := r.Time
-	if at.Before(t.last) {
-		t.ClockBack = t.ClockBack || t.last.Sub(at) > time.Second // two goroutines may write within milliseconds
-		at = t.last
-	}
-	t.last = at
+	at := t.time(r)
 	t.Count++
 	if e.Erased {
 		t.Erased++
@@ -169,6 +170,28 @@ func (t *Timeline) Add(e audit.Entry) {
 		t.Acts = append(t.Acts, Act{At: at, Kind: r.Kind, Leg: r.Leg, By: r.By, Outcome: r.Outcome, Codes: r.Codes, Level: r.Level,
 			Grade: r.Grade, Epoch: r.Epoch, Record: e.Index})
 	}
+}
+
+// stepped is how far back the time of a record must lie behind the one before for the clock to have stepped: goroutines may
+// write in another order than that of their times, and what protects is noted late.
+const stepped = time.Second
+
+// time returns when a record was made, never before the one before it.
+func (t *Timeline) time(r *audit.Record) time.Time {
+	at := r.Time
+	if !r.Steady.IsZero() {
+		at, t.ClockSet = r.Steady, true
+	}
+	at = at.Add(t.later)
+	if back := t.last.Sub(at); back > stepped {
+		t.ClockSet = true
+		t.later += back
+	}
+	if at.Before(t.last) {
+		at = t.last
+	}
+	t.last = at
+	return at
 }
 
 // tells says whether a kind of record is part of the story; rulings, passes and ledgers come each few minutes.
@@ -259,12 +282,17 @@ func (t *Timeline) ofLeg(l *Leg, r *audit.Record, at time.Time, index audit.Inde
 	}
 }
 
-// ofLine leaves of a ruling's facts those of the line: what else it rested on is no matter of the line.
-func ofLine(facts []conclave.Fact) []conclave.Fact {
-	if i := slices.IndexFunc(facts, func(f conclave.Fact) bool { return f.Name == "request" }); i >= 0 {
-		return slices.Delete(slices.Clone(facts), i, i+1)
+// ofLine leaves of a ruling's facts those of the line. What else it rested on is no matter of the line, save for the person's
+// unit (admission.Request.Fact).
+func ofLine(facts []conclave.Fact) (line []conclave.Fact, unit string) {
+	i := slices.IndexFunc(facts, func(f conclave.Fact) bool { return f.Name == "request" })
+	if i < 0 {
+		return facts, ""
 	}
-	return facts
+	if v, err := url.ParseQuery(facts[i].Value); err == nil {
+		unit = v.Get("unit")
+	}
+	return slices.Delete(slices.Clone(facts), i, i+1), unit
 }
 
 // passed adds the time of a pass. Passes overlap: only where there was none it matters.
@@ -280,7 +308,11 @@ func (m *Membership) passed(p Interval) {
 
 // ruled takes a ruling. One that says what the last one said only shows that the line was still so.
 func (t *Timeline) ruled(l *Leg, r *audit.Record, at time.Time, index audit.Index) {
-	line := Line{At: at, Facts: ofLine(r.Facts), Outcome: r.Outcome, Codes: r.Codes, Good: at, Record: index}
+	of, unit := ofLine(r.Facts)
+	if unit != "" {
+		l.Unit = unit
+	}
+	line := Line{At: at, Facts: of, Outcome: r.Outcome, Codes: r.Codes, Good: at, Record: index}
 	if r.Grade != nil {
 		line.Grade = *r.Grade
 	}
@@ -371,6 +403,7 @@ func (t *Timeline) Close(end time.Time) {
 		l.Stays = slices.DeleteFunc(l.Stays, func(m Membership) bool { return m.From.IsZero() })
 		for i := range l.Stays {
 			if l.Stays[i].Until.IsZero() {
+				t.Held = true
 				l.Stays[i].Until = end
 			}
 		}

@@ -56,9 +56,11 @@ type Config struct {
 	Records   RecordsConfig
 	MaxLegs   int // of one room; 0: delivery.MaxMembers, which is the most
 
-	Log  *slog.Logger
-	Now  func() time.Time // nil: time.Now
-	Rand io.Reader        // nil: crypto/rand
+	Log *slog.Logger
+	Now func() time.Time // nil: time.Now
+	// Steady is a clock that nobody sets, beside Now; nil: the machine's where Now is, else none.
+	Steady func() time.Duration
+	Rand   io.Reader // nil: crypto/rand
 }
 
 // Server is a conference server. New, then Run; its handlers may be served as soon as New has returned.
@@ -113,6 +115,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+		if began := time.Now(); cfg.Steady == nil {
+			cfg.Steady = func() time.Duration { return time.Since(began) }
+		}
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
