@@ -2,6 +2,7 @@ package exposure
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -233,6 +234,27 @@ func (x *Index) Legs(suspicions []Suspicion) (out []*Leg) {
 		}
 	}
 	return out
+}
+
+// Values returns what the records know under the name of what can be suspected, in order: organisations, or values of a
+// fact of lines.
+func (x *Index) Values(name string) []string {
+	values := map[string]bool{}
+	for _, t := range x.Meetings {
+		for _, l := range t.Legs {
+			if name == "organisation" && l.Unit != "" {
+				values[l.Unit] = true
+			}
+			for i := range l.Lines {
+				for _, f := range l.Lines[i].Facts {
+					if f.Name == name {
+						values[f.Value] = true
+					}
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(values))
 }
 
 // Last returns the time of the last record of a meeting.

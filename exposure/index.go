@@ -75,7 +75,7 @@ func (x *Index) Add(e audit.Entry, leaf []byte) {
 
 // The encoding: integers as in encoding/binary, times in milliseconds since 1970, texts once in a table. It is ours alone:
 // one that does not fit is made anew.
-const indexHead = "conclave exposure index 2\n"
+const indexHead = "conclave exposure index 3\n"
 
 var errIndex = errors.New("exposure: not an index of this version")
 
@@ -142,6 +142,7 @@ func (w *writer) timeline(t *Timeline) {
 	w.time(t.Opened)
 	w.time(t.Ended)
 	w.time(t.last)
+	w.uint(uint64(t.later))
 	w.uint(t.Count)
 	list(w, t.Levels, func(l *LevelSpan) { w.time(l.From); w.uint(uint64(l.Level)); w.uint(uint64(l.Record)) })
 	list(w, t.Legs, func(p **Leg) {
@@ -149,6 +150,7 @@ func (w *writer) timeline(t *Timeline) {
 		w.raw(l.ID[:])
 		w.raw(l.Device[:])
 		w.text(string(l.Person))
+		w.text(l.Unit)
 		list(w, l.Lines, w.line)
 		list(w, l.Stays, func(m *Membership) {
 			w.time(m.From)
@@ -291,7 +293,7 @@ func (r *reader) timeline() *Timeline {
 	t := NewTimeline(conclave.MeetingID{})
 	t.lean = true
 	r.raw(t.Meeting[:])
-	t.Opened, t.Ended, t.last, t.Count = r.time(), r.time(), r.time(), r.uint()
+	t.Opened, t.Ended, t.last, t.later, t.Count = r.time(), r.time(), r.time(), time.Duration(r.uint()), r.uint()
 	t.Levels = items(r, func(l *LevelSpan) {
 		l.From, l.Level, l.Record = r.time(), conclave.Level(r.uint()), audit.Index(r.uint())
 	})
@@ -300,7 +302,7 @@ func (r *reader) timeline() *Timeline {
 		*p = l
 		r.raw(l.ID[:])
 		r.raw(l.Device[:])
-		l.Person = conclave.PersonID(r.text())
+		l.Person, l.Unit = conclave.PersonID(r.text()), r.text()
 		l.Lines = items(r, r.line)
 		l.Stays = items(r, func(m *Membership) {
 			m.Leg, m.From, m.Cut, m.Until, m.First, m.Last = l.ID, r.time(), r.time(), r.time(), r.uint(), r.uint()

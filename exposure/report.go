@@ -211,7 +211,7 @@ func (o Options) filled() Options {
 // Investigate makes the report of a meeting whose timeline was closed.
 func Investigate(t *Timeline, o Options) *Report {
 	o = o.filled()
-	r := &Report{Meeting: t.Meeting.Text(), Title: o.Title, Made: o.Now, Running: t.Ended.IsZero(), Log: o.Log}
+	r := &Report{Meeting: t.Meeting.Text(), Title: o.Title, Made: o.Now, Running: t.Ended.IsZero() && t.Held, Log: o.Log}
 	r.From, r.To = t.Span()
 	r.Log.Used, r.Log.Erased = int(t.Count), t.Erased
 	if n := len(t.Records); n > 0 {

@@ -103,7 +103,7 @@ func (c command) start(ctx context.Context, args []string, stdin io.Reader, stdo
 		k.args = append(k.args, set.Arg(0))
 		args = set.Args()[1:]
 	}
-	if want := len(positional(c.usage)); len(k.args) < want || len(k.args) > want && !strings.Contains(c.usage, "…") {
+	if want := len(positional(c.usage)); len(k.args) != want {
 		return usageError{fmt.Sprintf("usage: conclave %s %s", c.name, c.usage)}
 	}
 	return c.run(ctx, k)

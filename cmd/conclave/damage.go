@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -34,7 +35,7 @@ var damageCommand = command{
 		f.StringVar(&o.network, "network", "", "a `network`, by its name in the facts of lines")
 		f.StringVar(&o.country, "country", "", "a `country`, by its two letters")
 		f.StringVar(&o.gateway, "gateway", "", "a phone `gateway`, by its device")
-		f.StringVar(&o.organisation, "organisation", "", "an `organisation`")
+		f.StringVar(&o.organisation, "organisation", "", "an `organisation`: the unit that the directory names for its people")
 		f.StringVar(&o.fact, "fact", "", "any other fact of a line: `name=value`")
 		f.StringVar(&o.from, "from", "", "since when: a `time`")
 		f.StringVar(&o.until, "until", "", "until when: a `time`")
@@ -133,6 +134,9 @@ func (o *damageOptions) assess(ctx context.Context, k *call, x *exposure.Index, 
 			suspicions[i].Match = func(l *exposure.Leg, _ *exposure.Line) bool { return string(known.who(l).Person) == person }
 		}
 	}
+	if err := named(x, suspicions); err != nil {
+		return nil, err
+	}
 	b := newBar(k.stderr, "searching")
 	d := x.Assess(suspicions, exposure.Options{Now: time.Now().UTC(), Level: known.level(o.lang), Who: known.who, Log: e.part},
 		func(done, all int) { b.at(uint64(done), uint64(all)) })
@@ -141,6 +145,19 @@ func (o *damageOptions) assess(ctx context.Context, k *call, x *exposure.Index, 
 		d.Meetings[i].Title = titles[d.Meetings[i].Meeting.Text()]
 	}
 	return d, nil
+}
+
+// named refuses to answer on what no record names: that nothing could be heard would be an answer on a misspelt name too.
+func named(x *exposure.Index, suspicions []exposure.Suspicion) error {
+	if len(x.Legs(suspicions)) > 0 || len(x.Meetings) == 0 {
+		return nil
+	}
+	name, value, _ := strings.Cut(suspicions[0].Text, "=")
+	text := fmt.Sprintf("no record names the %s %q, so this says nothing of what could be heard", strings.ReplaceAll(name, "_", " "), value)
+	if values := x.Values(name); len(values) > 0 {
+		text += "; the records know " + strings.Join(values[:min(len(values), 20)], ", ")
+	}
+	return codedError{exitFailed, errors.New(text)}
 }
 
 // titles are the meetings' titles, as far as the server has them.

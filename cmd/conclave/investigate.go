@@ -128,7 +128,7 @@ func parseSuspicions(texts []string, from, until string, zone *time.Location) (o
 	if err != nil {
 		return nil, err
 	}
-	end, err := parseMoment(until, zone)
+	end, err := parseUntil(until, zone)
 	if err != nil {
 		return nil, err
 	}

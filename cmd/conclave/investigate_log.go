@@ -324,6 +324,15 @@ func parseMoment(text string, zone *time.Location) (time.Time, error) {
 	return time.Time{}, usageError{fmt.Sprintf("%q is no time: write 2026-04-17, or 2026-04-17T11:05, or 2026-04-17T11:05:00+02:00", text)}
 }
 
+// parseUntil is parseMoment for the end of a span: a day ends when it is over.
+func parseUntil(text string, zone *time.Location) (time.Time, error) {
+	t, err := parseMoment(text, zone)
+	if _, day := time.ParseInLocation(time.DateOnly, text, zone); err == nil && day == nil {
+		t = t.In(zone).AddDate(0, 0, 1).UTC()
+	}
+	return t, err
+}
+
 // language checks --lang.
 func language(lang string) error {
 	for _, l := range page.Languages {

@@ -86,7 +86,7 @@ func (o *replayOptions) run(k *call, path string) error {
 	if err != nil {
 		return err
 	}
-	until, err := parseMoment(o.until, zone)
+	until, err := parseUntil(o.until, zone)
 	if err != nil {
 		return err
 	}
