@@ -165,6 +165,7 @@ type LedgerPart struct {
 type LogPart struct {
 	Verified bool        `json:"verified"`
 	Problem  string      `json:"problem,omitempty"` // why it was not
+	Indexed  bool        `json:"indexed,omitempty"` // answered from an index of records that hold: nothing signs the index itself
 	Size     uint64      `json:"size"`              // records in the log
 	Root     []byte      `json:"root,omitempty"`
 	Sealed   time.Time   `json:"sealed,omitzero"` // the checkpoint's time, where it has one

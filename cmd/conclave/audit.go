@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -309,6 +311,12 @@ func showEntry(w io.Writer, e audit.Entry, asJSON bool) error {
 	if r.Grade != nil {
 		add("grade", r.Grade.String())
 	}
+	if r.Level != nil {
+		add("level", strconv.Itoa(int(*r.Level)))
+	}
+	if r.Epoch != 0 {
+		add("epoch", strconv.FormatUint(r.Epoch, 10))
+	}
 	if r.Meeting != (conclave.MeetingID{}) {
 		add("meeting", r.Meeting.Text())
 	}
@@ -317,6 +325,25 @@ func showEntry(w io.Writer, e audit.Entry, asJSON bool) error {
 	}
 	if r.Device != (conclave.DeviceID{}) {
 		add("device", r.Device.Text())
+	}
+	if r.By != (conclave.LegID{}) {
+		add("by", r.By.Text())
+	}
+	for _, of := range []struct {
+		name string
+		at   time.Time
+	}{{"steady", r.Steady}, {"until", r.Until}} {
+		if !of.at.IsZero() {
+			add(of.name, of.at.UTC().Format("2006-01-02T15:04:05.000"))
+		}
+	}
+	for _, of := range []struct {
+		name string
+		sum  []byte
+	}{{"policy", r.Policy}, {"tree_hash", r.TreeHash}, {"commitment", r.Commitment}} {
+		if len(of.sum) > 0 {
+			add(of.name, hex.EncodeToString(of.sum[:min(len(of.sum), 8)])+"…")
+		}
 	}
 	add("person", plain(string(r.Person)))
 	add("reason", plain(r.Reason))
@@ -372,6 +399,10 @@ var auditErase = command{
 		}
 		if err := newAdmin(o.data).ask(ctx, "/records/erase", request, &done); err != nil {
 			return err
+		}
+		// The index names who was erased until somebody asks again.
+		if err := os.Remove(filepath.Join(o.data, indexFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("the personal parts are erased, but not %s, which names them too: delete it: %v", filepath.Join(o.data, indexFile), err)
 		}
 		fmt.Fprintf(k.stdout, "erased the personal parts of %d records; copies of the folder %s made earlier still hold them\n", done.Records, auditDir)
 		return nil

@@ -45,7 +45,7 @@ func (o *exportOptions) run(ctx context.Context, k *call, person conclave.Person
 	if err != nil {
 		return usageError{fmt.Sprintf("there is no time zone %q", o.zone)}
 	}
-	e, err := gather(ctx, o.data, person)
+	e, err := gather(ctx, k, o.data, person)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (o *exportOptions) run(ctx context.Context, k *call, person conclave.Person
 }
 
 // gather collects what the directory and the log say of a person, and has it recorded that they are given it.
-func gather(ctx context.Context, data string, person conclave.PersonID) (*page.Export, error) {
+func gather(ctx context.Context, k *call, data string, person conclave.PersonID) (*page.Export, error) {
 	server := newAdmin(data)
 	e := &page.Export{Person: string(person), Made: time.Now().UTC(), Meetings: []page.ExportMeeting{}, Records: []audit.Entry{}, Devices: []map[string]any{}}
 	if err := server.ask(ctx, "/people/"+url.PathEscape(string(person)), nil, &e.Entry); err != nil {
@@ -106,7 +106,7 @@ func gather(ctx context.Context, data string, person conclave.PersonID) (*page.E
 			e.Meetings = append(e.Meetings, page.ExportMeeting{Meeting: one.ID, Title: one.Title, Chair: one.Chair == person, Opened: one.Opened})
 		}
 	}
-	if err := recordsOf(data, person, e); err != nil {
+	if err := recordsOf(k, data, person, e); err != nil {
 		return nil, err
 	}
 	var answer struct {
@@ -120,9 +120,12 @@ func gather(ctx context.Context, data string, person conclave.PersonID) (*page.E
 }
 
 // recordsOf reads the records that name a person or one of their devices.
-func recordsOf(data string, person conclave.PersonID, e *page.Export) error {
+func recordsOf(k *call, data string, person conclave.PersonID, e *page.Export) error {
 	log, err := openEvidence(filepath.Join(data, auditDir), "")
 	if err != nil {
+		return err
+	}
+	if err := log.whole(k, ""); err != nil {
 		return err
 	}
 	theirs := map[string]bool{}

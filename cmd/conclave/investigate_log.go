@@ -75,6 +75,19 @@ func (e *evidence) verify(root string, witnesses []merkle.Key, progress func(don
 	return nil
 }
 
+// whole holds the whole log against its checkpoint, and refuses what does not hold.
+func (e *evidence) whole(k *call, root string) error {
+	b := newBar(k.stderr, "verifying the log")
+	defer b.done()
+	if err := e.verify(root, nil, func(done, all merkle.Size) { b.at(uint64(done), uint64(all)) }); err != nil {
+		return err
+	}
+	if !e.part.Verified {
+		return codedError{exitFailed, fmt.Errorf("the log does not hold: %s", e.part.Problem)}
+	}
+	return nil
+}
+
 // index brings the index beside the log up to date, or makes it, and holds what it was made of against the checkpoint.
 func (e *evidence) index(path string, progress func(done, all uint64)) (*exposure.Index, error) {
 	x, kept := exposure.NewIndex(), false
@@ -93,7 +106,7 @@ func (e *evidence) index(path string, progress func(done, all uint64)) (*exposur
 			x, kept = exposure.NewIndex(), false // something was erased, or it is another log's: anew
 			continue
 		}
-		e.part.Verified, e.part.Sealed = whole, x.Last()
+		e.part.Verified, e.part.Sealed, e.part.Indexed = whole, x.Last(), kept
 		if !whole {
 			e.part.Problem = "the records are not those that the checkpoint signs; conclave audit verify says which"
 			return x, nil
@@ -291,7 +304,14 @@ type bar struct {
 	shown time.Time
 }
 
-func newBar(out io.Writer, what string) *bar { return &bar{out: out, what: what, began: time.Now()} }
+func newBar(out io.Writer, what string) *bar {
+	if f, ok := out.(*os.File); ok {
+		if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+			out = io.Discard // a file or a pipe: nobody looks
+		}
+	}
+	return &bar{out: out, what: what, began: time.Now()}
+}
 
 func (b *bar) at(done, all uint64) {
 	now := time.Now()

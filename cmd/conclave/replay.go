@@ -98,6 +98,9 @@ func (o *replayOptions) run(k *call, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := e.whole(k, o.root); err != nil {
+		return err
+	}
 	result, err := e.replay(policy, since, until, newBar(k.stderr, "replaying"))
 	if err != nil {
 		return err
@@ -107,7 +110,7 @@ func (o *replayOptions) run(k *call, path string) error {
 		out.SetIndent("", "  ")
 		return out.Encode(result)
 	}
-	return o.print(k, result)
+	return o.print(k, result, zone)
 }
 
 // replay holds a policy against the rulings of a log.
@@ -190,7 +193,7 @@ func ruleAgain(policy *admission.Policy, entry *audit.Entry) (changed, string) {
 	return c, "changed"
 }
 
-func (o *replayOptions) print(k *call, r *replayed) error {
+func (o *replayOptions) print(k *call, r *replayed, zone *time.Location) error {
 	fmt.Fprintf(k.stdout, "%d rulings since then; the policy (%s…) would have made %d of them otherwise, for %d devices\n", r.Rulings, r.Policy[:12], len(r.Changed), r.Devices)
 	for _, change := range slices.SortedFunc(maps.Keys(r.Changes), func(a, b string) int { return cmp.Or(r.Changes[b]-r.Changes[a], strings.Compare(a, b)) }) {
 		fmt.Fprintf(k.stdout, "  %6d  %s\n", r.Changes[change], change)
@@ -212,7 +215,7 @@ func (o *replayOptions) print(k *call, r *replayed) error {
 		if c.Now == "admit" {
 			because = []string{"no longer: " + strings.Join(c.WasFor, ", ")}
 		}
-		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%s\t%s\n", c.Record, c.Time.Local().Format("2006-01-02 15:04:05"), c.Level, c.Was, c.Now, strings.Join(because, ", "))
+		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%s\t%s\n", c.Record, c.Time.In(zone).Format("2006-01-02 15:04:05"), c.Level, c.Was, c.Now, strings.Join(because, ", "))
 	}
 	if err := out.Flush(); err != nil {
 		return err

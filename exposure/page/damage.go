@@ -118,6 +118,9 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 	if d.Unknown > 0 {
 		v.Limits = append(v.Limits, w.say("damage_limit_erased", "n", strconv.Itoa(d.Unknown)))
 	}
+	if d.Log.Indexed {
+		v.Limits = append(v.Limits, w.say("damage_limit_index"))
+	}
 	v.CheckHead, v.CheckText, v.AgainText, v.Verify, v.Again = w.say("check"), w.say("damage_check_text"), w.say("damage_check"), o.Verify, o.Again
 	v.Checks = checks(w, &exposure.Report{Log: d.Log})[1:]
 	v.Seal = seal(w, d.Log.Root)

@@ -208,6 +208,7 @@ var german = map[string]string{
 	"damage_limit_content": "Was gesagt wurde. Einträge enthalten keine Inhalte.",
 	"damage_limit_speech":  "Wer sprach: Hier zählt, wer im Raum war. Die Sprechverzeichnisse jeder Besprechung sagen es, sobald sie geöffnet sind.",
 	"damage_limit_erased":  "Besprechungen, deren personenbezogene Teile gelöscht wurden: {n} Teilnehmer waren nicht zuzuordnen.",
+	"damage_limit_index":   "Ob jemand den Index auf dieser Maschine geändert hat, aus dem die Antwort kommt: Einträge sind unterschrieben, der Index nicht. Der Befehl unten liest die Einträge selbst.",
 	"damage_limit_room":    "Was am Ort selbst zu hören war, neben der Leitung.",
 	"damage_check_text":    "Das Protokoll aller Besprechungen ist unterschrieben: Wäre ein Eintrag geändert, entfernt oder nachgetragen, würde dieser Befehl es sagen. Er braucht weder Server noch Netz.",
 	"damage_check":         "Dieselbe Suche, an einer Kopie des Protokolls:",

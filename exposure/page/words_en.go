@@ -210,6 +210,7 @@ var english = map[string]string{
 	"damage_limit_content": "What was said. Records hold no content.",
 	"damage_limit_speech":  "Who spoke: being in the room is what counts here. The ledgers of each meeting tell, once they are opened.",
 	"damage_limit_erased":  "Meetings whose personal parts were erased: {n} legs could not be told apart.",
+	"damage_limit_index":   "Whether somebody changed the index on this machine, from which the answer comes: records are signed, the index is not. The command below reads the records themselves.",
 	"damage_limit_room":    "What was heard in the place itself, beside the line.",
 	"damage_check_text":    "The log of all meetings is signed: if a record were changed, removed or put in later, this command would say so. It needs no server and no network.",
 	"damage_check":         "The same search, on a copy of the log:",

@@ -208,6 +208,7 @@ var french = map[string]string{
 	"damage_limit_content": "Ce qui a été dit. Les entrées ne contiennent aucun contenu.",
 	"damage_limit_speech":  "Qui a parlé : ici compte la présence dans la salle. Les registres de chaque réunion le disent une fois ouverts.",
 	"damage_limit_erased":  "Les réunions dont les parties personnelles ont été effacées : {n} connexions n’ont pu être attribuées.",
+	"damage_limit_index":   "Si quelqu’un a modifié l’index de cette machine, d’où vient la réponse : les entrées sont signées, l’index ne l’est pas. La commande ci-dessous lit les entrées elles-mêmes.",
 	"damage_limit_room":    "Ce que l’on entendait sur place, à côté de la ligne.",
 	"damage_check_text":    "Le journal de toutes les réunions est signé : si une entrée était modifiée, retirée ou ajoutée après coup, cette commande le dirait. Elle n’a besoin ni de serveur ni de réseau.",
 	"damage_check":         "La même recherche, sur une copie du journal :",
