@@ -21,8 +21,8 @@ type Config struct {
 	Former []merkle.Key       // whose earlier checkpoints count too, after a change of keys
 	Copy   Copy               // the plain copy; nil: none
 	Rand   io.Reader          // nil: crypto/rand
-	// Steady is a clock that nobody sets, since some moment: where the times of records differ from it, they tell so. nil: none.
-	Steady func() time.Duration
+	// Clocks are held against each other, so that records tell of a clock that was set. nil: they do not.
+	Clocks Clocks
 	// Progress is told now and then how much of the log was verified at the start; may be nil.
 	Progress func(done, all merkle.Size)
 }

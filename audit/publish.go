@@ -25,7 +25,7 @@ const (
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l := NewLog(cfg.Store)
 	l.origin, l.key, l.copy = cfg.Origin, cfg.Key, cfg.Copy
-	l.steady.elapsed = cfg.Steady
+	l.steady.read = cfg.Clocks
 	l.keys = append([]merkle.Key{merkle.LogKey(cfg.Origin, cfg.Key.Public().(ed25519.PublicKey))}, cfg.Former...)
 	if l.rand = cfg.Rand; l.rand == nil {
 		l.rand = rand.Reader

@@ -8,32 +8,33 @@ import (
 // A server's clock may be set while it runs. What happened how long after what must not depend on that: a record whose time
 // is not that of a clock that nobody sets tells both.
 
-// set is how far the two must be apart for a record to say so: less than a report may be off the truth (200 ms), more than a
-// goroutine waits between reading the time and recording.
+// Clocks reads the server's clock, and one that nobody sets, at the same moment; the latter since some moment.
+type Clocks func() (time.Time, time.Duration)
+
+// set is how far the two must have come apart for a record to say so: less than a report may be off the truth (200 ms).
 const set = 100 * time.Millisecond
 
-// steady follows a clock that nobody sets, from the first record on.
+// steady follows both clocks from the first record on.
 type steady struct {
-	elapsed func() time.Duration // since some moment; nil: there is no such clock
+	read Clocks // nil: there is no clock that nobody sets
 
 	mu    sync.Mutex
-	began time.Time     // the first record's time; guarded by mu
-	at    time.Duration // elapsed at it; guarded by mu
+	began time.Time // what the server's clock said when the other one began; zero: not read yet; guarded by mu
 }
 
-// tell notes in r what the server's clock would say had nobody set it, where it says something else.
+// tell notes in r what the server's clock would have said had nobody set it, where it said something else. r's time is of
+// the last seconds: a clock that was set within them is taken for set before.
 func (s *steady) tell(r *Record) {
-	if s.elapsed == nil {
+	if s.read == nil {
 		return
 	}
-	now := s.elapsed()
+	now, elapsed := s.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.began.IsZero() {
-		s.began, s.at = r.Time, now
-		return
+		s.began = now.Add(-elapsed)
 	}
-	if would := s.began.Add(now - s.at); r.Time.Sub(would).Abs() > set {
-		r.Steady = would
+	if off := now.Sub(s.began.Add(elapsed)); off.Abs() > set {
+		r.Steady = r.Time.Add(-off)
 	}
 }

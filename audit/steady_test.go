@@ -6,18 +6,20 @@ import (
 )
 
 func TestARecordTellsOfAClockThatWasSet(t *testing.T) {
-	var elapsed time.Duration
-	s := steady{elapsed: func() time.Duration { return elapsed }}
 	began := time.Date(2026, 4, 17, 11, 0, 0, 0, time.UTC)
-	elapsed = time.Hour // the server runs for an hour already
+	var now time.Time
+	elapsed := time.Hour // the other clock runs for an hour already
+	s := steady{read: func() (time.Time, time.Duration) { return now, elapsed }}
 	for _, one := range []struct {
-		after, set time.Duration
-		tells      bool
+		after, set, late time.Duration
+		tells            bool
 	}{
-		{0, 0, false}, {time.Minute, 0, false}, {2 * time.Minute, 50 * time.Millisecond, false}, {3 * time.Minute, time.Hour, true},
-		{4 * time.Minute, -24 * time.Hour, true}, {5 * time.Minute, 150 * time.Millisecond, true}, {6 * time.Minute, 0, false},
+		{after: 0}, {after: time.Minute}, {after: 2 * time.Minute, late: 3 * time.Second}, // a busy machine is no clock that was set
+		{after: 3 * time.Minute, set: 50 * time.Millisecond}, {after: 4 * time.Minute, set: time.Hour, tells: true},
+		{after: 5 * time.Minute, set: -24 * time.Hour, late: time.Second, tells: true},
+		{after: 6 * time.Minute, set: 150 * time.Millisecond, tells: true}, {after: 7 * time.Minute},
 	} {
-		elapsed = time.Hour + one.after
+		now, elapsed = began.Add(one.after+one.set+one.late), time.Hour+one.after+one.late
 		r := Record{Time: began.Add(one.after + one.set)}
 		s.tell(&r)
 		if want := began.Add(one.after); one.tells && !r.Steady.Equal(want) || !one.tells && !r.Steady.IsZero() {

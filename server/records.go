@@ -79,7 +79,7 @@ func (s *Server) openRecords(ctx context.Context) (*audit.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	cfg := audit.Config{Former: former, Store: s.cfg.Store, Origin: owner.Origin(), Key: o.LogKey(), Rand: s.cfg.Rand, Steady: s.cfg.Steady}
+	cfg := audit.Config{Former: former, Store: s.cfg.Store, Origin: owner.Origin(), Key: o.LogKey(), Rand: s.cfg.Rand, Clocks: s.cfg.Clocks}
 	if s.cfg.Records.Folder != "" {
 		w, err := folder.OpenWriter(s.cfg.Records.Folder, owner)
 		if err != nil {

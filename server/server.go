@@ -58,8 +58,8 @@ type Config struct {
 
 	Log *slog.Logger
 	Now func() time.Time // nil: time.Now
-	// Steady is a clock that nobody sets, beside Now; nil: the machine's where Now is, else none.
-	Steady func() time.Duration
+	// Clocks reads Now's clock beside one that nobody sets; nil: the machine's where Now is, else none.
+	Clocks audit.Clocks
 	Rand   io.Reader // nil: crypto/rand
 }
 
@@ -115,8 +115,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
-		if began := time.Now(); cfg.Steady == nil {
-			cfg.Steady = func() time.Duration { return time.Since(began) }
+		if began := time.Now(); cfg.Clocks == nil {
+			cfg.Clocks = func() (time.Time, time.Duration) {
+				now := time.Now()
+				return now.Round(0).UTC(), now.Sub(began) // without its steady reading, and by it
+			}
 		}
 	}
 	if cfg.Rand == nil {
