@@ -480,6 +480,31 @@ func TestARefusedCallerIsRungBackOnABetterLine(t *testing.T) {
 	}
 }
 
+// Where the meeting admits no open line, a telephone that speaks no SRTP, and a trunk that speaks no TLS, are not rung in the clear.
+func TestWhoCannotBeRungWithSRTPIsNotRungInTheClear(t *testing.T) {
+	for name, network := range map[string]sip.Network{"a telephone without SRTP": sip.TLS, "a trunk without TLS": sip.UDP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := line{network: network, codec: "PCMA/8000/1", rate: 8000, port: freePort(t), user: "+493011122", from: newCertificate(t)}
+			h := build(t, options{level: 1, phone: "+493011122", change: func(g *gateway.Config) {
+				overTLS(t, l)(g)
+				if network == sip.UDP {
+					g.Trunks[0].Target, g.Trunks[0].TargetNetwork = fmt.Sprintf("127.0.0.1:%d", l.port), sip.UDP
+				}
+			}})
+			b := newPhone(t, l, callersVoice())
+			h.chair.Ring("bert")
+			h.until("the chair to be told", func() bool { return h.chair.told("ring_unanswered") })
+			if s := h.gateway.Stats(); s.Rings != 1 || s.Legs != 0 || h.moved("identify") != 0 {
+				t.Errorf("%+v", s)
+			}
+			if strings.Contains(b.out.String(), "Call established") {
+				t.Error("the telephone was rung in the clear")
+			}
+		})
+	}
+}
+
 // withCertificate has a gateway's trunk be known by a telephone's certificate.
 func withCertificate(l line) func(*gateway.Config) {
 	return func(g *gateway.Config) {
