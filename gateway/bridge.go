@@ -32,6 +32,7 @@ type bridge struct {
 	mu      sync.Mutex // guards all below
 	opened  bool
 	primed  bool // frames of the caller are taken one by one
+	slack   slack
 	paused  bool
 	encoder *opus.Encoder
 	packet  []byte
@@ -58,7 +59,8 @@ const (
 	// leaveTime is what a leg may take to say goodbye; its keys are wiped at its end in any case.
 	leaveTime = 1500 * time.Millisecond
 	// The call's clock and the room's are two: ahead is how many of the caller's frames wait before the first is taken, so that
-	// neither a late one nor two at once are heard. More than maxBehind are late for everybody.
+	// neither a late one nor two at once are heard. More than that are left out once they prove not to be needed (slack), and
+	// more than maxBehind at once.
 	ahead     = 2
 	maxBehind = 5
 	// sampleStep is a packet's span on the clock of Opus.
@@ -242,8 +244,17 @@ func (b *bridge) fromCall() *dsp.Frame {
 	select {
 	case f := <-in:
 		b.primed = true
+		if b.slack.take(len(in), loudness(f) < quietFrame) {
+			select {
+			case f = <-in:
+			default: // a full queue was emptied meanwhile
+			}
+		}
 		return f
 	default:
+		if b.primed {
+			b.slack.ranDry()
+		}
 		b.primed = false
 		return nil
 	}
