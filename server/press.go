@@ -103,7 +103,7 @@ func (r *room) ahead(id conclave.LegID, c *conn, m signal.Message) func() []conc
 			return nil
 		}
 		whom = func(roster.Leg, *seat) []conclave.LegID {
-			if r.roster.MayPause(id, true) != nil {
+			if r.roster.MayPause(id, true, r.now()) != nil {
 				return nil
 			}
 			return r.members()
