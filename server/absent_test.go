@@ -2,15 +2,12 @@ package server_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"conclave"
 	"conclave/admission"
@@ -19,74 +16,6 @@ import (
 	"conclave/server/servertest"
 	"conclave/signal"
 )
-
-// gatewayByHand is a phone gateway that speaks to the server by hand, and has no telephones.
-type gatewayByHand struct {
-	t      *testing.T
-	socket *websocket.Conn
-	nonce  []byte
-}
-
-func connectGateway(t *testing.T, w *servertest.World) *gatewayByHand {
-	t.Helper()
-	d := w.NewDevice()
-	token, err := w.Server.Directory().IssueGatewayToken(context.Background(), "Gateway", rand.Reader, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	statement, _, err := w.Server.Directory().EnrolGateway(context.Background(), token, d.Point, d.Sign(signal.GatewayEnrolContent(token.Text())), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, _, err := websocket.Dial(context.Background(), w.URL+"/v1/gateway", &websocket.DialOptions{Subprotocols: []string{signal.GatewaySubprotocol}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.CloseNow() })
-	g := &gatewayByHand{t: t, socket: c}
-	g.nonce = gatewayExpects[*signal.Challenge](g).Nonce
-	g.send(&signal.GatewayHello{Statement: statement, Signature: d.Sign(signal.GatewayContent(g.nonce, w.Host)), Version: "1"})
-	gatewayExpects[*signal.GatewayReady](g)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for n := uint64(1); c.Write(ctx, websocket.MessageText, signal.Encode(&signal.Ping{N: n})) == nil; n++ {
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
-		}
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	return g
-}
-
-func (g *gatewayByHand) send(m signal.Message) {
-	g.t.Helper()
-	if err := g.socket.Write(context.Background(), websocket.MessageText, signal.Encode(m)); err != nil {
-		g.t.Fatal(err)
-	}
-}
-
-func gatewayExpects[M signal.Message](g *gatewayByHand) M {
-	g.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for {
-		_, frame, err := g.socket.Read(ctx)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		m, err := signal.Decode(frame, signal.ToGateway)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		if m, ok := m.(M); ok {
-			return m
-		}
-	}
-}
 
 // kept is a guest's line that keeps all that the server says on it.
 type kept struct {
@@ -155,13 +84,13 @@ func TestTheChairSeesWhoIsNotThereAndHasThemRung(t *testing.T) {
 	m := w.OpenMeetingWith(identity.Meeting{Title: "Budget", Chair: "anna", People: []conclave.PersonID{"anna", "ben", "carla", "david"}, Door: identity.DoorInvited})
 	anna := come(t, w, a, "anna", m).in()
 	anna.absentIs("ben:false:phone_no_number", "carla:false:phone_no_gateway", "david:false:phone_no_number")
-	gateway := connectGateway(t, w)
+	gateway := connectGateway(t, w, enrolGateway(t, w)).living()
 	anna.absentIs("ben:false:phone_no_number", "carla:false:", "david:false:phone_no_number")
 	ben := come(t, w, b, "ben", m).in()
 	anna.absentIs("carla:false:", "david:false:phone_no_number")
 
 	anna.Ring("carla")
-	ring := gatewayExpects[*signal.RingOut](gateway)
+	ring := told[*signal.RingOut](gateway)
 	if ring.Address != "+4930111" {
 		t.Errorf("rung at %s", ring.Address)
 	}
@@ -196,7 +125,7 @@ func TestAMemberLearnsNothingOfWhoIsNotThere(t *testing.T) {
 	addWithPhone(t, w, "carla", "+4930111")
 	addWithPhone(t, w, "david", "")
 	m := w.OpenMeetingWith(identity.Meeting{Title: "Budget", Chair: "anna", People: []conclave.PersonID{"anna", "ben", "carla"}, Door: identity.DoorInvited})
-	connectGateway(t, w)
+	connectGateway(t, w, enrolGateway(t, w)).living()
 	anna := come(t, w, a, "anna", m).in()
 	var mu sync.Mutex
 	var frames strings.Builder
@@ -245,14 +174,14 @@ when { principal.unit == "Office" }`, 1)
 	a, b := w.Enrol("anna"), w.Enrol("ben")
 	addWithPhone(t, w, "carla", "+4930111")
 	m := w.OpenMeetingWith(identity.Meeting{Title: "Budget", Chair: "anna", People: []conclave.PersonID{"anna", "ben", "carla"}, Door: identity.DoorInvited})
-	gateway := connectGateway(t, w)
+	gateway := connectGateway(t, w, enrolGateway(t, w)).living()
 	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
 	ben.absentIs("carla:false:")
 	from := anna.count()
 	anna.Ring("carla")
 	anna.await("a no", from, func(e endpoint.Event) bool { return e.Failed != nil && e.Failed.Reason.Code == "not_chair" })
 	ben.Ring("carla")
-	gatewayExpects[*signal.RingOut](gateway)
+	told[*signal.RingOut](gateway)
 	ben.absentIs("carla:true:")
 	if len(anna.absent()) != 0 {
 		t.Errorf("the chair is told of %q, and policy does not let her", anna.absent())

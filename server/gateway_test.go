@@ -66,6 +66,23 @@ func (g *rawGateway) send(m signal.Message) {
 	}
 }
 
+// living has the gateway say that it lives until the test ends.
+func (g *rawGateway) living() *rawGateway {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := uint64(1); g.socket.Write(ctx, websocket.MessageText, signal.Encode(&signal.Ping{N: n})) == nil; n++ {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	g.t.Cleanup(func() { cancel(); <-done })
+	return g
+}
+
 // told returns the next message of a type; pings are left out, and nothing else may come before it.
 func told[M signal.Message](g *rawGateway) M {
 	g.t.Helper()
@@ -83,7 +100,7 @@ func told[M signal.Message](g *rawGateway) M {
 		switch m := m.(type) {
 		case M:
 			return m
-		case *signal.Ping:
+		case *signal.Ping, *signal.Pong:
 		default:
 			g.t.Fatalf("%T came, want %T", m, *new(M))
 		}
