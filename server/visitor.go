@@ -65,57 +65,65 @@ func (v *visitor) serve() {
 		if err != nil {
 			return
 		}
-		ctx := v.conn.ctx
-		switch m := m.(type) {
-		case *signal.Hello:
+		if _, ok := m.(*signal.Hello); ok {
 			hello.Stop()
-			err = v.hello(ctx, m)
-			v.conn.allowLarge(v.room != nil)
-		default:
-			if join, ok := m.(*signal.Join); ok && v.room == nil {
-				err = v.join(ctx, join)
-				v.conn.allowLarge(v.room != nil)
-				break
-			}
-			if facts, ok := m.(*signal.Facts); ok && v.room == nil && v.asker != nil {
-				v.asker.claimed = facts.Facts
-				err = v.tellLine(ctx, facts)
-				break
-			}
-			if renewed, ok := m.(*signal.Restate); ok && v.room == nil && v.asker != nil {
-				err = v.restate(ctx, renewed)
-				break
-			}
-			if mission, ok := m.(*signal.Mission); ok && v.room == nil && v.asker != nil {
-				err = v.mission(ctx, mission)
-				break
-			}
-			if read, ok := m.(*signal.Read); ok && v.proven {
-				v.read(ctx, v.asker.statement.Person, v.asker.device, read.ID)
-				break
-			}
-			if probe, ok := m.(*signal.Probe); ok && v.room == nil && v.asker != nil {
-				err = v.probe(ctx, probe)
-				break
-			}
-			if v.room == nil {
-				v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
-				continue
-			}
-			if join, ok := m.(*signal.Join); ok && len(join.Assertion) > 0 {
-				err = v.askAnew(ctx, join)
-				break
-			}
-			room, leg := v.room, v.leg
-			if !room.press(func() { room.receive(leg, v.conn, m) }, room.ahead(leg, v.conn, m)) {
-				return
-			}
 		}
+		lives, err := v.heed(v.conn.ctx, m)
+		if !lives {
+			return
+		}
+		v.conn.allowLarge(v.room != nil)
 		if err != nil {
 			v.cfg.Log.Error("signalling failed", "message", m.Type(), "cause", err)
 			v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTrouble})
 		}
 	}
+}
+
+// heed does what a message says. It returns false when the room has ended.
+func (v *visitor) heed(ctx context.Context, m signal.Message) (lives bool, err error) {
+	if read, ok := m.(*signal.Read); ok && v.proven {
+		v.read(ctx, v.asker.statement.Person, v.asker.device, read.ID)
+		return true, nil
+	}
+	if v.room == nil {
+		return true, v.before(ctx, m)
+	}
+	switch m := m.(type) {
+	case *signal.Hello:
+		return true, v.hello(ctx, m)
+	case *signal.Join:
+		if len(m.Assertion) > 0 {
+			return true, v.askAnew(ctx, m)
+		}
+	}
+	room, leg := v.room, v.leg
+	return room.press(func() { room.receive(leg, v.conn, m) }, room.ahead(leg, v.conn, m)), nil
+}
+
+// before takes what is said before the door.
+func (v *visitor) before(ctx context.Context, m signal.Message) error {
+	switch m := m.(type) {
+	case *signal.Hello:
+		return v.hello(ctx, m)
+	case *signal.Join:
+		return v.join(ctx, m)
+	}
+	if v.asker != nil {
+		switch m := m.(type) {
+		case *signal.Facts:
+			v.asker.claimed = m.Facts
+			return v.tellLine(ctx, m)
+		case *signal.Restate:
+			return v.restate(ctx, m)
+		case *signal.Mission:
+			return v.mission(ctx, m)
+		case *signal.Probe:
+			return v.probe(ctx, m)
+		}
+	}
+	v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTurn})
+	return nil
 }
 
 // depart is what the end of the connection means for the leg.
