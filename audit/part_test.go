@@ -45,7 +45,7 @@ func TestALeafHoldsNothingPersonal(t *testing.T) {
 
 // Each field of a record is either the leaf's or the personal part's: who adds one decides.
 func TestNoFieldIsForgotten(t *testing.T) {
-	personal := map[string]bool{"Person": true, "Device": true, "Reason": true, "Facts": true}
+	personal := map[string]bool{"Person": true, "People": true, "Device": true, "Reason": true, "Facts": true}
 	public := map[string]bool{"Kind": true, "Time": true, "Steady": true, "Meeting": true, "Leg": true, "By": true, "Outcome": true, "Grade": true, "Level": true, "Codes": true,
 		"Policy": true, "Epoch": true, "TreeHash": true, "Leaf": true, "Until": true, "Commitment": true, "Size": true, "Erased": true}
 	for f := range reflect.TypeFor[Record]().Fields() {

@@ -217,7 +217,7 @@ func (l *Log) Write(ctx context.Context, rest time.Duration, tell func(cause err
 				told = true
 				tell(cause)
 			}
-			if late == nil || len(late) == 0 {
+			if len(late) == 0 {
 				continue
 			}
 		}

@@ -103,7 +103,10 @@ func (c command) start(ctx context.Context, args []string, stdin io.Reader, stdo
 		k.args = append(k.args, set.Arg(0))
 		args = set.Args()[1:]
 	}
-	if want := len(positional(c.usage)); len(k.args) != want {
+	switch want := len(positional(c.usage)); {
+	case want == 0 && len(k.args) > 0:
+		return usageError{fmt.Sprintf("conclave %s takes no %q: what it needs is given by flags; conclave %[1]s --help lists them", c.name, k.args[0])}
+	case len(k.args) != want:
 		return usageError{fmt.Sprintf("usage: conclave %s %s", c.name, c.usage)}
 	}
 	return c.run(ctx, k)

@@ -65,9 +65,6 @@ func (o *damageOptions) suspects() (out []string) {
 
 func (o *damageOptions) run(ctx context.Context, k *call) error {
 	began := time.Now()
-	if len(k.args) > 0 {
-		return usageError{"what is suspected is given by flags: --device, --person, --network, --country, --gateway, --organisation or --fact"}
-	}
 	if err := language(o.lang); err != nil {
 		return err
 	}

@@ -190,6 +190,10 @@ func TestDamageIsFoundOverManyMeetings(t *testing.T) {
 	}
 	first := ask()
 	second := ask() // from the index
+	if first.Log.Indexed || !second.Log.Indexed {
+		t.Errorf("said to come from the index: %v, then %v", first.Log.Indexed, second.Log.Indexed)
+	}
+	second.Log.Indexed = false
 	first.Made, second.Made, first.TookMS, second.TookMS = time.Time{}, time.Time{}, 0, 0
 	a, _ := json.Marshal(first)
 	b, _ := json.Marshal(second)

@@ -144,7 +144,7 @@ func recordsOf(k *call, data string, person conclave.PersonID, e *page.Export) e
 		}
 		if r.Concerns(person) || theirs[r.Device.Text()] {
 			if len(r.People) > 0 { // whom else it is about is nothing that this person is given
-				r.People = []conclave.PersonID{person}
+				r.Person, r.People = "", []conclave.PersonID{person}
 			}
 			e.Records = append(e.Records, entry)
 		}

@@ -247,9 +247,6 @@ var policyWhy = command{
 		return o
 	},
 	run: func(_ context.Context, k *call) error {
-		if len(k.args) > 0 {
-			return usageError{"a request is given by flags; conclave policy why --help lists them"}
-		}
 		return why(k.stdout, k.options.(*whyOptions))
 	},
 }
