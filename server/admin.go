@@ -16,6 +16,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /organisation", s.serveOrganisation)
 	mux.HandleFunc("POST /people", s.addPerson)
+	mux.HandleFunc("GET /people", s.listPeople)
 	mux.HandleFunc("GET /people/{person}", s.showPerson)
 	mux.HandleFunc("POST /people/{person}/remove", s.removePerson)
 	mux.HandleFunc("POST /people/{person}/trips", s.serveAddTrip)
@@ -148,6 +149,17 @@ func (s *Server) showMeeting(w http.ResponseWriter, r *http.Request) {
 		room.ask(func() { m.Room = room.status() })
 	}
 	s.answer(w, http.StatusOK, m)
+}
+
+func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) {
+	people, err := s.directory.People(r.Context())
+	if err != nil {
+		s.fail(w, "list people", err)
+		return
+	}
+	s.answer(w, http.StatusOK, struct {
+		People []identity.Person `json:"people"`
+	}{people})
 }
 
 func (s *Server) listMeetings(w http.ResponseWriter, r *http.Request) {

@@ -84,6 +84,11 @@ func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if name == "/" || name == "/devices" || name == "/ready" {
 		name = page
 	}
+	status := http.StatusOK
+	if _, ok := c.files[name]; !ok && mistyped(name) {
+		// A link that somebody mistyped: the page says so, and what to do.
+		name, status = page, http.StatusNotFound
+	}
 	f, ok := c.files[name]
 	if !ok || f.plain == nil || r.Method == http.MethodPost {
 		http.NotFound(w, r)
@@ -107,9 +112,15 @@ func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(body)
 	}
+}
+
+// mistyped says whether a path that leads nowhere may be a person's: no file's, and none of a program's.
+func mistyped(name string) bool {
+	return path.Ext(name) == "" && !strings.HasPrefix(name, "/assets/") && !strings.HasPrefix(name, "/v1/")
 }
 
 // accepts reads Accept-Encoding (RFC 9110, Section 12.5.3) as far as it matters: a coding that is named and not refused.

@@ -12,6 +12,8 @@ export interface Link {
   ready?: boolean;
   /** Why signing in with the organisation gave no link. */
   problem?: "oidc_failed" | "oidc_person";
+  /** The path leads nowhere: the link was mistyped, or cut off. */
+  malformed?: boolean;
   /** First 16 bytes of SHA-256 of the root key, base64url. */
   root?: string;
 }
@@ -26,6 +28,7 @@ export function readLink(path: string, fragment: string): Link {
   if (meeting) link.meeting = meeting;
   if (kind === "g") link.guest = true;
   if (path === "/ready") link.ready = true;
+  if (!meeting && !["/", "/ready", "/devices"].includes(path)) link.malformed = true;
   const parts = new URLSearchParams(fragment.replace(/^#/, ""));
   const problem = parts.get("p");
   if (problem === "oidc_failed" || problem === "oidc_person") link.problem = problem;

@@ -128,7 +128,7 @@ export function ExceptDialog({ app, leg, name, reasons, onClose }: ExceptProps) 
       >
         <label class="field wide">
           <span>{x.reason}</span>
-          <textarea rows={2} required value={reason.value} onInput={(e) => (reason.value = e.currentTarget.value = fitting(e.currentTarget.value))} data-testid="except-reason" />
+          <textarea rows={2} required data-focus value={reason.value} onInput={(e) => (reason.value = e.currentTarget.value = fitting(e.currentTarget.value))} data-testid="except-reason" />
           <small>{x.reasonHint}</small>
         </label>
         <fieldset class="row">
@@ -151,13 +151,18 @@ export function ExceptDialog({ app, leg, name, reasons, onClose }: ExceptProps) 
           </ul>
         </div>
         <div class="acts">
-          <button class="btn primary" type="submit" disabled={!text} data-testid="except-ask">
+          <button class="btn primary" type="submit" disabled={!text} aria-describedby={text ? undefined : "except-missing"} data-testid="except-ask">
             {x.ask}
           </button>
-          <button class="btn" type="button" data-focus onClick={onClose} data-testid="except-cancel">
+          <button class="btn" type="button" onClick={onClose} data-testid="except-cancel">
             {x.cancel}
           </button>
         </div>
+        {!text && (
+          <p class="sub" id="except-missing">
+            {x.missing}
+          </p>
+        )}
       </form>
     </Dialog>
   );

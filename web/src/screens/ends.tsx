@@ -8,7 +8,7 @@ import { fixText, problemText, words } from "../words/words";
 export function Refused({ app }: { app: App }) {
   const w = words.value;
   const { session } = app;
-  const { reasons = [], again } = session.state.value;
+  const { reasons = [] } = session.state.value;
   const declined = reasons.some((r) => r.code === "door_declined");
   return (
     <Page organisation={session.identity.value?.organisation ?? app.organisation.value}>
@@ -26,7 +26,7 @@ export function Refused({ app }: { app: App }) {
         </div>
         <div class="acts">
           <button class="btn primary" type="button" onClick={() => app.test()} data-testid="back-to-check">
-            {again ? w.refused.again : w.refused.back}
+            {w.refused.back}
           </button>
         </div>
       </div>

@@ -15,6 +15,7 @@ export function Home({ app }: { app: App }) {
     <Page organisation={identity?.organisation ?? app.organisation.value}>
       <div class="say" data-testid="screen-home">
         <h1>{w.home.title}</h1>
+        {app.session.link.malformed && <ProblemCard problem={{ code: "link_malformed", fix: "check_link" }} testid="link-malformed" />}
         <p>{w.home.text}</p>
         {identity && <p>{fill(w.home.enrolled, { name: identity.name })}</p>}
         {identity && (
@@ -114,7 +115,7 @@ export function Enrol({ app }: { app: App }) {
           </div>
         )}
         <div class="acts">
-          <button class="btn primary" type="submit" disabled={busy || !!unable} data-testid="enrol">
+          <button class={`btn ${problem?.fix === "ask_link" ? "" : "primary"}`} type="submit" disabled={busy || !!unable} data-testid="enrol">
             {busy ? w.enrol.busy : problem ? w.enrol.again : w.enrol.button}
           </button>
           {other && (

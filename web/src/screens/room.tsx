@@ -13,6 +13,7 @@ import { Controls } from "./controls";
 import { RenewCard } from "./enrol";
 import { AlarmsDialog, CodeDialog, KeysDialog, LeaveDialog, MemberDialog, RemoveDialog } from "./dialogs";
 import { Live, Strip } from "./notes";
+import { Notices } from "./notices";
 import { People } from "./people";
 import { Sinks } from "./sinks";
 import { Stage } from "./stage";
@@ -79,6 +80,7 @@ export function Room({ app }: { app: App }) {
         </header>
         <div class="banners">
           <Alarms app={app} />
+          <Notices app={app} />
           <Banners app={app} />
           <RenewCard app={app} />
         </div>

@@ -38,7 +38,7 @@ export function Screens({ app }: { app: App }) {
   return (
     <>
       <Screen app={app} />
-      <Notices app={app} />
+      {screen !== Room && <Notices app={app} />}
     </>
   );
 }

@@ -96,6 +96,7 @@ export const aside: Shape<typeof en> = {
     stands: "Was im Weg steht",
     reason: "Ihre Begründung",
     reasonHint: "Alle lesen sie, und sie steht im Protokoll.",
+    missing: "Sie können bitten, sobald Sie eine Begründung angegeben haben.",
     minutes: "Wie lange",
     forMinutes: "{n} Minuten",
     then: [

@@ -95,6 +95,7 @@ export const aside = {
     stands: "What stands in the way",
     reason: "Your reason",
     reasonHint: "Everyone reads it, and it is written to the record.",
+    missing: "You can ask once you have given a reason.",
     minutes: "For how long",
     forMinutes: "{n} minutes",
     then: [

@@ -96,6 +96,7 @@ export const aside: Shape<typeof en> = {
     stands: "Ce qui s’y oppose",
     reason: "Votre motif",
     reasonHint: "Tout le monde le lit, et il est inscrit au registre.",
+    missing: "Vous pouvez demander une fois le motif donné.",
     minutes: "Pour combien de temps",
     forMinutes: "{n} minutes",
     then: [

@@ -305,7 +305,6 @@ export const de = {
   refused: {
     title: "Sie wurden nicht eingelassen",
     declined: "Der Vorsitz hat Sie nicht eingelassen",
-    again: "Noch einmal fragen",
     back: "Zurück zur Prüfung der Leitung",
   },
 

@@ -305,7 +305,6 @@ export const en = {
   refused: {
     title: "You were not let in",
     declined: "The chair did not let you in",
-    again: "Ask again",
     back: "Back to the line check",
   },
 

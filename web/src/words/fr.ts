@@ -305,7 +305,6 @@ export const fr = {
   refused: {
     title: "Vous n’avez pas été admis",
     declined: "La présidence ne vous a pas admis",
-    again: "Demander de nouveau",
     back: "Retour à la vérification",
   },
 
