@@ -210,6 +210,24 @@ func (d *Directory) Person(ctx context.Context, id conclave.PersonID) (Person, e
 	return p, err
 }
 
+// People lists all people, those who were removed too, by their ids.
+func (d *Directory) People(ctx context.Context) ([]Person, error) {
+	entries, err := d.store.List(ctx, "person")
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	people := []Person{}
+	for _, e := range entries {
+		var p Person
+		if err := json.Unmarshal(e.Value, &p); err != nil {
+			return nil, fmt.Errorf("identity: a stored value cannot be read: %v", err)
+		}
+		people = append(people, p)
+	}
+	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return people, nil
+}
+
 // OpenMeeting enters a meeting under a fresh pointer. Title, Level, Chair, People, Door, From and Until are the caller's;
 // the chair is invited in any case, and without Until it ends as the directory's lengths say, from From or now on.
 func (d *Directory) OpenMeeting(ctx context.Context, m Meeting, rand io.Reader, now time.Time) (Meeting, error) {

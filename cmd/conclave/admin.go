@@ -147,6 +147,34 @@ func (a *admin) addPerson(ctx context.Context, id, name, unit, phone string) err
 	return a.ask(ctx, "/people", map[string]string{"id": id, "name": name, "unit": unit, "phone": phone}, nil)
 }
 
+var personList = command{
+	name: "person list", usage: "[--data DIR]",
+	about: "lists the people of the directory by their ids, those who were removed too",
+	flags: dataFlag,
+	run: func(ctx context.Context, k *call) error {
+		var m struct {
+			People []struct {
+				ID      string     `json:"id"`
+				Name    string     `json:"name"`
+				Unit    string     `json:"unit"`
+				Removed *time.Time `json:"removed"`
+			} `json:"people"`
+		}
+		if err := newAdmin(*k.options.(*string)).ask(ctx, "/people", nil, &m); err != nil {
+			return err
+		}
+		out := tabwriter.NewWriter(k.stdout, 0, 0, 2, ' ', 0)
+		for _, one := range m.People {
+			state := ""
+			if one.Removed != nil {
+				state = "removed " + one.Removed.Local().Format("2006-01-02")
+			}
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", one.ID, plain(one.Name), plain(one.Unit), state)
+		}
+		return out.Flush()
+	},
+}
+
 var personShow = command{
 	name: "person show", usage: "ID [--data DIR]",
 	about: "shows a person and their devices as JSON",

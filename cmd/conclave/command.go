@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ type call struct {
 
 func commands() []command {
 	return []command{
-		initCommand, personAdd, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, inviteCommand, keysShow, keysRenew, keysWithdraw, enrolCommand, joinCommand, swarmCommand,
+		initCommand, personAdd, personList, personShow, personRemove, deviceRevoke, meetingOpen, meetingList, meetingShow, meetingEnd, linkCommand, inviteCommand, keysShow, keysRenew, keysWithdraw, enrolCommand, joinCommand, swarmCommand,
 		phoneCode, phoneGateway, phoneRevoke, demoCommand, investigateCommand, damageCommand, retentionCommand, exportPerson, traceVerify, traceCommand, keysInvestigation, auditVerify, auditShow, auditCopy, auditErase, auditRestore, witnessCommand, policyCheck, policyTest, policyExplain, policyWhy, policyReplay, policyDefault, policyReload,
 		tripAdd, tripList, tripRemove, missionVerify, missionCommand,
 	}
@@ -65,7 +66,10 @@ func (e codedError) Unwrap() error { return e.err }
 // run finds the command and runs it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) == 0 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
-		help(stdout)
+		return help(stdout, args)
+	}
+	if slices.Contains([]string{"version", "--version"}, args[0]) {
+		fmt.Fprintln(stdout, "conclave", version())
 		return nil
 	}
 	for _, c := range commands() {
@@ -75,7 +79,35 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		return c.start(ctx, args[len(words):], stdin, stdout, stderr)
 	}
+	if below := beneath(args[0]); len(below) > 0 {
+		return usageError{fmt.Sprintf("conclave %s is followed by one of: %s", args[0], strings.Join(below, ", "))}
+	}
 	return usageError{fmt.Sprintf("there is no command %q; conclave help lists all", args[0])}
+}
+
+// beneath lists the second words of the commands that begin with a word.
+func beneath(first string) (out []string) {
+	for _, c := range commands() {
+		if words := strings.Fields(c.name); len(words) == 2 && words[0] == first {
+			out = append(out, words[1])
+		}
+	}
+	return out
+}
+
+// version is what this program was built from, as the Go toolchain noted it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	out := []string{info.Main.Version}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" || s.Key == "vcs.time" {
+			out = append(out, s.Value)
+		}
+	}
+	return strings.Join(append(out, info.GoVersion), " ")
 }
 
 // start parses the flags, which may stand before and behind the other arguments, and runs the command.
@@ -89,9 +121,7 @@ func (c command) start(ctx context.Context, args []string, stdin io.Reader, stdo
 	for {
 		err := set.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintf(stdout, "usage: conclave %s %s\n%s\n", c.name, c.usage, c.about)
-			set.SetOutput(stdout)
-			set.PrintDefaults()
+			c.tell(stdout, set)
 			return nil
 		}
 		if err != nil {
@@ -124,12 +154,52 @@ func positional(usage string) (out []string) {
 	return out
 }
 
-func help(w io.Writer) {
+// tell is a command's own help: its flags with two dashes, as its usage has them.
+func (c command) tell(w io.Writer, set *flag.FlagSet) {
+	fmt.Fprintf(w, "usage: conclave %s %s\n%s\n", c.name, c.usage, c.about)
+	set.VisitAll(func(f *flag.Flag) {
+		kind, text := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  --%s\n    \t%s", strings.TrimSpace(f.Name+" "+kind), text)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+			fmt.Fprintf(w, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+}
+
+// help lists all commands, or tells of those that begin with the words behind it.
+func help(w io.Writer, args []string) error {
+	if len(args) > 1 && args[0] == "help" {
+		want, found := strings.Join(args[1:], " "), false
+		for _, c := range commands() {
+			if c.name != want && !strings.HasPrefix(c.name, want+" ") {
+				continue
+			}
+			set := flag.NewFlagSet(c.name, flag.ContinueOnError)
+			if c.flags != nil {
+				c.flags(set)
+			}
+			if found {
+				fmt.Fprintln(w)
+			}
+			c.tell(w, set)
+			found = true
+		}
+		if !found {
+			return usageError{fmt.Sprintf("there is no command %q; conclave help lists all", want)}
+		}
+		return nil
+	}
+	width := 0
+	for _, c := range commands() {
+		width = max(width, len(c.name))
+	}
 	fmt.Fprint(w, "Conclave: conversations that must not leak.\n\nusage: conclave COMMAND [flags]; conclave COMMAND --help tells more\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-14s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-*s  %s\n", width, c.name, c.about)
 	}
 	fmt.Fprint(w, "\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 put out of the meeting, 5 server unreachable\n")
+	return nil
 }
 
 // exitCode says what went wrong and returns the program's exit code.

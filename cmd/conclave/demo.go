@@ -274,8 +274,10 @@ func (o *demoOptions) meeting(ctx context.Context, a *admin) (conclave.MeetingID
 		var m struct {
 			Ended *time.Time `json:"ended"`
 			Until time.Time  `json:"until"`
+			Level string     `json:"level_name"`
 		}
-		if err := a.ask(ctx, "/meetings/"+kept.Meeting.Text(), nil, &m); err == nil && m.Ended == nil && time.Now().Before(m.Until) {
+		if err := a.ask(ctx, "/meetings/"+kept.Meeting.Text(), nil, &m); err == nil && m.Ended == nil && time.Now().Before(m.Until) && m.Level == demoLevel {
+			// One whose level was raised keeps it for good: the two who talk would not be let in.
 			return kept.Meeting, nil
 		}
 	}

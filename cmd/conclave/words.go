@@ -16,7 +16,7 @@ import (
 //go:embed problems.txt
 var problemsText string
 
-type wording struct{ sentence, remedy string }
+type wording struct{ fix, sentence, remedy string }
 
 // wordings by problem code, and by "fix:" and the code of a fix.
 var wordings = sync.OnceValue(func() map[string]wording {
@@ -26,7 +26,7 @@ var wordings = sync.OnceValue(func() map[string]wording {
 		if len(part) != 4 {
 			continue
 		}
-		out[part[0]] = wording{part[2], part[3]}
+		out[part[0]] = wording{part[1], part[2], part[3]}
 		if _, ok := out["fix:"+part[1]]; !ok {
 			out["fix:"+part[1]] = wording{remedy: part[3]}
 		}
@@ -38,7 +38,10 @@ var wordings = sync.OnceValue(func() map[string]wording {
 func word(p conclave.Problem) string {
 	w, ok := wordings()[p.Code]
 	if !ok {
-		w = wording{"Something is wrong (" + plain(p.Code) + ").", wordings()["fix:"+p.Fix].remedy}
+		w = wording{p.Fix, "Something is wrong (" + plain(p.Code) + ").", wordings()["fix:"+p.Fix].remedy}
+	}
+	if other, ok := wordings()["fix:"+p.Fix]; ok && p.Fix != w.fix {
+		w.remedy = other.remedy
 	}
 	text := w.sentence
 	if w.remedy != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,5 +24,30 @@ func TestAServerWritesNoLinesOfItsOwnToATerminal(t *testing.T) {
 		if text == "" || strings.ContainsAny(text, "\n\x1b\u009b") {
 			t.Errorf("%s is printed as %q", name, text)
 		}
+	}
+}
+
+func TestEveryProblemIsWordedOnce(t *testing.T) {
+	var seen []string
+	for line := range strings.Lines(problemsText) {
+		part := strings.Split(strings.TrimSpace(line), "|")
+		if len(part) != 4 {
+			t.Errorf("not of four parts: %q", line)
+			continue
+		}
+		if slices.Contains(seen, part[0]) {
+			t.Errorf("%s is worded twice: the last would win", part[0])
+		}
+		seen = append(seen, part[0])
+	}
+}
+
+func TestTheRemedyIsThatOfTheFix(t *testing.T) {
+	// One problem may have another way out than the usual one.
+	if got := word(conclave.Problem{Code: "server_unreachable", Fix: "ask_administrator"}); !strings.Contains(got, "administrator") {
+		t.Errorf("%q", got)
+	}
+	if got := word(conclave.Problem{Code: "person_unknown", Fix: "ask_administrator"}); strings.Contains(got, "You are") {
+		t.Errorf("an administrator is told %q", got)
 	}
 }

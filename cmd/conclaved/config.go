@@ -110,10 +110,13 @@ func defaults() *config {
 	return c
 }
 
+// errUsage says that the command line is wrong: exit code 2.
+var errUsage = errors.New("wrong usage")
+
 // readConfig reads flags and file.
 func readConfig(args []string, stderr io.Writer) (*config, error) {
 	flags := flag.NewFlagSet("conclaved", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard)
 	var file, data, listen, media string
 	var hosts list
 	var insecure bool
@@ -123,11 +126,15 @@ func readConfig(args []string, stderr io.Writer) (*config, error) {
 	flags.StringVar(&media, "media", "", "UDP `address` of sound and picture (default: 0.0.0.0:7000)")
 	flags.Var(&hosts, "public-host", "`host[:port]` under which clients know this server; may be repeated")
 	flags.BoolVar(&insecure, "insecure-http", false, "allow plain HTTP beyond this machine")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(stderr)
+		flags.Usage()
 		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("%w: %v; conclaved --help lists what there is", errUsage, err)
 	}
 	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; conclaved -h lists what there is", flags.Arg(0))
+		return nil, fmt.Errorf("%w: unknown argument %q; conclaved --help lists what there is", errUsage, flags.Arg(0))
 	}
 	c := defaults()
 	if data != "" {

@@ -29,6 +29,9 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conclaved:", err)
+		if errors.Is(err, errUsage) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
