@@ -260,27 +260,49 @@ func (c *chart) inkAt(l *exposure.LegPart, at time.Time) string {
 
 // markers draws the numbers of the steps on their rows, moved apart where they would lie on each other.
 func (c *chart) markers(marks []numbered) {
-	last := map[int]float64{}
+	rows := make(map[int][]numbered)
 	for _, m := range marks {
-		row := slices.IndexFunc(c.rows, func(l exposure.LegPart) bool { return l.Leg == m.step.Leg })
-		if row < 0 {
-			continue
+		if row := slices.IndexFunc(c.rows, func(l exposure.LegPart) bool { return l.Leg == m.step.Leg }); row >= 0 {
+			rows[row] = append(rows[row], m)
 		}
-		x := c.x(m.step.At)
-		if at, ok := last[row]; ok && x < at+24 {
-			x = at + 24
-		}
-		if x > chartRight+6 {
-			continue
-		}
-		last[row] = x
-		ink := map[string]string{"weak": inkWeak, "lost": inkLost, "open": inkOpen}[m.step.Tone]
-		if ink == "" {
-			ink = inkMain
-		}
-		fmt.Fprintf(c, `<circle cx="%.1f" cy="%.1f" r="10.5" fill="%s"/><text x="%.1f" y="%.1f" class="n" text-anchor="middle">%d</text>`,
-			x, c.y(row)-21, ink, x, c.y(row)-16.4, m.no)
 	}
+	for row := range c.rows {
+		at := make([]float64, len(rows[row]))
+		for i, m := range rows[row] {
+			at[i] = c.x(m.step.At)
+		}
+		spread(at)
+		for i, m := range rows[row] {
+			c.marker(m, at[i], row)
+		}
+	}
+}
+
+// spread moves places that ascend apart, so that all can be read and none leaves the chart: to the right first, and back from
+// the chart's end where there is no room. Only where more stand in a row than it has room for do they come closer.
+func spread(at []float64) {
+	if len(at) == 0 {
+		return
+	}
+	gap := min(24, (chartRight-chartLeft)/float64(len(at)))
+	for i := 1; i < len(at); i++ {
+		at[i] = max(at[i], at[i-1]+gap)
+	}
+	end := chartRight + 6
+	for i := len(at) - 1; i >= 0; i-- {
+		at[i] = min(at[i], end)
+		end = at[i] - gap
+	}
+}
+
+// marker draws one number.
+func (c *chart) marker(m numbered, x float64, row int) {
+	ink := map[string]string{"weak": inkWeak, "lost": inkLost, "open": inkOpen}[m.step.Tone]
+	if ink == "" {
+		ink = inkMain
+	}
+	fmt.Fprintf(c, `<circle cx="%.1f" cy="%.1f" r="10.5" fill="%s"/><text x="%.1f" y="%.1f" class="n" text-anchor="middle">%d</text>`,
+		x, c.y(row)-21, ink, x, c.y(row)-16.4, m.no)
 }
 
 // legName is what stands for a leg.

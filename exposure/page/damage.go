@@ -65,7 +65,7 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 			value = value[:8] + "…"
 		}
 		if w.has("name_" + name) {
-			text = w.say("name_"+name) + " " + value
+			text = w.say("name_"+name) + " " + w.value(value)
 		}
 		meant = append(meant, text)
 	}
@@ -99,6 +99,8 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 	if n := len(d.Meetings) - maxMeetings; n > 0 {
 		v.MeetingsMore = w.say("damage_more", "n", w.number(int64(n)))
 	}
+	v.LevelTop, v.LevelBottom = w.say("level_top"), w.say("level_bottom")
+	v.Style += printed(w, v.Level)
 	v.PeopleHead, v.LevelsHead, v.LimitHead = w.say("damage_who"), w.say("damage_levels"), w.say("limits")
 	for _, h := range d.People[:min(len(d.People), maxPeople)] {
 		name := whoName(w, h.Who, "")

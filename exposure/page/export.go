@@ -67,6 +67,7 @@ func Person(out io.Writer, e *Export, o Options) error {
 		name = e.Person
 	}
 	v := &exportView{top: top{Lang: w.lang, Style: styles(o.Fonts), Title: w.say("export_title", "name", name)}}
+	v.Style += printed(w, "")
 	v.Kick = w.say("export_kick", "organisation", e.Organisation, "date", w.date(e.Made))
 	v.Lead = w.say("export_lead", "records", w.number(int64(len(e.Records))), "entries", w.number(int64(min(len(e.Entry), 1)+len(e.Devices)+len(e.Meetings))))
 	days := func(n uint32) string {

@@ -52,8 +52,8 @@ const frame = `{{define "head"}}<!doctype html>
 <title>{{.Title}}</title>
 <style>{{.Style}}</style>
 </head>
-<body>{{if .Level}}<div class="marking level-{{.LevelNo}}" role="region" aria-label="{{.Level}}"><b>{{.Level}}</b></div>{{end}}{{end}}
-{{define "foot"}}{{if .Level}}<div class="marking level-{{.LevelNo}}" role="region" aria-label="{{.Level}}"><b>{{.Level}}</b></div>{{end}}</body></html>
+<body>{{if .Level}}<div class="marking level-{{.LevelNo}}" role="region" aria-label="{{.LevelTop}}"><b>{{.Level}}</b></div>{{end}}{{end}}
+{{define "foot"}}{{if .Level}}<div class="marking level-{{.LevelNo}}" role="region" aria-label="{{.LevelBottom}}"><b>{{.Level}}</b></div>{{end}}</body></html>
 {{end}}`
 
 // view is what the template of a report shows: words, all of them in the page's language.
@@ -89,6 +89,8 @@ type top struct {
 	Style       template.CSS
 	Level       string
 	LevelNo     int
+	// LevelTop and LevelBottom tell the two markings apart for who listens to the page.
+	LevelTop, LevelBottom string
 }
 
 type pair struct{ Name, Value string }
@@ -120,6 +122,8 @@ func Report(out io.Writer, r *exposure.Report, o Options) error {
 	w := newWords(o.Language, o.Zone)
 	v := &view{top: top{Lang: w.lang, Style: styles(o.Fonts)}}
 	v.Level, v.LevelNo = topLevel(r)
+	v.LevelTop, v.LevelBottom = w.say("level_top"), w.say("level_bottom")
+	v.Style += printed(w, v.Level)
 	title := r.Title
 	if title == "" {
 		title = r.Meeting
@@ -129,6 +133,9 @@ func Report(out io.Writer, r *exposure.Report, o Options) error {
 	v.Lead = lead(w, r)
 	v.Facts = facts(w, r)
 	v.ChartHead = w.say("chart", "from", w.minute(r.From), "to", w.minute(r.To))
+	if w.minute(r.From) == w.minute(r.To) {
+		v.ChartHead = w.say("chart", "from", w.clock(r.From), "to", w.clock(r.To))
+	}
 	var marks []numbered
 	v.StepsHead = w.say("steps")
 	for i := range r.Steps {
@@ -180,6 +187,29 @@ func styles(fonts []Font) template.CSS {
 		fmt.Fprintf(&b, "src:url(data:font/woff2;base64,%s) format(\"woff2\")}\n", base64.StdEncoding.EncodeToString(f.WOFF2))
 	}
 	return template.CSS(b.String() + style)
+}
+
+// printed marks every sheet of paper with the level, above and below, and numbers it: sheets come apart.
+func printed(w *words, level string) template.CSS {
+	number := strings.NewReplacer("{n}", `" counter(page) "`, "{of}", `" counter(pages) "`).Replace(w.say("page_of"))
+	const mark = "font:700 10pt var(--sans);letter-spacing:.14em"
+	above, below := "", `@bottom-right{content:"`+number+`";font:9pt var(--sans)}`
+	if level != "" {
+		above = "@top-center{content:" + cssText(level) + ";" + mark + "}"
+		below += "@bottom-center{content:" + cssText(level) + ";" + mark + "}"
+	}
+	return template.CSS("@page{" + above + below + "}\n")
+}
+
+// cssText is a text as a string of a style sheet, in which nothing of it can mean anything else.
+func cssText(text string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range text {
+		fmt.Fprintf(&b, "\\%06x", r)
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 // topLevel is the highest level of the meeting: the page itself is to be handled by it.
@@ -411,7 +441,7 @@ func factsText(w *words, list []conclave.Fact) string {
 	var out []string
 	for _, f := range list {
 		if w.has("name_"+f.Name) && f.Name != "kind" {
-			out = append(out, w.say("name_"+f.Name)+" "+f.Value)
+			out = append(out, w.say("name_"+f.Name)+" "+w.value(f.Value))
 		}
 	}
 	return strings.Join(out, ", ")

@@ -211,3 +211,44 @@ func TestSpansOfTimeAreSaidAsPeopleSayThem(t *testing.T) {
 		}
 	}
 }
+
+func TestEverySheetIsMarkedAndNumbered(t *testing.T) {
+	r, _ := meeting()
+	for lang, number := range map[string]string{"en": `"page " counter(page) " of " counter(pages) ""`, "de": `"Seite " counter(page) " von " counter(pages) ""`} {
+		var out bytes.Buffer
+		if err := Report(&out, r, Options{Language: lang}); err != nil {
+			t.Fatal(err)
+		}
+		level, _ := topLevel(r)
+		for _, want := range []string{"@top-center{content:" + cssText(level), "@bottom-center{content:" + cssText(level), number} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: the page lacks %s", lang, want)
+			}
+		}
+	}
+	if got := cssText(`"}</style>`); strings.ContainsAny(got[1:len(got)-1], `"<}`) {
+		t.Errorf("a level's name leaves its string: %s", got)
+	}
+}
+
+func TestMarkersNeitherOverlapNorLeaveTheChart(t *testing.T) {
+	at := []float64{1000, 1001, 1050, 1056, 1056, 1056}
+	spread(at)
+	for i := range at {
+		if at[i] > chartRight+6 || i > 0 && at[i]-at[i-1] < 23.9 {
+			t.Fatalf("%v", at)
+		}
+	}
+	many := make([]float64, 100)
+	spread(many)
+	if !slices.IsSorted(many) || many[0] < 0 || many[99] > chartRight+6 {
+		t.Errorf("%v", many)
+	}
+}
+
+func TestTheValuesOfFactsAreWorded(t *testing.T) {
+	facts := []conclave.Fact{{Name: "network", Value: "unlisted"}, {Name: "transport", Value: "this machine"}, {Name: "media", Value: "udp"}, {Name: "country", Value: "SG"}}
+	if got, want := factsText(newWords("de", nil), facts), "Netz kein freigegebenes, Weg zum Server auf dem Rechner des Servers selbst, Weg des Tons direkt, Land SG"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

@@ -50,6 +50,14 @@ func (w *words) say(key string, args ...string) string {
 // has says whether there are words for a key.
 func (w *words) has(key string) bool { _, ok := w.table[key]; return ok }
 
+// value words what a fact says; what has no words is shown as it came.
+func (w *words) value(v string) string {
+	if w.has("value_" + v) {
+		return w.say("value_" + v)
+	}
+	return v
+}
+
 // count chooses between the words for one and for many, and puts the number in.
 func (w *words) count(key string, n int, args ...string) string {
 	if n == 1 {
