@@ -32,8 +32,10 @@ test("a personal link gives meeting, token and pin; anything malformed counts as
   assert.deepEqual(readLink(`/m/${pointer}`, "#e=tok_en-1&r=pin"), { meeting: pointer, token: "tok_en-1", root: "pin" });
   assert.deepEqual(readLink(`/m/${pointer}`, ""), { meeting: pointer });
   assert.deepEqual(readLink("/", "#e=a&r=b"), { token: "a", root: "b" });
-  assert.deepEqual(readLink(`/m/${pointer}x`, "#e=a"), {}, "a token without a pin is none");
-  assert.deepEqual(readLink(`/m/${pointer}/`, "#e=<b>&r=x"), {});
+  assert.deepEqual(readLink(`/m/${pointer}x`, "#e=a"), { malformed: true }, "a token without a pin is none");
+  assert.deepEqual(readLink(`/m/${pointer}/`, "#e=<b>&r=x"), { malformed: true });
+  for (const path of ["/", "/ready", "/devices", `/g/${pointer}`]) assert.equal(readLink(path, "").malformed, undefined, path);
+  for (const path of ["/m/short", "/nonsense"]) assert.equal(readLink(path, "").malformed, true, path);
   assert.deepEqual(readLink(`/m/${pointer}`, `#e=${"a".repeat(200)}&r=b`), { meeting: pointer });
 });
 

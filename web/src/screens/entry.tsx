@@ -157,12 +157,3 @@ export function Stranger({ app }: { app: App }) {
     </Page>
   );
 }
-
-/** Shown for the moment in which the core looks for a key. */
-export function Opening({ app }: { app: App }) {
-  return (
-    <Page organisation={app.organisation.value}>
-      <div class="say" data-testid="screen-opening" aria-busy="true" />
-    </Page>
-  );
-}

@@ -176,7 +176,7 @@ function Reconnecting({ app }: { app: App }) {
   const w = words.value;
   const seconds = secondsSince(app.session.state.value.since);
   return (
-    <section class="reconnecting" role="alert" data-testid="reconnecting">
+    <section class="reconnecting" role="alert" tabIndex={0} data-testid="reconnecting">
       <div>
         <LineDrawing state="lost" width={120} />
         <h2>{w.reconnecting.title}</h2>

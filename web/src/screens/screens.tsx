@@ -1,5 +1,7 @@
 // Which screen is shown: decided by what is known, never by where the person came from.
 
+import { signal } from "@preact/signals";
+import type { ComponentType } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
 import type { Identity, State } from "../core/events";
@@ -7,12 +9,51 @@ import type { Link } from "../room/link";
 import { words } from "../words/words";
 import { Check } from "./check";
 import { Ended, Refused } from "./ends";
-import { Devices, Renew } from "./enrol";
-import { Enrol, Home, Opening, Stranger } from "./entry";
+import { Devices, ProblemCard, Renew } from "./enrol";
+import { Page } from "../parts/parts";
 import { Notices } from "./notices";
 import { Quarantined } from "./quarantine";
-import { Ready } from "./ready";
 import { Room } from "./room";
+
+/** Shown for the moment in which the core looks for a key, or a screen is fetched. */
+function Opening({ app }: { app: App }) {
+  return (
+    <Page organisation={app.organisation.value}>
+      <div class="say" data-testid="screen-opening" aria-busy="true" />
+    </Page>
+  );
+}
+
+type Screen = ComponentType<{ app: App }>;
+
+/** A screen that few visits need comes as a file of its own, so that the line check is there sooner. */
+function fetched(load: () => Promise<Screen>): Screen {
+  const got = signal<Screen | "none" | undefined>(undefined);
+  return function Fetched({ app }) {
+    useEffect(() => {
+      if (got.value) return;
+      void load().then(
+        (screen) => (got.value = screen),
+        () => (got.value = "none"),
+      );
+    }, []);
+    const Screen = got.value;
+    if (!Screen) return <Opening app={app} />;
+    if (Screen !== "none") return <Screen app={app} />;
+    return (
+      <Page organisation={app.organisation.value}>
+        <div class="say" data-testid="screen-none">
+          <ProblemCard problem={{ code: "server_unreachable", fix: "check_connection" }} testid="screen-problem" />
+        </div>
+      </Page>
+    );
+  };
+}
+
+const Enrol = fetched(() => import("./entry").then((m) => m.Enrol));
+const Home = fetched(() => import("./entry").then((m) => m.Home));
+const Stranger = fetched(() => import("./entry").then((m) => m.Stranger));
+const Ready = fetched(() => import("./ready").then((m) => m.Ready));
 
 export function Screens({ app }: { app: App }) {
   const { session } = app;
