@@ -1,5 +1,5 @@
-// Package qr draws QR codes (ISO/IEC 18004) of links, for a terminal and for the page: a phone's camera takes a link over
-// that nobody would type, and that must not travel by mail. It knows what links need and no more: bytes, error correction
+// Package qr draws QR codes (ISO/IEC 18004) of links on a terminal: a phone's camera takes a link over that nobody would type,
+// and that must not travel by mail. The page draws them by itself (web/src/qr). It knows what links need and no more: bytes, error correction
 // level M (15 % may be lost), versions 1 to 20, that is up to 666 bytes. It reads none.
 package qr
 

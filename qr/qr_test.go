@@ -1,8 +1,13 @@
 package qr
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
 	"image"
 	"image/color"
+	"os"
 	"strings"
 	"testing"
 
@@ -118,4 +123,48 @@ func FuzzEveryTextThatFitsIsReadBack(f *testing.F) {
 			t.Errorf("size %d", c.Size())
 		}
 	})
+}
+
+var update = flag.Bool("update", false, "write testdata/codes.json anew")
+
+// The page draws codes too, by itself (web/src/qr); both are held to the same ones.
+func TestThePageDrawsTheSameCodes(t *testing.T) {
+	type drawn struct {
+		Text string `json:"text"`
+		Sum  string `json:"sum"` // SHA-256 over the rows, "1" for dark, a line each
+	}
+	var want []drawn
+	for _, n := range []int{0, 1, 14, 15, 60, 110, 150, 180, 213, 300, MaxText} {
+		d := drawn{Text: strings.Repeat("https://conf.ministry.example/m/Ab-_9#e=", 20)[:n]}
+		c, err := Encode(d.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		for y := range c.Size() {
+			for x := range c.Size() {
+				if c.Dark(x, y) {
+					h.Write([]byte("1"))
+				} else {
+					h.Write([]byte("0"))
+				}
+			}
+			h.Write([]byte("\n"))
+		}
+		d.Sum = hex.EncodeToString(h.Sum(nil))
+		want = append(want, d)
+	}
+	b, err := json.MarshalIndent(want, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "testdata/codes.json"
+	if *update {
+		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, err := os.ReadFile(file); err != nil || string(kept) != string(b)+"\n" {
+		t.Errorf("%s holds other codes (%v): go test ./qr -update", file, err)
+	}
 }

@@ -15,7 +15,6 @@ import (
 	"conclave"
 	"conclave/endpoint"
 	"conclave/pass"
-	"conclave/qr"
 	"conclave/signal"
 )
 
@@ -69,26 +68,6 @@ func revokeContent(_ js.Value, args []js.Value) any {
 // linkContent returns what is signed and touched for over nonce, statement and host to have a link for a further device.
 func linkContent(_ js.Value, args []js.Value) any {
 	return toJS(signal.LinkContent(toGo(args[0]), toGo(args[1]), args[2].String()))
-}
-
-// code draws a text as a QR code: one string a row, "1" for dark; null if it is too long.
-func code(_ js.Value, args []js.Value) any {
-	c, err := qr.Encode(args[0].String())
-	if err != nil {
-		return nil
-	}
-	rows := make([]any, c.Size())
-	for y := range rows {
-		row := make([]byte, c.Size())
-		for x := range row {
-			row[x] = '0'
-			if c.Dark(x, y) {
-				row[x] = '1'
-			}
-		}
-		rows[y] = string(row)
-	}
-	return rows
 }
 
 // assertionContent returns what is touched for in a join, over nonce, leaf key, meeting, both fingerprints and host; null if

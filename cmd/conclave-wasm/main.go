@@ -34,7 +34,6 @@ func main() {
 		"revokeContent":    js.FuncOf(revokeContent),
 		"assertionContent": js.FuncOf(assertionContent),
 		"linkContent":      js.FuncOf(linkContent),
-		"code":             js.FuncOf(code),
 	}
 	for _, name := range endpoint.Commands() {
 		functions[name] = c.command(name, c.meeting(name))

@@ -196,10 +196,9 @@ export interface ReadyEvent {
   file?: string;
 }
 
-/** A link for a further device, as text and as a QR code: rows of "1" (dark) and "0". It goes nowhere but onto the screen. */
+/** A link for a further device. It goes nowhere but onto the screen. */
 export interface OwnLink {
   url: string;
-  rows: readonly string[];
 }
 
 /** Where the end of a probe of the media path is waited for. */

@@ -28,8 +28,6 @@ interface Core extends Examiner {
   read(json: string): void;
   mission(json: string): void;
   probe(json: string): void;
-  /** Draws a text as a QR code; null if it is too long. */
-  code(text: string): string[] | null;
   ring(json: string): void;
   leave(): void;
   restart(): void;
@@ -186,7 +184,7 @@ async function follow(command: Command, core: Core): Promise<void> {
     case "link": {
       if (!device) throw new Refusal({ code: "not_enrolled", fix: "ask_link" });
       const url = await furtherLink(core, touch, device);
-      post({ event: "link", link: { url, rows: core.code(url) ?? [] } });
+      post({ event: "link", link: { url } });
       break;
     }
     case "touched":

@@ -5,6 +5,7 @@ import { useSignal } from "@preact/signals";
 import type { App } from "../app";
 import type { OwnDevice, Problem } from "../core/events";
 import { Icon, Page } from "../parts/parts";
+import { encode } from "../qr/qr";
 import { day, fill, fixText, problemText, words } from "../words/words";
 
 /** A problem with its way out. */
@@ -113,7 +114,7 @@ function FurtherDevice({ app }: { app: App }) {
     <section class="further" aria-label={w.addTitle} data-testid="further">
       <h2>{w.addTitle}</h2>
       <p>{w.addText}</p>
-      {link.rows.length > 0 && <QRCode rows={link.rows} label={w.addCode} />}
+      <QRCode text={link.url} label={w.addCode} />
       <p class="mono" data-testid="further-link">{link.url}</p>
       <div class="acts">
         <button class="btn" type="button" onClick={() => session.hideLink()} data-testid="further-done">
@@ -128,7 +129,9 @@ function FurtherDevice({ app }: { app: App }) {
 const quiet = 4;
 
 /** A QR code as one path, dark on light whatever the screen's colours. */
-function QRCode({ rows, label }: { rows: readonly string[]; label: string }) {
+function QRCode({ text, label }: { text: string; label: string }) {
+  const rows = encode(text);
+  if (rows.length === 0) return null; // too long for a code: the link itself stands beneath
   const size = rows.length + 2 * quiet;
   return (
     <svg class="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={label} shape-rendering="crispEdges" data-testid="qr">
@@ -139,7 +142,7 @@ function QRCode({ rows, label }: { rows: readonly string[]; label: string }) {
 }
 
 /** One bar for each run of dark modules. */
-export function pathOf(rows: readonly string[]): string {
+function pathOf(rows: readonly string[]): string {
   return rows.flatMap((row, y) => [...row.matchAll(/1+/g)].map((run) => `M${run.index + quiet} ${y + quiet}h${run[0].length}v1h-${run[0].length}z`)).join("");
 }
 
