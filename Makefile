@@ -70,7 +70,7 @@ mls/interop/node_modules/.package-lock.json: mls/interop/package-lock.json mls/i
 	@touch $@
 
 test-go: mls/interop/node_modules/.package-lock.json test/node_modules/.package-lock.json
-	@scripts/say go test ./...
+	@scripts/say scripts/test-go
 
 # What the browser runs as WebAssembly, under Node.
 test-wasm:
