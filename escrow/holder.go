@@ -1,3 +1,7 @@
+// Holders come together where files are. The browser's core does without this file, and without what locks one.
+
+//go:build !js
+
 package escrow
 
 import (
