@@ -243,7 +243,7 @@ func provenOnly(facts []conclave.Fact) []conclave.Fact {
 }
 
 // askAgain lists the reasons that may be gone a moment later; for all others the connection is of no more use.
-var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "meeting_early", "device_too_weak", "statement_expired",
+var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "mark_absent", "meeting_early", "device_too_weak", "statement_expired",
 	"origin_hidden", "tls_intercepted", "travel_unannounced", "risk_raised", "assertion_missing", "media_elsewhere"}
 
 func mayAskAgain(reasons []conclave.Problem) bool {

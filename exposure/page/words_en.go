@@ -251,6 +251,7 @@ var english = map[string]string{
 	"reason_risk_raised":          "a risk was announced for this time",
 	"reason_not_alone":            "the person said that they are not alone",
 	"reason_headset_radio":        "the headset uses radio",
+	"reason_mark_absent":          "what was played carried no mark",
 	"reason_assertion_missing":    "a fresh confirmation by passkey was missing",
 	"reason_statement_expired":    "the device’s enrolment had run out",
 	"reason_statement_invalid":    "the device’s enrolment was not valid",

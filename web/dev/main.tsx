@@ -102,7 +102,7 @@ app.startDevices = async () => {
   session.camera.value = true;
 };
 void app.startDevices();
-app.abilities.value = { safeAddress: true, transform: true, keys: true };
+app.abilities.value = { safeAddress: true, transform: true, keys: true, marks: true };
 const root = document.getElementById("app");
 if (root) render(<Screens app={app} />, root);
 setInterval(() => session.tick(), 1000);

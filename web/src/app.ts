@@ -90,7 +90,7 @@ export class App {
     const safeAddress = isSecureContext;
     const transform =
       "RTCRtpScriptTransform" in globalThis && "transform" in RTCRtpSender.prototype && "transform" in RTCRtpReceiver.prototype && "WebAssembly" in globalThis;
-    this.abilities.value = { safeAddress, transform, keys: safeAddress && (await keepsKeys()) };
+    this.abilities.value = { safeAddress, transform, keys: safeAddress && (await keepsKeys()), marks: await this.media.output.check() };
   }
 }
 

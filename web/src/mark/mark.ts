@@ -3,27 +3,38 @@
 
 import workletURL from "./worklet?worker&url";
 import type { MarkOptions } from "./worklet";
-import type { Pattern } from "./embedder";
+import type { Graph, Mark, Marks } from "./output";
 
-/** What the core tells of the leg's mark; `began` is the time of its beginning by performance.now() of this page. */
-export interface Marking extends Pattern {
-  began: number;
-}
-
-/** Loads the worklet, before anybody joins: a browser that cannot is told of in the facts. */
-export async function canMark(context: AudioContext): Promise<boolean> {
-  try {
-    if (!("audioWorklet" in context) || context.sampleRate % 25 !== 0) return false;
+/** Marks with the page's AudioWorklet. */
+export const marks: Marks = {
+  async tried() {
+    // An offline context runs without a press and without a loudspeaker.
+    const trial = new OfflineAudioContext(2, 4800, 48000);
+    await trial.audioWorklet.addModule(workletURL);
+    const node = nodeOf(trial, { sync: new Uint8Array(64 * 54), code: new Uint8Array(1), since: 0 });
+    const answered = new Promise<boolean>((resolve) => {
+      node.port.onmessage = () => resolve(true);
+      node.onprocessorerror = () => resolve(false);
+      setTimeout(() => resolve(false), 10_000);
+    });
+    node.connect(trial.destination);
+    await trial.startRendering();
+    return answered;
+  },
+  async graph(context, mark) {
+    const asked = performance.now();
     await context.audioWorklet.addModule(workletURL);
-    return true;
-  } catch {
-    return false;
-  }
+    return new MarkedSound(context, { ...mark, since: mark.since + (performance.now() - asked) / 1000 });
+  },
+};
+
+function nodeOf(context: BaseAudioContext, processorOptions: MarkOptions): AudioWorkletNode {
+  return new AudioWorkletNode(context, "conclave-mark", { numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [2], processorOptions });
 }
 
 /** Plays streams, marked. */
-export class MarkedSound {
-  /** Called once when marking has failed: this graph plays nothing any longer. */
+class MarkedSound implements Graph {
+  onrunning: () => void = () => {};
   onfailed: () => void = () => {};
 
   readonly #context: AudioContext;
@@ -32,11 +43,10 @@ export class MarkedSound {
   #out: MediaStreamAudioDestinationNode | undefined;
   #element: HTMLAudioElement | undefined;
 
-  /** canMark has resolved to true for this context. */
-  constructor(context: AudioContext, marking: Marking) {
+  constructor(context: AudioContext, mark: NonNullable<Mark>) {
     this.#context = context;
-    const processorOptions: MarkOptions = { sync: marking.sync, code: marking.code, since: (performance.now() - marking.began) / 1000 };
-    this.#node = new AudioWorkletNode(context, "conclave-mark", { numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [2], processorOptions });
+    this.#node = nodeOf(context, mark);
+    this.#node.port.onmessage = () => this.onrunning();
     this.#node.onprocessorerror = () => {
       this.close();
       this.onfailed();

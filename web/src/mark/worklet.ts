@@ -11,7 +11,7 @@ declare const sampleRate: number;
 
 /** What the page gives to the worklet. */
 export interface MarkOptions extends Pattern {
-  /** Seconds since the leg began to mark. */
+  /** Seconds since the leg began to mark, when the worklet is made. */
   since: number;
 }
 
@@ -22,6 +22,7 @@ registerProcessor(
   class extends AudioWorkletProcessor {
     readonly #embedder: Embedder;
     readonly #quantum: Float32Array[];
+    #told = false;
 
     constructor({ processorOptions: o }: { processorOptions: MarkOptions }) {
       super();
@@ -46,6 +47,9 @@ registerProcessor(
         this.#embedder.process(this.#quantum, this.#quantum);
         for (let c = 0; c < output.length; c++) output[c]!.set(this.#quantum[c] ?? this.#quantum[0]!, at);
       }
+      // Only now is it true that this leg marks.
+      if (!this.#told) this.port.postMessage("running");
+      this.#told = true;
       return true;
     }
   },

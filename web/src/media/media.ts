@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import type { MediaOffer, MediaServer, MediaWanted, StreamKind } from "../core/events";
 import type { FromFrames, ToFrames } from "../frames/messages";
+import { marks } from "../mark/mark";
 import { MarkedOutput, type Mark } from "../mark/output";
 import type { Media } from "../room/core";
 import { certificate, fingerprint } from "./certificate";
@@ -22,7 +23,7 @@ export class BrowserMedia implements Media {
   readonly screenPicture = signal<MediaStream | undefined>(undefined);
 
   /** What is heard, with this leg's mark. */
-  readonly output = new MarkedOutput(this.devices, this.streams);
+  readonly output = new MarkedOutput(this.devices, this.streams, marks);
 
   onscreenend: Media["onscreenend"] = () => {};
   onopened: Media["onopened"] = () => {};

@@ -6,7 +6,7 @@ import { mayAsk, stations, summary, type Known } from "./check";
 const line: LineEvent = { organisation: "Org", person: "Anna", unit: "Unit", grade: "sealed", facts: [], findings: [], enough: true };
 const good: Known = {
   identity: { organisation: "Org", name: "Anna", unit: "Unit", until: "2026-12-01T00:00:00Z" },
-  abilities: { safeAddress: true, transform: true, keys: true },
+  abilities: { safeAddress: true, transform: true, keys: true, marks: true },
   state: { state: "checked" },
   line,
   assurance: undefined,
@@ -33,7 +33,7 @@ test("before the server answered nobody may ask", () => {
 
 test("a browser that cannot seal is bad, whatever the server says", () => {
   for (const [ability, code] of [["safeAddress", "browser_unsafe_address"], ["transform", "browser_no_transform"], ["keys", "browser_no_keys"]] as const) {
-    const known: Known = { ...good, abilities: { safeAddress: true, transform: true, keys: true, [ability]: false } };
+    const known: Known = { ...good, abilities: { safeAddress: true, transform: true, keys: true, marks: true, [ability]: false } };
     const browser = stations(known).find((s) => s.id === "browser");
     assert.equal(browser?.mark, "bad");
     assert.equal(browser?.means.fix, code);
@@ -93,6 +93,17 @@ test("what the server found stands at its station, and decides at the door", () 
   assert.equal(m["network"], "bad");
   assert.equal(m["door"], "bad");
   assert.ok(!mayAsk(stations(known), known.state));
+});
+
+test("a browser that cannot mark what it plays is told so, and may ask: policy decides", () => {
+  const known: Known = { ...good, abilities: { safeAddress: true, transform: true, keys: true, marks: false } };
+  const list = stations(known);
+  const browser = list.find((s) => s.id === "browser");
+  assert.equal(browser?.mark, "better");
+  assert.deepEqual(browser?.means, { code: "browser_no_marks", fix: "browser_no_marks" });
+  assert.ok(mayAsk(list, known.state));
+  const refused = stations({ ...known, line: { ...line, enough: false, findings: [{ code: "mark_absent", fix: "reload" }] } });
+  assert.equal(refused.find((s) => s.id === "browser")?.mark, "bad");
 });
 
 test("a finding that forbids nothing leaves the door open", () => {

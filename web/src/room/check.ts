@@ -26,6 +26,8 @@ export interface Abilities {
   safeAddress: boolean;
   transform: boolean;
   keys: boolean;
+  /** What is played can be marked; without, policy decides. */
+  marks: boolean;
 }
 
 export type MicrophoneState = "asking" | "on" | "refused" | "missing" | "busy";
@@ -62,7 +64,7 @@ function stationOf(code: string): StationID {
   if (/^(device|assurance|assertion)/.test(code)) return "device";
   if (/^(line|network|address|country|transport|tls|not_alone|place|origin|travel|risk|media)/.test(code)) return "network";
   if (/^(headset|sound|microphone|speaker|bluetooth)/.test(code)) return "sound";
-  if (/^(browser|client)/.test(code)) return "browser";
+  if (/^(browser|client|mark)/.test(code)) return "browser";
   return "door";
 }
 
@@ -157,7 +159,9 @@ function person({ identity, day, line }: Known, make: Make): Station {
 function browser({ abilities }: Known, make: Make): Station {
   if (!abilities) return make("browser", "testing", { code: "browser_testing" });
   const bad = !abilities.safeAddress ? "browser_unsafe_address" : !abilities.transform ? "browser_no_transform" : !abilities.keys ? "browser_no_keys" : undefined;
-  return bad ? make("browser", "bad", { code: bad, fix: bad }) : make("browser", "good", { code: "browser_good" });
+  if (bad) return make("browser", "bad", { code: bad, fix: bad });
+  if (!abilities.marks) return make("browser", "better", { code: "browser_no_marks", fix: "browser_no_marks" });
+  return make("browser", "good", { code: "browser_good" });
 }
 
 function network({ state, line, delay, host, probed }: Known, make: Make): Station {

@@ -61,6 +61,7 @@ function Sink({ app, stream, slot, leaf }: { app: App; stream: MediaStream; slot
   useEffect(() => {
     if (app.media.devices.choosesSpeaker) void ref.current?.setSinkId(speaker).catch(() => {});
   }, [speaker]);
-  // What is played marked, is played by the graph.
-  return <audio ref={ref} autoplay muted={app.media.output.playing.value} data-testid={`audio-${slot}`} data-leaf={leaf} data-marked={String(app.media.output.playing.value)} />;
+  // What is played marked, is played by the graph; before that is known, nothing is.
+  const sound = app.media.output.sound.value;
+  return <audio ref={ref} autoplay muted={sound !== "plain"} data-testid={`audio-${slot}`} data-leaf={leaf} data-marked={String(sound === "marked")} />;
 }

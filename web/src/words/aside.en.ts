@@ -31,6 +31,7 @@ export const aside = {
   /** Why somebody else's line is not good enough: what the room needs to know, not what they are told to do. */
   why: {
     headset_radio: "A wireless headset: it can be heard nearby.",
+    mark_absent: "The sound played there carries no mark.",
     not_alone: "Others can hear or see there.",
     network_not_approved: "Not on an approved network.",
     line_too_weak: "The line is not protected well enough for this level.",
