@@ -18,6 +18,7 @@ import (
 	"conclave/phone/jitter"
 	"conclave/sfu/slot"
 	"conclave/signal"
+	"conclave/watermark"
 )
 
 // bridge is the room's side of a leg: an endpoint of its own, which opens what the others say and seals what the caller says.
@@ -43,6 +44,10 @@ type bridge struct {
 	saying  []dsp.Source // what the room is told of the leg
 	voices  map[uint32]*voice
 	closed  bool
+
+	marking  *endpoint.Marking   // nil: the organisation wants no mark
+	embedder *watermark.Embedder // nil: to be made for the next frame
+	pcm      [dsp.FrameSamples]float32
 }
 
 // voice is one member who is heard.
@@ -83,7 +88,7 @@ func newBridge(l *leg, statement []byte, meeting conclave.MeetingID) (*bridge, e
 			Root: g.Key.Root, Meeting: meeting, Client: signal.Client{Kind: "phone", Name: "conclave-phone", Version: "1"},
 			Now: g.Now, Rand: g.Rand, Emit: b.event,
 		},
-		Sound: b, Heard: b.heard,
+		Sound: b, Heard: b.heard, Marked: b.marked,
 	})
 	if err != nil {
 		b.encoder.Close()
@@ -186,6 +191,7 @@ func (b *bridge) open(open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opened = open && !b.closed
+	b.embedder = nil // time passes while nothing is marked
 	if !b.opened {
 		clear(b.voices) // nothing that was said meanwhile is heard later
 	}
@@ -285,6 +291,13 @@ func (b *bridge) speakToCall(now time.Time) {
 	if !b.opened {
 		return
 	}
+	if f := b.mix(now); f != nil {
+		b.leg.media.Out(f)
+	}
+}
+
+// mix is the room's next frame for the caller, marked; nil: it cannot be marked, and is not to be heard. mu is held.
+func (b *bridge) mix(now time.Time) *dsp.Frame {
 	for leaf, v := range b.voices {
 		if now.Sub(v.last) > voiceTime {
 			delete(b.voices, leaf)
@@ -309,7 +322,32 @@ func (b *bridge) speakToCall(now time.Time) {
 	}
 	f := new(dsp.Frame)
 	b.toCall.Mix(f)
-	b.leg.media.Out(f)
+	if b.marking == nil {
+		return f
+	}
+	if b.embedder == nil {
+		begin := max(0, int(b.leg.gateway.config.Now().Sub(b.marking.Began).Milliseconds())*(dsp.Rate/1000))
+		var err error
+		if b.embedder, err = watermark.NewEmbedder(dsp.Rate, 1, begin, b.marking.Sync, b.marking.Code); err != nil {
+			return nil
+		}
+	}
+	for i, x := range f {
+		b.pcm[i] = float32(x) / 32768
+	}
+	b.embedder.Process(b.pcm[:])
+	for i, x := range b.pcm {
+		f[i] = int16(max(-32768, min(32767, x*32768)))
+	}
+	return f
+}
+
+// marked takes what this leg marks with from now on. All that the caller hears is marked once, behind the buffers, so that
+// neither loss nor delay on the room's side moves the mark.
+func (b *bridge) marked(m *endpoint.Marking) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.marking, b.embedder = m, nil
 }
 
 // heard takes an opened frame; it runs on the transport's goroutine and must return at once.

@@ -126,6 +126,9 @@ func NewEmbedder(rate, channels, begin int, sync *Sync, code *Code) (*Embedder, 
 // Delay is how many samples the sound is late: 8 ms for the filter and a block for collecting.
 func (e *Embedder) Delay() int { return e.half + e.block }
 
+// Samples is how many samples of each channel were taken so far.
+func (e *Embedder) Samples() int { return e.at*e.block + e.channels[0].filled }
+
 // start is the time of the next block's first output sample.
 func (e *Embedder) start() int { return e.begin + e.at*e.block }
 

@@ -17,8 +17,13 @@ type marker struct {
 	last     uint32 // the timestamp of the packet before
 	pcm      []float32
 	frame    [opus.FrameSamples]int16
+	lost     [opus.FrameSamples]float32
 	packet   []byte
 }
+
+// longestGap is how much sound, in samples, may be missing before the mark goes by the clock anew: a second. A path that was
+// made anew takes longer, and its clock may begin anywhere.
+const longestGap = opus.SampleRate
 
 // Mark implements endpoint.Marker.
 func (p *path) Mark(m *endpoint.Marking) {
@@ -43,8 +48,12 @@ func (p *path) dropMarkers() {
 // marked returns a packet with the leg's mark; nil: it cannot be marked, and is not to be handed out. mu is held.
 func (p *path) marked(v voice, packet []byte, timestamp uint32) []byte {
 	m := p.markers[v.leaf]
-	if m == nil || timestamp-m.last > 2*opus.FrameSamples {
-		// A gap: the mark goes by the clock, so that all members' sound has the same pattern at the same time.
+	var gap int32
+	if m != nil {
+		gap = int32(timestamp - m.last)
+	}
+	if m == nil || gap > longestGap || gap < -longestGap {
+		// The mark goes by the clock, so that all members' sound has the same pattern at the same time.
 		begin := max(0, int(time.Since(p.marking.Began).Milliseconds())*(opus.SampleRate/1000))
 		embedder, err := watermark.NewEmbedder(opus.SampleRate, 1, begin, p.marking.Sync, p.marking.Code)
 		if err != nil {
@@ -61,6 +70,14 @@ func (p *path) marked(v voice, packet []byte, timestamp uint32) []byte {
 			p.markers[v.leaf] = m
 		}
 		m.embedder = embedder
+	} else if gap <= 0 {
+		return nil // its place in the mark is past
+	} else {
+		// For what was lost on the way the mark's time passes as well; the sound of it is nobody's.
+		for ; gap > opus.FrameSamples; gap -= opus.FrameSamples {
+			clear(m.lost[:])
+			m.embedder.Process(m.lost[:])
+		}
 	}
 	m.last = timestamp
 	samples, err := m.decoder.Decode(packet)

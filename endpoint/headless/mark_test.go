@@ -103,6 +103,46 @@ func TestWhatIsHeardIsMarked(t *testing.T) {
 	}
 }
 
+func TestLostPacketsLeaveTheMarkInTime(t *testing.T) {
+	key, err := watermark.NewKey(bytes.Repeat([]byte{1}, watermark.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sync, err := watermark.NewSync(make([]byte, watermark.SyncSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := func() *path {
+		p := newPath(&Client{})
+		// Of a mark of long ago, so that a new embedder would not begin at the same sample.
+		p.Mark(&endpoint.Marking{Sync: sync, Code: key.Code(), Began: time.Now().Add(-time.Hour)})
+		return p
+	}
+	p := begin()
+	var first *watermark.Embedder
+	for i, packet := range vowels(t, 4) {
+		if i%10 == 4 || i >= 100 && i < 130 {
+			continue
+		}
+		if p.handed(voice{3, slot.Microphone}, packet, uint32(i)*opus.FrameSamples) == nil {
+			t.Fatalf("packet %d is not handed out", i)
+		}
+		m := p.markers[3]
+		if first == nil {
+			first = m.embedder
+		}
+		if m.embedder != first {
+			t.Fatalf("the mark begins anew at packet %d", i)
+		}
+		if got, want := m.embedder.Samples(), (i+1)*opus.FrameSamples; got != want {
+			t.Fatalf("at packet %d the mark is %d samples on, want %d", i, got, want)
+		}
+		if late := p.handed(voice{3, slot.Microphone}, packet, uint32(i)*opus.FrameSamples); late != nil {
+			t.Fatalf("packet %d is handed out twice", i)
+		}
+	}
+}
+
 func TestWhatCannotBeMarkedIsNotHandedOut(t *testing.T) {
 	key, _ := watermark.NewKey(make([]byte, watermark.KeySize))
 	sync, _ := watermark.NewSync(make([]byte, watermark.SyncSize))
