@@ -44,21 +44,41 @@ test("silence stays silent", () => {
   }
 });
 
-test("takes less than 3 % of a core", () => {
-  const embedder = new Embedder(48000, 1, 0, { sync: new Uint8Array(64 * 54), code: new Uint8Array(100) });
+test("sound of one channel is filtered once, and a second channel that comes and goes makes no click", () => {
+  const pattern = { sync: new Uint8Array(64 * 54), code: new Uint8Array(100) };
+  const one = new Embedder(48000, 1, 0, pattern);
+  const two = new Embedder(48000, 2, 0, pattern);
+  let phase = 0;
+  for (let block = 0; block < 60; block++) {
+    const tone = new Float32Array(128).map(() => 0.3 * Math.sin((phase += 0.05)));
+    const want = new Float32Array(128);
+    one.process([tone], [want]);
+    const got = [new Float32Array(128), new Float32Array(128)];
+    const stereo = block >= 20 && block < 40;
+    two.process([tone, tone], got, stereo ? 2 : 1);
+    assert.deepEqual(got[0], want);
+    assert.deepEqual(got[1], want, `block ${block}`);
+  }
+});
+
+test("takes less than 3 % of a core for what members say", () => {
+  // As the worklet does: two channels are played, of sound that has one.
+  const embedder = new Embedder(48000, 2, 0, { sync: new Uint8Array(64 * 54), code: new Uint8Array(100) });
   const quantum = new Float32Array(128).map(() => Math.random() - 0.5);
-  const work = new Float32Array(128);
+  const work = [new Float32Array(128), new Float32Array(128)];
   const run = (n: number) => {
     const start = process.cpuUsage();
     for (let i = 0; i < n; i++) {
-      work.set(quantum);
-      embedder.process([work], [work]);
+      work[0]!.set(quantum);
+      embedder.process(work, work, 1);
     }
     const used = process.cpuUsage(start);
     return (used.user + used.system) / 1e6 / ((n * 128) / 48000);
   };
   run(500);
-  const share = Math.min(run(1000), run(1000), run(1000));
+  // The least of many: other programs of a busy machine only add to it.
+  let share = 1;
+  for (let i = 0; i < 20 && share >= 0.02; i++) share = Math.min(share, run(500));
   console.log(`marking takes ${(share * 100).toFixed(1)} % of a core`);
-  assert.ok(share < 0.06, `${share}`); // twice what is promised: test machines are busy
+  assert.ok(share < 0.03, `${share}`);
 });

@@ -108,6 +108,7 @@ export class Embedder {
   #now: Float64Array;
   #steady = false;
   #at = 0;
+  #used = 0; // channels that were filtered in the last block
 
   constructor(
     rate: number,
@@ -168,8 +169,11 @@ export class Embedder {
     return this.begin + this.#at * this.block;
   }
 
-  /** Marks one block of each channel; inputs and outputs may be the same arrays. A missing input is silence. */
-  process(inputs: readonly (Float32Array | undefined)[], outputs: readonly Float32Array[]): void {
+  /**
+   * Marks one block of each channel; inputs and outputs may be the same arrays. A missing input is silence. Where all channels
+   * are the same sound, `used` is 1: the first is filtered, once, and copied to the rest.
+   */
+  process(inputs: readonly (Float32Array | undefined)[], outputs: readonly Float32Array[], used = outputs.length): void {
     const spare = this.#old;
     this.#old = this.#now;
     this.#now = spare;
@@ -182,7 +186,11 @@ export class Embedder {
         break;
       }
     }
-    for (let c = 0; c < outputs.length && c < this.#windows.length; c++) this.#filter(this.#windows[c]!, inputs[c], outputs[c]!);
+    // A second channel that comes begins with what the first had.
+    for (let c = this.#used; c < used && c < this.#windows.length; c++) this.#windows[c]!.set(this.#windows[0]!);
+    this.#used = Math.min(used, this.#windows.length);
+    for (let c = 0; c < outputs.length && c < this.#used; c++) this.#filter(this.#windows[c]!, inputs[c], outputs[c]!);
+    for (let c = this.#used; c < outputs.length; c++) outputs[c]!.set(outputs[0]!);
   }
 
   #chip(slot: number, band: number): 0 | 1 {

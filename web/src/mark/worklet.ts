@@ -38,14 +38,15 @@ registerProcessor(
       const { block } = this.#embedder;
       if (length % block !== 0) throw new RangeError("mark: the render quantum does not fit");
       for (let at = 0; at < length; at += block) {
-        // One channel is played on both.
-        for (let c = 0; c < channels; c++) {
-          const from = input[c] ?? input[0];
+        // Of one channel each block is filtered once, and played on all.
+        const used = Math.max(1, Math.min(channels, input.length));
+        for (let c = 0; c < used; c++) {
+          const from = input[c];
           if (from) this.#quantum[c]!.set(from.subarray(at, at + block));
           else this.#quantum[c]!.fill(0);
         }
-        this.#embedder.process(this.#quantum, this.#quantum);
-        for (let c = 0; c < output.length; c++) output[c]!.set(this.#quantum[c] ?? this.#quantum[0]!, at);
+        this.#embedder.process(this.#quantum, this.#quantum, used);
+        for (let c = 0; c < output.length; c++) output[c]!.set(this.#quantum[c]!, at);
       }
       // Only now is it true that this leg marks.
       if (!this.#told) this.port.postMessage("running");
