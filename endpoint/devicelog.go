@@ -18,11 +18,29 @@ import (
 // logView is what this endpoint has been shown of the device log.
 type logView struct {
 	head   gate.LogState               // the greatest state that all others are known to lead to
-	fresh  map[merkle.Size]merkle.Hash // shown, and not linked to head yet
+	fresh  map[merkle.Size]shownRoot   // shown, and not linked to head yet
 	linked map[merkle.Size]merkle.Hash // shown before, and linked: every epoch shows all leaves again
-	split  bool                        // two states of one size have different roots
-	asked  *[2]gate.LogState
+	split  bool                        // two states are not of one log, as odd says
+	odd    logGap
+	asked  *logGap
 	owed   time.Time // since when the server owes links without having given one; zero: it owes none
+}
+
+// shownRoot is what a leaf showed, by the name in its statement.
+type shownRoot struct {
+	root merkle.Hash
+	by   string
+}
+
+// logGap is two states that nothing links, the smaller first, and by whose leaf the newer of them was shown.
+type logGap struct {
+	from, to gate.LogState
+	by       string
+}
+
+// problem names the difference to a person.
+func (g *logGap) problem(code string) conclave.Problem {
+	return about(code, "leave_and_report", "name", g.by, "from", decimal(uint64(g.from.Size)), "to", decimal(uint64(g.to.Size)))
 }
 
 const (
@@ -36,26 +54,39 @@ const (
 
 var errLink = errors.New("endpoint: malformed proof of consistency")
 
-// see takes a state whose signature holds.
-func (v *logView) see(s gate.LogState) {
+// see takes a state whose signature holds, shown by the leaf of whom by names.
+func (v *logView) see(s gate.LogState, by string) {
 	root, known := v.linked[s.Size]
 	if !known {
-		root, known = v.fresh[s.Size]
+		var f shownRoot
+		f, known = v.fresh[s.Size]
+		root = f.root
 	}
 	switch {
 	case s.Size == v.head.Size:
-		v.split = v.split || s.Root != v.head.Root
+		if s.Root != v.head.Root {
+			v.part(logGap{v.head, s, by})
+		}
 	case v.head.Size == 0:
 		v.head = s
 	case known:
-		v.split = v.split || root != s.Root
+		if root != s.Root {
+			v.part(logGap{gate.LogState{Size: s.Size, Root: root}, s, by})
+		}
 	case len(v.fresh) < maxStates:
 		if v.fresh == nil {
-			v.fresh = make(map[merkle.Size]merkle.Hash)
+			v.fresh = make(map[merkle.Size]shownRoot)
 		}
-		v.fresh[s.Size] = s.Root
+		v.fresh[s.Size] = shownRoot{s.Root, by}
 	default:
-		v.split = true // more states than a room has members
+		v.part(logGap{v.head, s, by}) // more states than a room has members
+	}
+}
+
+// part notes that two states are not of one log. The first gap is the one that is told.
+func (v *logView) part(g logGap) {
+	if !v.split {
+		v.split, v.odd = true, g
 	}
 }
 
@@ -71,16 +102,16 @@ func (v *logView) link(from, to gate.LogState) {
 	v.head, v.owed = to, time.Time{}
 }
 
-// next returns two states that are to be linked, the smaller first; false if there is nothing to do.
-func (v *logView) next() (from, to gate.LogState, ok bool) {
-	for size, root := range v.fresh {
-		s := gate.LogState{Size: size, Root: root}
+// next returns two states that are to be linked; false if there is nothing to do.
+func (v *logView) next() (logGap, bool) {
+	for size, shown := range v.fresh {
+		s := gate.LogState{Size: size, Root: shown.root}
 		if size < v.head.Size {
-			return s, v.head, true
+			return logGap{s, v.head, shown.by}, true
 		}
-		return v.head, s, true
+		return logGap{v.head, s, shown.by}, true
 	}
-	return from, to, false
+	return logGap{}, false
 }
 
 // linkLog asks for the next link, and raises the alarm where the log was split, or where the server owes a link.
@@ -90,10 +121,10 @@ func (s *session) linkLog() {
 	}
 	v, now := s.trust.log, s.cfg.Now()
 	if v.split {
-		s.alarm(conclave.Problem{Code: "alarm_device_log", Fix: "leave_and_report"})
+		s.alarm(v.odd.problem("alarm_device_log"))
 		return
 	}
-	from, to, ok := v.next()
+	gap, ok := v.next()
 	if !ok {
 		v.owed = time.Time{}
 		return
@@ -102,13 +133,13 @@ func (s *session) linkLog() {
 		v.owed = now
 	}
 	if now.Sub(v.owed) >= linkLimit {
-		s.alarm(conclave.Problem{Code: "alarm_device_log_silent", Fix: "leave_and_report"})
+		s.alarm(gap.problem("alarm_device_log_silent"))
 	}
 	if v.asked != nil || s.wire == nil {
 		return
 	}
-	v.asked = &[2]gate.LogState{from, to}
-	s.send(&signal.Consistency{From: uint64(from.Size), To: uint64(to.Size)})
+	v.asked = &gap
+	s.send(&signal.Consistency{From: uint64(gap.from.Size), To: uint64(gap.to.Size)})
 }
 
 // consistency takes the answer. A wrong one is as good as another log.
@@ -117,19 +148,19 @@ func (s *session) consistency(m *signal.ConsistencyProof) {
 		return
 	}
 	v := s.trust.log
-	if v.asked == nil || uint64(v.asked[0].Size) != m.From || uint64(v.asked[1].Size) != m.To {
+	if v.asked == nil || uint64(v.asked.from.Size) != m.From || uint64(v.asked.to.Size) != m.To {
 		return // of a connection before
 	}
-	from, to := v.asked[0], v.asked[1]
+	gap := *v.asked
 	v.asked = nil
 	path, err := readPath(m.Path)
 	if err == nil {
-		err = merkle.CheckConsistency(path, from.Size, from.Root, to.Size, to.Root)
+		err = merkle.CheckConsistency(path, gap.from.Size, gap.from.Root, gap.to.Size, gap.to.Root)
 	}
 	if err != nil {
-		v.split = true
+		v.part(gap)
 	} else {
-		v.link(from, to)
+		v.link(gap.from, gap.to)
 	}
 	s.linkLog()
 }

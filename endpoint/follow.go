@@ -33,6 +33,12 @@ var (
 	errAppeared = errors.New("endpoint: a leaf cannot be proven")
 )
 
+// disagree is an alarm over the room's keys: what the server says of them, and what this endpoint has. Both begin with the
+// number of the keys; a second one is a place, or how many hold them.
+func disagree(said, held, fix string) conclave.Problem {
+	return about("alarm_group", fix, "said", said, "held", held)
+}
+
 // enterGroup makes or joins the group and hands in what that takes. try counts lost races.
 func (s *session) enterGroup(from *signal.Group, try int) {
 	now := s.cfg.Now()
@@ -45,7 +51,11 @@ func (s *session) enterGroup(from *signal.Group, try int) {
 		m, enter, err = s.joinGroup(from, now)
 	}
 	if err != nil {
-		s.abandon(problemOf(err, "alarm_group", "leave_and_report"), err)
+		said := "–"
+		if from != nil {
+			said = decimal(from.Epoch)
+		}
+		s.abandon(problemOr(err, disagree(said, "–", "leave_and_report")), err)
 		return
 	}
 	// The old group, if any, is kept by nobody: its frames come over a media path that is gone.
@@ -73,7 +83,8 @@ func (s *session) entered(m *signal.Entered) {
 		return
 	}
 	if m.Epoch != uint64(s.member.group.Epoch()) || mls.LeafIndex(m.Leaf) != s.member.group.OwnLeaf() {
-		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "leave_and_report"}, errNotSelf)
+		group := s.member.group
+		s.abandon(disagree(numbers(m.Epoch, m.Leaf), numbers(uint64(group.Epoch()), uint32(group.OwnLeaf())), "leave_and_report"), errNotSelf)
 		return
 	}
 	s.member.entered = true
@@ -121,7 +132,11 @@ func (s *session) stale(m *signal.Stale) {
 // resume brings the group up to date after a lost line.
 func (s *session) resume(m *signal.Admitted) {
 	if s.member == nil || !s.member.entered || s.place == nil || s.place.Leg != m.Leg {
-		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, errOutOfTurn)
+		held := "–"
+		if s.place != nil {
+			held = s.place.Leg.Text()[:8]
+		}
+		s.abandon(disagree(m.Leg.Text()[:8], held, "join_again"), errOutOfTurn)
 		return
 	}
 	s.resuming = true // the passes that belong to what was missed come behind it
@@ -168,7 +183,7 @@ func (s *session) commit(m *signal.Commit) {
 		return
 	}
 	if err := s.apply(m); err != nil {
-		s.abandon(problemOf(err, "alarm_commit", "leave_and_report"), err)
+		s.abandon(problemOr(err, about("alarm_commit", "leave_and_report", "name", s.sentBy(m.Message), "keys", decimal(m.Epoch))), err)
 	}
 }
 
@@ -224,12 +239,13 @@ func (s *session) newEpoch(removals map[string]removal) {
 	m.readLeaves(now)
 	m.since = now
 	if len(m.order) != m.group.Tree().MemberCount() {
-		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "leave_and_report"}, errAppeared)
+		epoch := uint64(m.group.Epoch())
+		s.abandon(disagree(numbers(epoch, uint32(m.group.Tree().MemberCount())), numbers(epoch, uint32(len(m.order))), "leave_and_report"), errAppeared)
 		return
 	}
 	keys, err := m.keys(s.lapsed)
 	if err != nil {
-		s.abandon(conclave.Problem{Code: "alarm_group", Fix: "join_again"}, err)
+		s.abandon(disagree(decimal(uint64(m.group.Epoch())), "–", "join_again"), err)
 		return
 	}
 	if s.place != nil {
@@ -348,7 +364,7 @@ func (s *session) proposal(m *signal.Proposal) {
 	if err != nil {
 		// It changes nothing unless somebody commits it, which would not be followed.
 		s.cfg.Log.Warn("proposal refused", "cause", err)
-		s.alarm(conclave.Problem{Code: "alarm_proposal", Fix: "leave_and_report"})
+		s.alarm(about("alarm_proposal", "leave_and_report", "name", s.sentBy(m.Message), "whom", s.askedOf(public)))
 		return
 	}
 	if s.member.known == nil {

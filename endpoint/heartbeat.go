@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"strings"
 	"time"
 
 	"conclave"
@@ -30,6 +31,8 @@ const (
 	removalLimit = 10 * time.Second
 	// maxHeard bounds the slots that an owner may report.
 	maxHeard = 256
+	// maxNamed is how many names a sentence holds.
+	maxNamed = 5
 )
 
 // heartbeat is what is heard of the members. It is owned by the session.
@@ -107,8 +110,7 @@ func (s *session) listen() {
 func (s *session) missRemovals(now time.Time) {
 	for _, r := range s.member.known {
 		if l := s.member.leaves[r.leaf]; r.change == nil && l != nil && now.Sub(r.at) > removalLimit {
-			s.alarm(conclave.Problem{Code: "alarm_removal_overdue", Fix: "leave_and_report",
-				Args: map[string]string{"name": l.Statement.Name}})
+			s.alarm(about("alarm_removal_overdue", "leave_and_report", "name", l.Statement.Name))
 		}
 	}
 }
@@ -149,13 +151,28 @@ func (s *session) miss(here int, now time.Time) {
 				return
 			}
 		}
-		s.alarm(conclave.Problem{Code: "alarm_nobody_heard", Fix: "compare_code"})
+		s.alarm(about("alarm_nobody_heard", "compare_code", "names", s.missed()))
 		return
 	}
 	for at, since := range h.missing {
 		if now.Sub(since) >= unheardFor {
-			s.alarm(conclave.Problem{Code: "alarm_not_heard", Fix: "compare_code",
-				Args: map[string]string{"name": s.member.leaves[at].Statement.Name}})
+			s.alarm(about("alarm_not_heard", "compare_code", "name", s.nameAt(at)))
 		}
 	}
+}
+
+// missed names those who are not heard, in the order of their places, and at most maxNamed of them.
+func (s *session) missed() string {
+	var names []string
+	for _, at := range s.member.order {
+		if _, ok := s.heartbeat.missing[at]; !ok {
+			continue
+		}
+		if len(names) == maxNamed {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, s.nameAt(at))
+	}
+	return strings.Join(names, ", ")
 }

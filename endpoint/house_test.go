@@ -3,8 +3,11 @@ package endpoint
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -547,8 +550,41 @@ func (c *client) emit(e Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.events = append(c.events, e)
+	if e.Alarm != nil {
+		c.nameTheDifference(e.Alarm.Problem)
+	}
 	if e.State != nil && e.State.State == StateChecked {
 		c.Join(nil)
+	}
+}
+
+// alarmArgs are the arguments by which each alarm names the difference; all catalogues say them.
+var alarmArgs = sync.OnceValues(func() (map[string][]string, error) {
+	b, err := os.ReadFile("../web/src/words/codes.json")
+	if err != nil {
+		return nil, err
+	}
+	var codes struct{ Alarms map[string][]string }
+	return codes.Alarms, json.Unmarshal(b, &codes)
+})
+
+// nameTheDifference fails where an alarm, whatever test raises it, has other arguments than its words.
+func (c *client) nameTheDifference(p conclave.Problem) {
+	args, err := alarmArgs()
+	if err != nil {
+		c.t.Error(err)
+	}
+	if !strings.HasPrefix(p.Code, "alarm_") {
+		return // the problem of a paper, in its own words
+	}
+	want, ok := args[p.Code]
+	if got := sortedKeys(p.Args); !ok || !slices.Equal(got, want) {
+		c.t.Errorf("%s has the arguments %v, and its words have %v", p.Code, got, want)
+	}
+	for name, value := range p.Args {
+		if value == "" {
+			c.t.Errorf("%s has nothing for %s", p.Code, name)
+		}
 	}
 }
 

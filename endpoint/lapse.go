@@ -57,13 +57,13 @@ func (s *session) enforce() {
 		if !known {
 			since = now
 			s.cfg.Media.Bar(uint32(at))
-			s.alarm(conclave.Problem{Code: "alarm_pass_lapsed", Fix: "remove_member", Args: map[string]string{"name": l.Statement.Name}})
+			s.alarm(about("alarm_pass_lapsed", "remove_member", "name", l.Statement.Name))
 		}
 		barred[device] = since
 		s.proposeLapsed(at, since)
 		if now.Sub(since) >= removalLimit {
 			exposed = true
-			s.alarm(conclave.Problem{Code: "alarm_lapsed_heard", Fix: "leave_and_report", Args: map[string]string{"name": l.Statement.Name}})
+			s.alarm(about("alarm_lapsed_heard", "leave_and_report", "name", l.Statement.Name))
 		}
 		s.enforceAt(now.Add(time.Second))
 	}

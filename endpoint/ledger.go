@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -78,7 +79,8 @@ func (s *session) openLedger(m *signal.Admitted) {
 	}
 	if !granted(s.trust.Trust, m.Investigation.Key, s.cfg.Now()) {
 		// Who else would want to read when somebody spoke?
-		s.alarm(conclave.Problem{Code: "alarm_investigation", Fix: "leave_and_report"})
+		sum := sha256.Sum256(m.Investigation.Key)
+		s.alarm(about("alarm_investigation", "leave_and_report", "key", hex.EncodeToString(sum[:8])))
 		return
 	}
 	l.key = m.Investigation.Key

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -95,7 +96,7 @@ func (s *session) changed(m *signal.Changed) {
 	}
 	want := s.trust.want
 	if m.Meeting.Level != want.Level || string(m.Meeting.PolicyHash) != string(want.PolicyHash[:]) {
-		s.alarm(conclave.Problem{Code: "alarm_level", Fix: "leave_and_report"})
+		s.alarm(about("alarm_level", "leave_and_report", "said", rules(m.Meeting.Level, m.Meeting.PolicyHash), "held", rules(want.Level, want.PolicyHash[:])))
 		return
 	}
 	e := s.meetingEvent(&m.Meeting)
@@ -104,6 +105,11 @@ func (s *session) changed(m *signal.Changed) {
 	}
 	s.admitted.Meeting = m.Meeting
 	s.emit(Event{Meeting: e})
+}
+
+// rules names a level and a policy in short.
+func rules(level conclave.Level, policy []byte) string {
+	return decimal(uint64(level)) + "/" + hex.EncodeToString(policy[:min(4, len(policy))])
 }
 
 func (s *session) meetingEvent(m *signal.Meeting) *MeetingEvent {

@@ -75,7 +75,7 @@ func (s *session) checkLogged(m *signal.Restated) error {
 	if err := s.trust.prove([]pass.Check{check}); err != nil {
 		return err
 	}
-	s.trust.log.see(state)
+	s.trust.log.see(state, statement.Name)
 	return nil
 }
 

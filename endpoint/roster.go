@@ -80,7 +80,7 @@ func (s *session) showDoor(e *RosterEvent) {
 	for _, g := range s.roster.Waiting {
 		st, err := s.trust.Statement(g.Statement, now)
 		if err != nil {
-			s.alarm(conclave.Problem{Code: "alarm_door", Fix: "do_not_admit"})
+			s.alarm(about("alarm_door", "do_not_admit", "name", claimed(g.Statement)))
 			continue
 		}
 		e.Waiting = append(e.Waiting, Guest{Leg: g.Leg, Name: st.Name, Unit: st.Unit, Assurance: st.Assurance,
@@ -113,13 +113,12 @@ func (s *session) look() {
 			said[mls.LeafIndex(leg.Leaf)] = true
 			if s.member.leaves[mls.LeafIndex(leg.Leaf)] == nil {
 				// The server sends it media, and it has no keys.
-				s.alarm(conclave.Problem{Code: "alarm_leg_without_keys", Fix: "leave_and_report"})
+				s.alarm(about("alarm_leg_without_keys", "leave_and_report", "place", decimal(uint64(leg.Leaf))))
 			}
 		}
 		for _, at := range s.member.order {
 			if !said[at] && now.Sub(s.member.since) > settle {
-				s.alarm(conclave.Problem{Code: "alarm_hidden_member", Fix: "leave_and_report",
-					Args: map[string]string{"name": s.member.leaves[at].Statement.Name}})
+				s.alarm(about("alarm_hidden_member", "leave_and_report", "name", s.nameAt(at)))
 			}
 		}
 	}
@@ -205,12 +204,61 @@ func fit(list []int, n int) []int {
 
 // stranger is a frame that an honest server never forwards.
 func (s *session) stranger(stream Stream, leaf int) {
-	p := conclave.Problem{Code: "alarm_stranger", Fix: "leave_and_report", Args: map[string]string{"stream": stream.String()}}
-	if s.member != nil && leaf >= 0 {
-		if l := s.member.leaves[mls.LeafIndex(leaf)]; l != nil {
-			p.Code = "alarm_wrong_stream"
-			p.Args["name"] = l.Statement.Name
+	if leaf < 0 {
+		s.alarm(about("alarm_stranger", "leave_and_report", "stream", stream.String(), "place", "–"))
+		return
+	}
+	code, of := "alarm_stranger", "place"
+	if s.member != nil && s.member.leaves[mls.LeafIndex(leaf)] != nil {
+		code, of = "alarm_wrong_stream", "name"
+	}
+	s.alarm(about(code, "leave_and_report", "stream", stream.String(), of, s.nameAt(mls.LeafIndex(leaf))))
+}
+
+// numbers says what two sides do not agree on: the number of the keys, and another one of them.
+func numbers(epoch uint64, other uint32) string {
+	return decimal(epoch) + "/" + decimal(uint64(other))
+}
+
+// nameAt names who is at a place, by what the leaf proves; the place itself where that is nobody.
+func (s *session) nameAt(at mls.LeafIndex) string {
+	if s.member != nil && s.member.leaves[at] != nil {
+		return s.member.leaves[at].Statement.Name
+	}
+	return decimal(uint64(at))
+}
+
+// claimed is the name in a statement that is not proven.
+func claimed(statement []byte) string {
+	if st, err := pass.ParseStatement(statement); err == nil {
+		return st.Name
+	}
+	return "–"
+}
+
+// askedOf names whom a proposal asks to remove; nobody where it is of another kind or cannot be read.
+func (s *session) askedOf(public *mls.PublicMessage) string {
+	if public != nil {
+		if r, ok := public.Content.Proposal.(*mls.Remove); ok {
+			return s.nameAt(r.Removed)
 		}
 	}
-	s.alarm(p)
+	return "–"
+}
+
+// sentBy names who sent a handshake message: the member that it says, who a joiner claims to be, or the host that
+// delivered what no member sent.
+func (s *session) sentBy(encoded []byte) string {
+	var m mls.Message
+	if mls.Unmarshal(encoded, &m) != nil || m.Public == nil {
+		return s.cfg.Host
+	}
+	content := &m.Public.Content
+	switch {
+	case content.Sender.Type == mls.SenderMember:
+		return s.nameAt(content.Sender.Leaf)
+	case content.Commit != nil && content.Commit.Path != nil:
+		return claimed(content.Commit.Path.LeafNode.Credential.Identity)
+	}
+	return s.cfg.Host
 }

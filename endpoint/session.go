@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -503,9 +504,23 @@ func (s *session) jitter() float64 {
 
 // problemOf finds the problem in err, or makes one of code.
 func problemOf(err error, code, fix string) conclave.Problem {
-	var p conclave.Problem
-	if errors.As(err, &p) {
-		return p
+	return problemOr(err, conclave.Problem{Code: code, Fix: fix})
+}
+
+// about is a problem with its arguments: names and values by turns.
+func about(code, fix string, args ...string) conclave.Problem {
+	p := conclave.Problem{Code: code, Args: make(map[string]string, len(args)/2), Fix: fix}
+	for i := 0; i+1 < len(args); i += 2 {
+		p.Args[args[i]] = args[i+1]
 	}
-	return conclave.Problem{Code: code, Fix: fix}
+	return p
+}
+
+// decimal writes a number for an argument.
+func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// problemOr returns the problem in err, or p where there is none.
+func problemOr(err error, p conclave.Problem) conclave.Problem {
+	_ = errors.As(err, &p)
+	return p
 }

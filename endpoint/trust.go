@@ -110,7 +110,7 @@ func (t *trust) leaf(l *mls.LeafNode, now time.Time) (*pass.Leaf, error) {
 	if err := t.prove([]pass.Check{check}); err != nil {
 		return nil, err
 	}
-	t.log.see(state)
+	t.log.see(state, found.Statement.Name)
 	if err := t.prove(checks); err == nil {
 		return found, nil
 	} else if !renewed {

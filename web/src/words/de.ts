@@ -189,6 +189,7 @@ export const de = {
     },
   },
 
+  streams: { microphone: "Ton", camera: "Kamerabild", screen: "geteilter Bildschirm" },
   grades: {
     guarded: { name: "Gesichert", short: "freigegebenes Netz", means: "Eingerichtetes Gerät in einem freigegebenen Netz, Ende zu Ende verschlüsselt." },
     sealed: { name: "Versiegelt", short: "eingerichtetes Gerät", means: "Eingerichtetes Gerät, Ende zu Ende verschlüsselt, in beliebigem Netz." },

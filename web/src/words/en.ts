@@ -189,6 +189,7 @@ export const en = {
     },
   },
 
+  streams: { microphone: "sound", camera: "camera picture", screen: "shared screen" },
   grades: {
     guarded: { name: "Guarded", short: "approved network", means: "Enrolled device on an approved network, encrypted end to end." },
     sealed: { name: "Sealed", short: "enrolled device", means: "Enrolled device, encrypted end to end, on any network." },

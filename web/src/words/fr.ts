@@ -189,6 +189,7 @@ export const fr = {
     },
   },
 
+  streams: { microphone: "son", camera: "image de la caméra", screen: "écran partagé" },
   grades: {
     guarded: { name: "Protégée", short: "réseau agréé", means: "Appareil enregistré sur un réseau agréé, chiffré de bout en bout." },
     sealed: { name: "Scellée", short: "appareil enregistré", means: "Appareil enregistré, chiffré de bout en bout, sur n’importe quel réseau." },

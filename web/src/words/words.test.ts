@@ -39,6 +39,19 @@ test("all catalogues put the same arguments into the same texts", () => {
   }
 });
 
+test("every alarm names the difference", () => {
+  const named: Readonly<Record<string, readonly string[]>> = codes.alarms;
+  assert.deepEqual(Object.keys(named).sort(), codes.problems.filter((code) => code.startsWith("alarm_")).sort());
+  for (const [code, args] of Object.entries(named)) {
+    assert.ok(args.length > 0, code);
+    for (const [language, { problems }] of Object.entries(catalogues)) {
+      const text = problems[code as keyof typeof problems];
+      for (const arg of args) assert.ok(text.includes(`{${arg}}`), `${language}: ${code} does not say {${arg}}`);
+      for (const [, name] of text.matchAll(/\{(\w+)\}/g)) assert.ok(args.includes(name ?? ""), `${language}: ${code} is given no {${name}}`);
+    }
+  }
+});
+
 test("the interface says none of the field's words", () => {
   for (const catalogue of Object.values(catalogues)) {
     for (const [path, text] of leaves(catalogue, "")) assert.doesNotMatch(text, /\b(MLS|epoch|SFU|ICE|SFrame|leaf|WebRTC)\b/i, path);
@@ -57,7 +70,7 @@ test("every code that the Go code and this page can emit is worded", () => {
       // The check finds faults of its own, worded in check.means and check.fixes.
       if (name === "room/check.ts" || !/\.(go|ts|tsx)$/.test(name) || /(_test\.go|\.test\.ts|node_modules|dist\/)/.test(name)) continue;
       const source = readFileSync(root + name, "utf8");
-      for (const [, code, fix] of source.matchAll(/\b[Cc]ode: *"([a-z0-9_]+)",(?: *[Aa]rgs: *(?:map\[string\]string)?\{[^}]*\},)?\s*[Ff]ix: *"([a-z0-9_]+)"/g)) {
+      for (const [, code, fix] of [...source.matchAll(/\b[Cc]ode: *"([a-z0-9_]+)",(?: *[Aa]rgs: *(?:map\[string\]string)?\{[^}]*\},)?\s*[Ff]ix: *"([a-z0-9_]+)"/g), ...source.matchAll(/\babout\("([a-z0-9_]+)", "([a-z0-9_]+)"/g)]) {
         seen.add(code ?? "");
         assert.ok(problems.has(code ?? ""), `${folder}/${name}: the problem ${code} has no words`);
         assert.ok(fixes.has(fix ?? ""), `${folder}/${name}: the fix ${fix} has no words`);
@@ -96,6 +109,7 @@ test("a code from a newer server gets a sentence that is true of any problem", (
 
 test("arguments that are codes are worded too", () => {
   assert.match(problemText({ code: "alarm_pass_lapsed", args: { name: "Jan" }, fix: "remove_member" }), /Jan/);
+  assert.match(problemText({ code: "alarm_wrong_stream", args: { name: "Jan", stream: "microphone" }, fix: "leave_and_report" }), /Jan \(sound\)/);
 });
 
 test("clocks count", () => {

@@ -92,6 +92,8 @@ function wordedArgs(problem: Problem): Args {
   const args: Record<string, string> = { ...problem.args };
   const reason = args["reason"];
   if (reason && reason in w.remove.reasons) args["reason"] = w.remove.reasons[reason as keyof typeof w.remove.reasons];
+  const stream = args["stream"];
+  if (stream && stream in w.streams) args["stream"] = w.streams[stream as keyof typeof w.streams];
   const why = args["why"];
   if (why && why in w.problems) args["why"] = w.problems[why as keyof typeof w.problems];
   for (const [name, value] of Object.entries(args)) {
