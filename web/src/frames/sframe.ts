@@ -84,7 +84,7 @@ export class Key {
   /** Derives the key of kid (Section 4.4.2). */
   static async derive(suite: Suite, base: CryptoKey, kid: bigint): Promise<Key> {
     const { hash, keyBits } = parameters[suite];
-    const hkdf = (what: string) => ({ name: "HKDF", hash, salt: new Uint8Array(), info: label(what, kid, suite) });
+    const hkdf = (what: "key" | "salt") => ({ name: "HKDF", hash, salt: new Uint8Array(), info: label(what, kid, suite) });
     const [key, salt] = await Promise.all([
       crypto.subtle.deriveKey(hkdf("key"), base, { name: "AES-GCM", length: keyBits }, false, ["encrypt", "decrypt"]),
       crypto.subtle.deriveBits(hkdf("salt"), base, nonceSize * 8),
@@ -117,7 +117,8 @@ export class Key {
   }
 }
 
-function label(what: string, kid: bigint, suite: Suite): Bytes {
+/** The label of what is derived for kid (Section 4.4.2). */
+export function label(what: "key" | "salt", kid: bigint, suite: number): Bytes {
   const text = new TextEncoder().encode(`SFrame 1.0 Secret ${what} `);
   const out = new Uint8Array(text.length + 10);
   out.set(text);
