@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { StreamKind } from "../core/events";
 import { cutVideoPrefix, firstContext, firstCounter, grace, Keyring, lastContext, overhead, Sender, videoPrefix, Window, windowSize } from "./room";
-import { importBaseKey, type Bytes } from "./sframe";
+import { encodeHeader, importBaseKey, parseHeader, type Bytes } from "./sframe";
 
 const bytes = (hex: string): Bytes => new Uint8Array(Buffer.from(hex, "hex"));
 const hex = (b: ArrayBuffer) => Buffer.from(b).toString("hex");
@@ -175,4 +175,49 @@ test("a sender never counts twice under one epoch", async () => {
 test("a sender without a key seals nothing, and takes no other context", async () => {
   assert.equal(await new Sender("microphone", firstContext).seal(frame("x")), undefined);
   for (const bad of [0, firstContext - 1, lastContext + 1, 0.5, Number.NaN]) assert.throws(() => new Sender("camera", bad));
+});
+
+/** Numbers that are the same in every run (mulberry32). */
+function randomFrom(seed: number): (below: number) => number {
+  return (below) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+test("whatever octets come, the parsers say no and nothing is thrown, opened or lost", async () => {
+  for (const seed of [1, 2, 3]) {
+    const random = randomFrom(seed);
+    const octets = (size: number): Bytes => Uint8Array.from({ length: size }, () => random(256));
+    const k = await keyring(1, [3, 4]);
+    const s = await sender(1, 3, firstContext + seed);
+    const good = await seal(s, "a frame of some length");
+    const failures = new Set<string>();
+    for (let i = 0; i < 1500; i++) {
+      // Pure noise gets no further than the first check: most are good frames with something changed.
+      let payload = i % 3 === 0 ? octets(random(80)) : good.slice();
+      if (i % 3 === 1) for (let n = 1 + random(3); n > 0; n--) payload[random(payload.length)]! ^= 1 + random(255);
+      if (i % 3 === 2) payload = random(2) ? payload.subarray(0, random(payload.length)) : Uint8Array.from([...payload, ...octets(1 + random(8))]);
+      const read = parseHeader(payload);
+      if (read) {
+        assert.ok(read.size <= payload.length);
+        assert.equal(hex(encodeHeader(read.header).buffer), hex(payload.slice(0, read.size).buffer), "only the one encoding is read");
+      }
+      const behind = random(2) ? videoPrefix(random(2) === 0) : octets(random(12));
+      const video = Uint8Array.from([...behind, ...payload]);
+      const parts = cutVideoPrefix(video);
+      if (parts) assert.equal(hex(Uint8Array.from([...parts.prefix, ...parts.sealed]).buffer), hex(video.buffer), "cut is all there is");
+      if (hex(payload.slice().buffer) === hex(good.buffer)) continue; // changed back
+      for (const [kind, prefix, sealed] of [["microphone", none, payload], ["camera", parts?.prefix ?? none, parts?.sealed ?? video]] as const) {
+        const opened = await k.open(kind, prefix, sealed, 0);
+        assert.ok("failed" in opened, `seed ${seed}, round ${i}: ${hex(sealed.slice().buffer)} opened`);
+        failures.add(opened.failed);
+      }
+    }
+    for (const failed of ["malformed", "epoch", "member", "forged"]) assert.ok(failures.has(failed as never), `seed ${seed} never came to ${failed}`);
+    const opened = await k.open("microphone", none, good, 0);
+    assert.ok("frame" in opened, "the good frame opens after all of that");
+  }
 });
