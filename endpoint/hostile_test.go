@@ -197,6 +197,36 @@ func TestALegWithoutALeafHasNothingAndIsNoticed(t *testing.T) {
 	})
 }
 
+func TestTwoLegsOnOneLeafAreNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		at := slices.IndexFunc(anna.roster().Members, func(m Member) bool { return m.Name == "jan" })
+		leaf := anna.roster().Members[at].Leaf
+		time.Sleep(2 * lookEvery)
+		if _, ok := anna.find(isAlarm("alarm_two_legs")); ok {
+			t.Error("a roster with each leaf once raised the alarm")
+		}
+		h.locked(func() {
+			h.lie.roster = func(r *signal.Roster) {
+				r.Legs = append(r.Legs, signal.RosterLeg{Leg: conclave.LegID{9}, Leaf: leaf, Role: conclave.RoleChair})
+			}
+			h.tellRoster()
+		})
+		for _, c := range []*client{anna, jan} {
+			if e := c.await("the alarm", isAlarm("alarm_two_legs")); e.Alarm.Problem.Args["name"] != "jan" {
+				t.Errorf("%s is told of %v", c.device.name, e.Alarm.Problem.Args)
+			}
+			if names := c.names(); len(names) != 2 {
+				t.Errorf("%s shows %v", c.device.name, names)
+			}
+		}
+		anna.stop()
+		jan.stop()
+	})
+}
+
 func TestAMemberThatTheServerHidesIsShownAndNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -110,6 +110,10 @@ func (s *session) look() {
 	if s.roster != nil {
 		said := make(map[mls.LeafIndex]bool, len(s.roster.Legs))
 		for _, leg := range s.roster.Legs {
+			if at := mls.LeafIndex(leg.Leaf); said[at] {
+				// Two are shown where one holds keys: what is said of the one would be shown of the other.
+				s.alarm(about("alarm_two_legs", "leave_and_report", "name", s.nameAt(at)))
+			}
 			said[mls.LeafIndex(leg.Leaf)] = true
 			if s.member.leaves[mls.LeafIndex(leg.Leaf)] == nil {
 				// The server sends it media, and it has no keys.
