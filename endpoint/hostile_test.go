@@ -227,6 +227,23 @@ func TestTwoLegsOnOneLeafAreNoticed(t *testing.T) {
 	})
 }
 
+func TestLegsThatChangePlacesAreNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		anna, jan := h.in(h.device(h.org, "anna")), h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		h.locked(func() {
+			h.lie.roster = func(r *signal.Roster) { r.Legs[0].Leaf, r.Legs[1].Leaf = r.Legs[1].Leaf, r.Legs[0].Leaf }
+			h.tellRoster()
+		})
+		for _, c := range []*client{anna, jan} {
+			c.await("the alarm", isAlarm("alarm_two_legs"))
+		}
+		anna.stop()
+		jan.stop()
+	})
+}
+
 func TestAMemberThatTheServerHidesIsShownAndNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -471,7 +471,7 @@ func (h *house) tellRoster() {
 	r := &signal.Roster{Legs: []signal.RosterLeg{}}
 	for _, l := range h.legs {
 		if l.member {
-			r.Legs = append(r.Legs, signal.RosterLeg{Leg: l.id, Leaf: l.leaf, Role: conclave.RoleMember,
+			r.Legs = append(r.Legs, signal.RosterLeg{Leg: l.id, Leaf: l.leaf, Device: conclave.DeviceOf(l.device.signer.Public()), Role: conclave.RoleMember,
 				Grade: conclave.GradeSealed, State: l.state, Lost: l.lost, Joined: time.Now()})
 		}
 	}

@@ -110,12 +110,14 @@ func (s *session) look() {
 	if s.roster != nil {
 		said := make(map[mls.LeafIndex]bool, len(s.roster.Legs))
 		for _, leg := range s.roster.Legs {
-			if at := mls.LeafIndex(leg.Leaf); said[at] {
-				// Two are shown where one holds keys: what is said of the one would be shown of the other.
+			at := mls.LeafIndex(leg.Leaf)
+			l := s.member.leaves[at]
+			if said[at] || l != nil && l.Statement.Device() != leg.Device && now.Sub(s.member.since) > settle {
+				// Somebody is shown where another holds keys: what is said of the one would be shown of the other.
 				s.alarm(about("alarm_two_legs", "leave_and_report", "name", s.nameAt(at)))
 			}
-			said[mls.LeafIndex(leg.Leaf)] = true
-			if s.member.leaves[mls.LeafIndex(leg.Leaf)] == nil {
+			said[at] = true
+			if l == nil {
 				// The server sends it media, and it has no keys.
 				s.alarm(about("alarm_leg_without_keys", "leave_and_report", "place", decimal(uint64(leg.Leaf))))
 			}

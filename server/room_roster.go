@@ -47,7 +47,7 @@ func (r *room) rosterMessage(chair bool) *signal.Roster {
 
 func rosterLeg(l *roster.Leg) signal.RosterLeg {
 	one := signal.RosterLeg{
-		Leg: l.ID, Leaf: uint32(l.Leaf), Role: l.Role, Grade: l.Grade, Joined: l.Since, Line: lineShown(l.Facts),
+		Leg: l.ID, Leaf: uint32(l.Leaf), Device: l.Device, Role: l.Role, Grade: l.Grade, Joined: l.Since, Line: lineShown(l.Facts),
 		State: signal.State{Muted: l.Shown.Muted, Camera: l.Shown.Camera, Screen: l.Shown.Screen, Hand: l.Shown.Hand},
 	}
 	if !l.Lost.IsZero() {

@@ -394,13 +394,15 @@ type (
 	}
 	// RosterLeg is one leg in the room.
 	RosterLeg struct {
-		Leg    conclave.LegID `json:"leg"`
-		Leaf   uint32         `json:"leaf"`
-		Role   conclave.Role  `json:"role"`
-		Grade  conclave.Grade `json:"grade"`
-		State  State          `json:"state"`
-		Lost   *time.Time     `json:"lost,omitempty"` // since when its line is lost
-		Joined time.Time      `json:"joined"`
+		Leg  conclave.LegID `json:"leg"`
+		Leaf uint32         `json:"leaf"`
+		// Device is whose leg it is: clients hold it against the device that the leaf proves.
+		Device conclave.DeviceID `json:"device"`
+		Role   conclave.Role     `json:"role"`
+		Grade  conclave.Grade    `json:"grade"`
+		State  State             `json:"state"`
+		Lost   *time.Time        `json:"lost,omitempty"` // since when its line is lost
+		Joined time.Time         `json:"joined"`
 		// Line is what is shown to all of this leg's line: kind of leg and the proven facts that the room may know.
 		Line []conclave.Fact `json:"line,omitempty"`
 	}

@@ -15,7 +15,7 @@ export const problems = {
   alarm_proposal: "Eine unerlaubte Änderung der Schlüssel des Raums wurde von {name} vorgeschlagen, sie betrifft {whom}. Vielleicht greift jemand ein.",
   alarm_removal_overdue: "{name} sollte entfernt werden, und der Server hat es nicht ausgeführt: Die Person hört den Raum vielleicht noch.",
   alarm_stranger: "Es kam etwas an ({stream}, Platz {place}), das kein Schlüssel dieses Raums öffnet. Vielleicht greift jemand ein.",
-  alarm_two_legs: "Der Server zeigt zwei auf dem einen Platz von {name}. Wen von beiden er meint, weiß niemand.",
+  alarm_two_legs: "Der Server zeigt auf dem Platz von {name} noch jemand anderen. Wen er meint, weiß niemand.",
   alarm_wrong_stream: "Etwas von {name} ({stream}) kam an der Stelle einer anderen Person an. Vielleicht greift jemand ein.",
   bad_command: "Diese Seite und ihr Kern verstehen einander nicht.",
   call_refused: "Ihr Anruf wurde abgewiesen: Seine Leitung genügt für diese Besprechung nicht.",

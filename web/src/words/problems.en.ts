@@ -16,7 +16,7 @@ export const problems = {
   alarm_proposal: "A change of the room’s keys was proposed by {name}, about {whom}, that is not allowed. Somebody may be interfering.",
   alarm_removal_overdue: "{name} was to be removed, and the server has not carried it out: they may still hear the room.",
   alarm_stranger: "Something ({stream}, place {place}) arrived that no key of this room opens. Somebody may be interfering.",
-  alarm_two_legs: "The server shows two in the one place of {name}. Which of them is meant by what it says, nobody knows.",
+  alarm_two_legs: "The server shows somebody else in the place of {name}. Whom it means by what it says, nobody knows.",
   alarm_wrong_stream: "Something of {name} ({stream}) arrived in the place of somebody else. Somebody may be interfering.",
   bad_command: "Parts of this page do not fit together.",
   call_refused: "Your phone call was refused: its line is not good enough for this meeting.",

@@ -15,7 +15,7 @@ export const problems = {
   alarm_proposal: "Un changement interdit des clés de la salle a été proposé par {name}, au sujet de {whom}. Quelqu’un intervient peut-être.",
   alarm_removal_overdue: "{name} devait être exclu de la salle, et le serveur ne l’a pas fait : cette personne entend peut-être encore la salle.",
   alarm_stranger: "Quelque chose est arrivé ({stream}, place {place}) qu’aucune clé de cette salle n’ouvre. Quelqu’un intervient peut-être.",
-  alarm_two_legs: "Le serveur montre deux personnes à la seule place de {name}. Personne ne sait de laquelle il parle.",
+  alarm_two_legs: "Le serveur montre une autre personne à la place de {name}. Personne ne sait de qui il parle.",
   alarm_wrong_stream: "Quelque chose de {name} ({stream}) est arrivé à la place d’une autre personne. Quelqu’un intervient peut-être.",
   bad_command: "Cette page et son noyau ne se comprennent pas.",
   call_refused: "Votre appel a été refusé : sa ligne ne suffit pas pour cette réunion.",
