@@ -26,7 +26,7 @@ function tap() {
   window.ear = { outputs: new Set(), microphones: [] };
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (to, ...rest) {
-    if (to === this.context.destination) window.ear.outputs.add(this);
+    if (to === this.context.destination && this.context instanceof AudioContext) window.ear.outputs.add(this); // and none that only tries the mark
     return connect.call(this, to, ...rest);
   };
   const get = MediaDevices.prototype.getUserMedia;
