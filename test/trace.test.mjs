@@ -29,7 +29,7 @@ function tapOutputs() {
   window.outputs = new Set();
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (to, ...rest) {
-    if (to === this.context.destination) window.outputs.add(this);
+    if (to === this.context.destination && this.context instanceof AudioContext) window.outputs.add(this); // and none that only tries the mark
     return connect.call(this, to, ...rest);
   };
 }
