@@ -3,12 +3,13 @@ package gateway_test
 import (
 	"bytes"
 	"cmp"
-	"conclave/phone/dsp"
 	"encoding/binary"
 	"math"
 	"math/bits"
 	"math/cmplx"
 	"slices"
+
+	"conclave/phone/dsp"
 )
 
 func downsample(pcm []int16, rate int) []int16 {
