@@ -46,6 +46,23 @@ test("all screens show the same security code", async () => {
   assert.equal(line.code.groups.join(""), [...codes][0], "the headless endpoint has it too");
 });
 
+/** Asserts that over a page's tile of others' pictures lies who looks, and when. */
+async function watermarked(page, tile, name) {
+  const [text, covers, minutes] = await page.until((tile) => {
+    const box = [...document.querySelectorAll(`[data-testid^="${tile}"]`)].find((t) => t.querySelector("video") && t.querySelector('[data-testid="watermark"]'));
+    const mark = box?.querySelector('[data-testid="watermark"]');
+    if (!mark) return undefined;
+    const [over, under] = [mark.getBoundingClientRect(), box.querySelector("video").getBoundingClientRect()];
+    const covers = over.width >= under.width - 2 && over.height >= under.height - 2 && mark.checkVisibility() && mark.innerText.includes(mark.dataset.text);
+    // The mark's minute may be over while it is looked at.
+    const minutes = [0, 1].map((ago) => new Date(Date.now() - ago * 60_000).toTimeString().slice(0, 5));
+    return [mark.dataset.text, covers, minutes];
+  }, tile, { what: `a watermark over ${tile}`, ms: 30_000 });
+  assert.ok(text.startsWith(`${name} · `), text);
+  assert.ok(minutes.some((m) => text.includes(m)), `${text} is not of ${minutes}`);
+  assert.ok(covers, `the watermark does not lie over ${tile}`);
+}
+
 test("pictures arrive and are not black", { timeout: 90_000 }, async () => {
   for (const page of Object.values(pages)) {
     const decoded = async () => (await page.statistics()).filter((s) => s.type === "inbound-rtp" && s.kind === "video").map((s) => s.framesDecoded ?? 0);
@@ -59,6 +76,7 @@ test("pictures arrive and are not black", { timeout: 90_000 }, async () => {
     const shown = (await page.pictures()).filter((p) => /^video-\d+$/.test(p.near) || /^tile/.test(p.near));
     for (const p of shown) assert.ok(p.mean > 8, `${page.name}: a black picture ${JSON.stringify(p)}`);
   }
+  await watermarked(pages.anna, "tile-", people.anna.name);
 });
 
 test("a shared screen arrives", { timeout: 90_000 }, async () => {
@@ -72,6 +90,7 @@ test("a shared screen arrives", { timeout: 90_000 }, async () => {
     const picture = (await page.pictures()).find((p) => p.near === "screen" || p.near === "tile-screen");
     assert.ok(picture && picture.spread > 3, `${page.name}: the shared screen is of one colour: ${JSON.stringify(picture)}`);
   }
+  await watermarked(pages.ben, "tile-screen", people.ben.name);
   await pages.ben.screenshot(join(results, "shared-screen.png"));
   await pages.anna.click("share");
   await pages.ben.gone("tile-screen");
