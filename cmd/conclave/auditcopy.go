@@ -35,9 +35,6 @@ var auditCopy = command{
 		return o
 	},
 	run: func(ctx context.Context, k *call) error {
-		if len(k.args) != 2 {
-			return usageError{"usage: conclave audit copy URL FOLDER"}
-		}
 		o := k.options.(*copyOptions)
 		options, err := (&auditOptions{root: o.root, witnesses: o.witnesses}).read()
 		if err != nil {

@@ -30,9 +30,6 @@ var exportPerson = command{
 		return o
 	},
 	run: func(ctx context.Context, k *call) error {
-		if len(k.args) != 1 {
-			return usageError{"usage: conclave export person ID"}
-		}
 		return k.options.(*exportOptions).run(ctx, k, conclave.PersonID(k.args[0]))
 	},
 }

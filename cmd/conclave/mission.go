@@ -245,9 +245,6 @@ var missionVerify = command{
 		return o
 	},
 	run: func(_ context.Context, k *call) error {
-		if len(k.args) != 1 {
-			return usageError{"usage: conclave mission verify FILE [--root HASH]"}
-		}
 		return verifyMission(k.stdout, k.args[0], k.options.(*verifyOptions), time.Now())
 	},
 }

@@ -74,9 +74,6 @@ var policyCheck = command{
 		return o
 	},
 	run: func(_ context.Context, k *call) error {
-		if len(k.args) != 1 {
-			return usageError{"usage: conclave policy check FILE"}
-		}
 		o := k.options.(*checkOptions)
 		p, err := loadPolicy(k.args[0], *o.levels)
 		if err != nil {
@@ -125,9 +122,6 @@ var policyTest = command{
 	about: "holds a policy against a table of cases",
 	flags: func(f *flag.FlagSet) any { return levelsFlag(f) },
 	run: func(_ context.Context, k *call) error {
-		if len(k.args) != 2 {
-			return usageError{"usage: conclave policy test FILE CASES"}
-		}
 		p, err := loadPolicy(k.args[0], *k.options.(*string))
 		if err != nil {
 			return err
@@ -170,9 +164,6 @@ var policyExplain = command{
 	about: "says in words what each rule of a policy does",
 	flags: func(f *flag.FlagSet) any { return levelsFlag(f) },
 	run: func(_ context.Context, k *call) error {
-		if len(k.args) != 1 {
-			return usageError{"usage: conclave policy explain FILE"}
-		}
 		p, err := loadPolicy(k.args[0], *k.options.(*string))
 		if err != nil {
 			return err
@@ -344,9 +335,6 @@ var policyDefault = command{
 	},
 	run: func(_ context.Context, k *call) error {
 		o := k.options.(*defaultOptions)
-		if len(k.args) > 0 {
-			return usageError{"usage: conclave policy default [--cases] [--without REASON,…]"}
-		}
 		text := admission.DefaultPolicy()
 		switch {
 		case o.cases && o.without != "":

@@ -15,9 +15,6 @@ var policyReload = command{
 	about: "has the server read policy, networks, databases and calendar anew; every leg is ruled anew at once",
 	flags: dataFlag,
 	run: func(ctx context.Context, k *call) error {
-		if len(k.args) > 0 {
-			return usageError{"usage: conclave policy reload [--data DIR]"}
-		}
 		var m struct {
 			Changed bool   `json:"changed"`
 			Hash    []byte `json:"hash"`

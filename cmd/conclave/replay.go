@@ -41,9 +41,6 @@ var policyReplay = command{
 		return o
 	},
 	run: func(_ context.Context, k *call) error {
-		if len(k.args) != 1 {
-			return usageError{"usage: conclave policy replay FILE"}
-		}
 		return k.options.(*replayOptions).run(k, k.args[0])
 	},
 }

@@ -35,9 +35,6 @@ var retentionCommand = command{
 }
 
 func (o *retentionOptions) run(ctx context.Context, k *call) error {
-	if len(k.args) > 0 {
-		return usageError{"conclave retention takes flags only"}
-	}
 	server := newAdmin(o.data)
 	var r retention
 	if err := server.ask(ctx, "/retention", nil, &r); err != nil {
