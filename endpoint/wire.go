@@ -62,9 +62,12 @@ func startWire(ctx context.Context, number int, conn Conn, arrivals chan<- arriv
 func (w *wire) read(ctx context.Context, arrivals chan<- arrival) {
 	// The writer ends with the reader, whoever of the two saw the end first.
 	defer w.cancel()
+	// A WebSocket whose reading is called off closes at once, with a Leave that is still to go. So the reader ends when the
+	// writer has closed the connection.
+	open := context.WithoutCancel(ctx)
 	for {
 		a := arrival{wire: w.number}
-		frame, err := w.conn.Read(ctx)
+		frame, err := w.conn.Read(open)
 		if err != nil {
 			a.err = err
 		} else if a.message, err = signal.Decode(frame, signal.FromServer); err != nil {
