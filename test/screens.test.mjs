@@ -118,10 +118,24 @@ test("the line check, the door, the room and the way out", { timeout: 120_000 },
   await hears(anna, ["david"]);
   await new Promise((resolve) => setTimeout(resolve, 1500));
   await check(anna, "room");
-  await anna.click("code-how");
+  await anna.click("code-compare");
   await anna.shown("code-dialog");
   await check(anna, "code-dialog");
-  await anna.page.keyboard.press("Escape");
+  // Six groups, one after the other; then it stands as compared, until it changes.
+  for (let at = 0; at < 6; at++) {
+    assert.equal(await anna.evaluate(() => document.querySelector('[data-testid="code-step"]').dataset.at), String(at));
+    await anna.click("code-same");
+  }
+  await anna.shown("code-close");
+  await check(anna, "code-compared");
+  await anna.click("code-close");
+  assert.equal(await anna.evaluate(() => document.querySelector('[data-testid="code"]').dataset.compared), "true");
+  // Somebody reads another one: nothing of hers goes out any more, and she is told what it means.
+  await anna.click("code-compare");
+  await anna.click("code-differs");
+  await anna.until(() => document.querySelector('[data-testid="alarm"]')?.dataset.code === "code_differs", undefined, { what: "the alarm" });
+  assert.equal(await anna.evaluate(() => document.querySelector('[data-testid="mute"]').dataset.on), "true", "muted");
+  await check(anna, "code-differs");
   await anna.click("leave");
   await anna.until(() => document.querySelector('[data-testid="leave-dialog"], [data-testid="screen-ended"]') !== null);
   if ((await anna.text("leave-dialog")) !== "") {

@@ -505,6 +505,22 @@ test("the line check tries the way of sound once, and says what came of it", asy
   assert.equal(session.notes.value.length, 0, "that there was no probe is no news");
 });
 
+test("a code that was compared stands so until it changes; a differing one stops what goes out", () => {
+  const { edge, session } = inRoom();
+  edge.onevent({ event: "code", code: { groups: ["1", "2"], epoch: 4, since: "", why: "came", who: [] } });
+  session.codeCompared(4, true);
+  assert.equal(session.compared.value?.epoch, session.code.value?.epoch);
+  edge.onevent({ event: "code", code: { groups: ["3", "4"], epoch: 5, since: "", why: "came", who: [] } });
+  assert.notEqual(session.compared.value?.epoch, session.code.value?.epoch);
+  session.setMuted(false);
+  session.codeCompared(5, true);
+  session.codeCompared(5, false);
+  assert.equal(session.compared.value, undefined);
+  assert.equal(session.muted.value, true);
+  assert.deepEqual(session.alarms.value.map((a) => [a.code, a.fix]), [["code_differs", "leave_now"]]);
+  assert.equal(session.alarmed.value, true);
+});
+
 test("an alarm that was read can be read again, once", () => {
   const { edge, session } = inRoom();
   const alarm = { code: "alarm_stranger", fix: "leave_and_report" };

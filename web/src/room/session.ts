@@ -90,6 +90,8 @@ export class Session {
   readonly members = signal<readonly Member[]>([]);
   readonly guests = signal<readonly Guest[]>([]);
   readonly code = signal<CodeEvent | undefined>(undefined);
+  /** The code that this person has compared by ear, and when: of another code nothing is known. */
+  readonly compared = signal<{ epoch: number; at: number } | undefined>(undefined);
   readonly slots = signal<SlotsEvent | undefined>(undefined);
   readonly alarms = signal<readonly Problem[]>([]);
   /** Alarms of this visit that were read: what they said can be read again. */
@@ -382,6 +384,19 @@ export class Session {
 
   dismiss(note: Note): void {
     this.notes.value = this.notes.value.filter((n) => n !== note);
+  }
+
+  /** The person heard the same code read aloud as stands here, or another one: then nothing of theirs goes out any more. */
+  codeCompared(epoch: number, same: boolean): void {
+    if (same) {
+      this.compared.value = { epoch, at: this.#clock.now() };
+      return;
+    }
+    this.compared.value = undefined;
+    this.setMuted(true);
+    void this.setCamera(false);
+    void this.setScreen(false);
+    this.#alarm({ code: "code_differs", fix: "leave_now" });
   }
 
   acknowledge(alarm: Problem): void {
@@ -721,7 +736,7 @@ export class Session {
     this.members.value = [];
     this.guests.value = [];
     this.meeting.value = undefined;
-    this.code.value = undefined;
+    this.code.value = this.compared.value = undefined;
     this.slots.value = undefined;
     this.alarms.value = this.readAlarms.value = [];
     this.notes.value = [];

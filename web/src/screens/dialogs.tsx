@@ -1,4 +1,4 @@
-// What asks for attention: removing somebody, leaving, a member's facts, the keys, the security code.
+// What asks for attention: removing somebody, leaving, a member's facts, the keys.
 
 import { useSignal } from "@preact/signals";
 import type { App } from "../app";
@@ -219,30 +219,6 @@ export function KeysDialog({ onClose }: { onClose: () => void }) {
       </p>
       <div class="acts">
         <button class="btn" type="button" data-focus onClick={onClose} data-testid="keys-close">
-          {w.close}
-        </button>
-      </div>
-    </Dialog>
-  );
-}
-
-export function CodeDialog({ app, onClose }: { app: App; onClose: () => void }) {
-  const w = words.value;
-  return (
-    <Dialog label={w.room.code} onClose={onClose} testid="code-dialog">
-      <h2>{w.room.code}</h2>
-      <p class="mono large-code">
-        {app.session.code.value?.groups.map((group, i) => (
-          <span key={i}>{group} </span>
-        ))}
-      </p>
-      {w.room.codeHowText.map((text, i) => (
-        <p class="sub" key={i}>
-          {text}
-        </p>
-      ))}
-      <div class="acts">
-        <button class="btn" type="button" data-focus onClick={onClose}>
           {w.close}
         </button>
       </div>

@@ -7,7 +7,8 @@ import type { Absent, Member } from "../core/events";
 import { Icon, LineDrawing } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { connectionOf, ordered } from "../room/roster";
-import { clockTime, count, fill, list, problemText, whyText, span, stopwatch, words } from "../words/words";
+import { count, fill, problemText, whyText, span, stopwatch, words } from "../words/words";
+import { Code } from "./code";
 import { Door } from "./door";
 import { say } from "./notes";
 
@@ -246,37 +247,5 @@ function Mark({ icon, word }: { icon: "mic" | "mic-off" | "hand" | "monitor-up";
       <Icon name={icon} size={16} />
       <span class="vh">{word}</span>
     </span>
-  );
-}
-
-function Code({ app, onCode }: { app: App; onCode: () => void }) {
-  const w = words.value;
-  const { session } = app;
-  const code = session.code.value;
-  if (!code) return null;
-  const why = w.room.codeWhy[code.why as keyof typeof w.room.codeWhy] ?? w.room.codeWhy.other;
-  const names = code.who ?? [];
-  const own = session.self.value?.name;
-  const onlyOwn = code.why === "came" && names.length === 1 && names[0] === own;
-  const out = new Set(session.aside.away.value.map((a) => a.name));
-  const quarantine = code.why === "removed" && names.length > 0 && names.every((n) => out.has(n));
-  const sentence = quarantine ? w.aside.away.code : onlyOwn ? w.room.codeWhy.self : names.length === 0 && code.why !== "began" ? w.room.codeWhy.other : why;
-  return (
-    <section class="code" data-testid="code" data-epoch={code.epoch} data-why={code.why}>
-      <h2>
-        {w.room.code} <span>{session.gateways.value.length > 0 ? w.room.codeSameBut : w.room.codeSame}</span>
-      </h2>
-      <p class="mono" data-testid="code-groups">
-        {code.groups.map((group, i) => (
-          <span key={i}>{group} </span>
-        ))}
-      </p>
-      <p>
-        {w.room.codeRead} {fill(sentence, { time: clockTime(new Date(code.since)), names: list(names) })}{" "}
-        <button class="plain" type="button" onClick={onCode} data-testid="code-how">
-          {w.room.codeHow}
-        </button>
-      </p>
-    </section>
   );
 }

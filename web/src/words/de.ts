@@ -368,9 +368,8 @@ export const de = {
     connection: "Verbindung:",
     lostFor: "Weg {clock}",
     code: "Sicherheitscode",
-    codeSame: "bei allen gleich",
-    codeSameBut: "bei allen gleich außer am Telefon",
-    codeRead: "Lesen Sie ihn gemeinsam vor.",
+    codeSame: "muss bei allen gleich sein",
+    codeSameBut: "muss bei allen gleich sein, außer am Telefon",
     codeWhy: {
       began: "Seit {time}, als die Besprechung begann.",
       came: "Neu seit {time}: {names} kam herein.",
@@ -380,7 +379,6 @@ export const de = {
       renewed: "Neu seit {time}: {names} hat einen Schlüssel erneuert.",
       other: "Neu seit {time}.",
     },
-    codeHow: "Wie das geht",
     codeHowText: [
       "Der Code entsteht aus den Schlüsseln aller im Raum. Lesen zwei von Ihnen dieselben dreißig Ziffern, so haben Sie dieselben Schlüssel, und niemand steht dazwischen.",
       "Er ändert sich, wenn jemand kommt oder geht, und nennt den Grund. Unterscheidet er sich, so sprechen Sie über nichts Wichtiges mehr, gehen Sie hinaus und sagen Sie es Ihrer Sicherheitsstelle.",
@@ -478,6 +476,19 @@ export const de = {
     sharesEnd: "{name} teilt den Bildschirm nicht mehr.",
     talkingMuted: "Sie sprechen, aber Sie sind stumm.",
     codeRead: "Sicherheitscode: {groups}.",
+  },
+
+  compare: {
+    start: "Vergleichen",
+    title: "Den Code vergleichen",
+    ask: "Jemand, dessen Stimme Sie kennen, liest die markierte Gruppe vor. Sehen Sie dieselbe?",
+    step: "Gruppe {n} von {all}",
+    same: "Stimmt überein",
+    differs: "Weicht ab",
+    whole: "Der ganze Code stimmt überein: Sie und wer ihn vorgelesen hat, haben dieselben Schlüssel, und niemand steht zwischen Ihnen.",
+    changed: "Der Code hat sich inzwischen geändert: {why} Beginnen Sie von vorn.",
+    done: "um {time} verglichen",
+    how: "So funktioniert es",
   },
 
   reconnecting: {

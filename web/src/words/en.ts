@@ -368,9 +368,8 @@ export const en = {
     connection: "Connection:",
     lostFor: "Lost {clock}",
     code: "Security code",
-    codeSame: "same for everyone",
-    codeSameBut: "same for everyone but the phone",
-    codeRead: "Read it aloud together.",
+    codeSame: "has to be the same for everyone",
+    codeSameBut: "has to be the same for everyone but the phone",
     codeWhy: {
       began: "Since {time}, when the meeting began.",
       came: "New since {time}, when {names} came in.",
@@ -380,7 +379,6 @@ export const en = {
       renewed: "New since {time}, when {names} renewed a key.",
       other: "New since {time}.",
     },
-    codeHow: "How this works",
     codeHowText: [
       "The code is made from the keys of everyone in the room. If two of you read the same thirty digits, you hold the same keys, and nobody stands between you.",
       "It changes whenever somebody comes or goes, and tells you why. If it differs, stop talking about anything that matters, leave, and tell whoever looks after your security.",
@@ -478,6 +476,19 @@ export const en = {
     sharesEnd: "{name} stopped sharing.",
     talkingMuted: "You are speaking, but you are muted.",
     codeRead: "Security code: {groups}.",
+  },
+
+  compare: {
+    start: "Compare it",
+    title: "Compare the code",
+    ask: "Let somebody whose voice you know read the marked group aloud. Do you see the same?",
+    step: "Group {n} of {all}",
+    same: "Same here",
+    differs: "It is different",
+    whole: "The whole code is the same: you and whoever read it hold the same keys, and nobody stands between you.",
+    changed: "The code has changed meanwhile: {why} Begin again.",
+    done: "compared at {time}",
+    how: "How this works",
   },
 
   reconnecting: {

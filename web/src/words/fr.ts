@@ -368,9 +368,8 @@ export const fr = {
     connection: "Connexion :",
     lostFor: "Perdue {clock}",
     code: "Code de sécurité",
-    codeSame: "le même pour tous",
-    codeSameBut: "le même pour tous sauf au téléphone",
-    codeRead: "Lisez-le ensemble à voix haute.",
+    codeSame: "doit être le même pour tous",
+    codeSameBut: "doit être le même pour tous, sauf au téléphone",
     codeWhy: {
       began: "Depuis {time}, quand la réunion a commencé.",
       came: "Nouveau depuis {time} : {names} est entré.",
@@ -380,7 +379,6 @@ export const fr = {
       renewed: "Nouveau depuis {time} : {names} a renouvelé une clé.",
       other: "Nouveau depuis {time}.",
     },
-    codeHow: "Comment ça marche",
     codeHowText: [
       "Le code est fait à partir des clés de toutes les personnes dans la salle. Si deux d’entre vous lisent les mêmes trente chiffres, vous avez les mêmes clés, et personne n’est entre vous.",
       "Il change quand quelqu’un entre ou sort, et dit pourquoi. S’il diffère, ne parlez plus de rien d’important, quittez la réunion et prévenez votre service de sécurité.",
@@ -478,6 +476,19 @@ export const fr = {
     sharesEnd: "{name} ne partage plus d’écran.",
     talkingMuted: "Vous parlez, mais votre micro est coupé.",
     codeRead: "Code de sécurité : {groups}.",
+  },
+
+  compare: {
+    start: "Comparer",
+    title: "Comparer le code",
+    ask: "Demandez à quelqu’un dont vous connaissez la voix de lire le groupe marqué. Voyez-vous le même ?",
+    step: "Groupe {n} sur {all}",
+    same: "Identique",
+    differs: "Différent",
+    whole: "Tout le code est identique : vous et la personne qui l’a lu avez les mêmes clés, et personne ne se tient entre vous.",
+    changed: "Le code a changé entre-temps : {why} Recommencez.",
+    done: "comparé à {time}",
+    how: "Comment cela fonctionne",
   },
 
   reconnecting: {

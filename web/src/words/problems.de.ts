@@ -152,6 +152,7 @@ export const problems = {
   root_mismatch: "Der Server zeigt den Schlüssel einer anderen Organisation als Ihr Link. Vielleicht steht jemand zwischen Ihnen und dem Server.",
   server_trouble: "Der Server konnte das gerade nicht tun.",
   server_unreachable: "Der Server ist nicht erreichbar.",
+  code_differs: "Der vorgelesene Sicherheitscode ist nicht der auf diesem Gerät: Vielleicht steht jemand zwischen Ihnen. Ihr Mikrofon, Ihre Kamera und Ihr Bildschirm sind aus.",
   slot_owner: "Der Server nennt jemand anderen als die Person, deren Schlüssel Ton oder Bild öffnet. Vielleicht greift jemand ein.",
   statement_early: "Nach der Uhr dieses Geräts gilt die Bestätigung noch nicht.",
   statement_expired: "Die Bestätigung dieses Geräts ist abgelaufen.",

@@ -153,6 +153,7 @@ export const problems = {
   root_mismatch: "The server shows another organisation’s key than the one in your link. Somebody may stand between you and the server.",
   server_trouble: "The server could not do that just now.",
   server_unreachable: "The server cannot be reached.",
+  code_differs: "The security code that was read aloud is not the one on this device: somebody may stand between you. Your microphone, camera and screen are off.",
   slot_owner: "The server says that somebody else is heard or seen than the one whose key opens it. Somebody may be interfering.",
   statement_early: "The enrolment is not valid yet by this device’s clock.",
   statement_expired: "The enrolment of this device has run out.",

@@ -152,6 +152,7 @@ export const problems = {
   root_mismatch: "Le serveur montre la clé d’une autre organisation que celle de votre lien. Quelqu’un est peut-être entre vous et le serveur.",
   server_trouble: "Le serveur n’a pas pu faire cela à l’instant.",
   server_unreachable: "Le serveur est injoignable.",
+  code_differs: "Le code de sécurité lu à voix haute n’est pas celui de cet appareil : quelqu’un se tient peut-être entre vous. Votre micro, votre caméra et votre écran sont coupés.",
   slot_owner: "Le serveur nomme une autre personne que celle dont la clé ouvre le son ou l’image. Quelqu’un intervient peut-être.",
   statement_early: "D’après l’horloge de cet appareil, l’enregistrement n’est pas encore valable.",
   statement_expired: "L’enregistrement de cet appareil a expiré.",
