@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"conclave"
@@ -11,16 +12,17 @@ import (
 
 // snapshot is what outlives the server.
 type snapshot struct {
-	Legs       []Leg       `json:"legs"`
-	Paused     *Paused     `json:"paused,omitempty"`
-	Exceptions []Exception `json:"exceptions,omitempty"`
-	LastID     uint32      `json:"last_id,omitempty"`
+	Legs       []Leg                      `json:"legs"`
+	Paused     *Paused                    `json:"paused,omitempty"`
+	Exceptions []Exception                `json:"exceptions,omitempty"`
+	LastID     uint32                     `json:"last_id,omitempty"`
+	SentAway   map[conclave.PersonID]bool `json:"sent_away,omitempty"`
 }
 
 // Snapshot encodes what must outlive the server: the members, whoever was one and is in quarantine, whether the room is
 // paused, and what is excepted. Others vanish with their connections.
 func (r *Room) Snapshot() []byte {
-	s := snapshot{Legs: []Leg{}, Paused: r.paused, Exceptions: r.exceptions, LastID: r.lastID}
+	s := snapshot{Legs: []Leg{}, Paused: r.paused, Exceptions: r.exceptions, LastID: r.lastID, SentAway: r.sentAway}
 	for _, l := range r.Legs() {
 		if l.InTree || l.Standing == Quarantined && l.Seen {
 			s.Legs = append(s.Legs, l)
@@ -56,6 +58,7 @@ func Restore(encoded []byte, leaves map[Leaf]conclave.DeviceID, newLeg func() co
 		return nil, fmt.Errorf("roster: restore: %w", err)
 	}
 	r := New()
+	maps.Copy(r.sentAway, s.SentAway)
 	for _, l := range s.Legs {
 		if device, ok := leaves[l.Leaf]; !ok || device != l.Device {
 			l.InTree = false

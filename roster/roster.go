@@ -185,11 +185,16 @@ func Removed(reason string) conclave.Problem {
 // Room is one room. It is not safe for concurrent use: the room's goroutine owns it.
 type Room struct {
 	legs map[conclave.LegID]*Leg
+	// sentAway are whom the chair has removed and not let in again since: they walk in at no door. One name for each person
+	// that was let in, so it is bounded by who may come.
+	sentAway map[conclave.PersonID]bool
 	aside
 }
 
 // New returns an empty room.
-func New() *Room { return &Room{legs: map[conclave.LegID]*Leg{}} }
+func New() *Room {
+	return &Room{legs: map[conclave.LegID]*Leg{}, sentAway: map[conclave.PersonID]bool{}}
+}
 
 // Leg returns a leg as it stands now.
 func (r *Room) Leg(id conclave.LegID) (Leg, bool) {

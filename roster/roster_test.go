@@ -158,6 +158,27 @@ func TestARemovedLegHearsNothingAtOnceAndIsGoneWithTheCommit(t *testing.T) {
 	s.standing("am bm")
 }
 
+func TestWhoWasRemovedComesBackOnlyByTheChairsWordAlsoAfterARestart(t *testing.T) {
+	s := newStage(t)
+	s.members("abc")
+	s.room.legs[id('c')].Person = "cleo"
+	c, _ := s.room.Leg(id('c'))
+	s.room.Remove(id('a'), id('c'), "other", at(1))
+	s.room.Committed([]Leaf{2})
+	if !s.room.SentAway(c.Person) || s.room.SentAway("somebody") {
+		t.Fatal("the wrong one is sent away")
+	}
+	again, err := Restore(s.room.Snapshot(), map[Leaf]conclave.DeviceID{}, nil, at(2))
+	if err != nil || !again.SentAway(c.Person) {
+		t.Fatalf("forgotten over a restart: %v", err)
+	}
+	c.ID, c.Standing, c.InTree, c.LetIn = id('d'), Waiting, false, false
+	s.room.Join(c, at(3))
+	if _, err := s.room.Decide(id('a'), id('d'), true, at(4)); err != nil || s.room.SentAway(c.Person) {
+		t.Fatalf("let in again, and still sent away: %v", err)
+	}
+}
+
 func TestARemovalThatNobodyCommitsIsRepeatedAndRecorded(t *testing.T) {
 	s := newStage(t)
 	s.members("abc")

@@ -40,6 +40,7 @@ func (r *Room) Decide(by, leg conclave.LegID, admit bool, now time.Time) ([]Effe
 		return append(r.drop(l, problemDeclined, now), Changed{}), nil
 	}
 	l.LetIn = true
+	delete(r.sentAway, l.Person)
 	return []Effect{LetIn{leg}, Changed{}}, nil
 }
 
@@ -186,7 +187,7 @@ func (r *Room) Restate(leg conclave.LegID, statement []byte) []Effect {
 	return []Effect{Changed{}}
 }
 
-// Remove is the chair's removal of a leg, for a reason in the words of Removed.
+// Remove is the chair's removal of a leg, for a reason in the words of Removed. Its person comes back only by the chair's word.
 func (r *Room) Remove(by, leg conclave.LegID, reason string, now time.Time) ([]Effect, error) {
 	if err := r.chair(by); err != nil {
 		return nil, err
@@ -194,11 +195,19 @@ func (r *Room) Remove(by, leg conclave.LegID, reason string, now time.Time) ([]E
 	if by == leg {
 		return nil, problemSelf
 	}
-	if r.legs[leg] == nil {
+	l := r.legs[leg]
+	if l == nil {
 		return nil, problemNoLeg
+	}
+	if l.Person != "" {
+		r.sentAway[l.Person] = true
 	}
 	return r.Drop(leg, Removed(reason), now), nil
 }
+
+// SentAway says that the chair has removed this person and has not let them in again since: whatever the door of the meeting
+// is, theirs is the chair's.
+func (r *Room) SentAway(person conclave.PersonID) bool { return r.sentAway[person] }
 
 // Leave is a leg's own wish. proposed says that the leg has handed in its own Remove proposal, which the server relays: then
 // none is asked for in this epoch.

@@ -375,6 +375,18 @@ func TestThreeMeetOneIsRemovedOneLeaves(t *testing.T) {
 	if after, _ := ben.keys.now(); after != before {
 		t.Error("ben has keys of a later epoch")
 	}
+	// Whoever was removed does not walk in again, invited or not: the chair decides.
+	again := come(t, w, b, "ben", m)
+	again.await("waiting", 0, state(endpoint.StateWaiting))
+	if again.members() != nil {
+		t.Error("one at the door sees the room")
+	}
+	wait(t, "ben at the door", 5*time.Second, func() bool { return len(anna.roster().Waiting) == 1 })
+	anna.Decide(anna.roster().Waiting[0].Leg, true)
+	alike(t, anna, cleo, again.in())
+	again.Leave()
+	again.await("end", 0, state(endpoint.StateEnded))
+	alike(t, anna, cleo)
 	anna.Leave()
 	anna.await("end", 0, state(endpoint.StateEnded))
 	alike(t, cleo)

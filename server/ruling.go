@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/admission"
 	"conclave/audit"
 	"conclave/gate"
 	"conclave/mls"
@@ -123,6 +124,9 @@ func (r *room) consider(id conclave.LegID, letIn bool, a *asker) (judgement, con
 	j, err := r.judge(r.ctx, a, r.meeting.ID, letIn)
 	if err != nil {
 		return j, conclave.Ruling{}, err
+	}
+	if r.roster.SentAway(j.request.Person.ID) {
+		j.request.Meeting.Door = admission.DoorChair
 	}
 	j.request.Excepted = r.excepted(id, &j)
 	ruling, rec := r.ruling(r.policy(), r.now(), &j, r.meeting.ID, id, a.device)

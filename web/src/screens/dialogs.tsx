@@ -35,7 +35,7 @@ export function RemoveDialog({ app, member, onClose }: MemberProps) {
         <ul>
           {w.remove.then.map((text, i) => (
             <li key={i}>
-              <Icon name={(["log-out", "key", "eye"] as const)[i] ?? "eye"} size={18} />
+              <Icon name={(["log-out", "key", "eye", "door-closed"] as const)[i] ?? "eye"} size={18} />
               <span>{fill(text, { name })}</span>
             </li>
           ))}

@@ -439,6 +439,7 @@ export const de = {
       "{name} wird sofort getrennt.",
       "Der Sicherheitscode ändert sich. Das Gerät kann nichts öffnen, was danach gesagt wird.",
       "Alle im Raum sehen, dass {name} entfernt wurde.",
+      "{name} kann an der Tür wieder anfragen und kommt nur herein, wenn Sie es sagen.",
     ],
     now: "Jetzt entfernen",
     keep: "Im Raum lassen",

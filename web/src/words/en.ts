@@ -439,6 +439,7 @@ export const en = {
       "{name} is cut off at once.",
       "The security code changes. That device cannot open anything said after that.",
       "Everyone in the room sees that {name} was removed.",
+      "{name} may ask at the door again, and comes in only if you say so.",
     ],
     now: "Remove now",
     keep: "Keep in the room",

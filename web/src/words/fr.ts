@@ -439,6 +439,7 @@ export const fr = {
       "{name} est coupé immédiatement.",
       "Le code de sécurité change. Cet appareil ne pourra rien ouvrir de ce qui se dit ensuite.",
       "Toutes les personnes dans la salle voient que {name} a été retiré.",
+      "{name} peut redemander à la porte, et n’entre que si vous le dites.",
     ],
     now: "Retirer maintenant",
     keep: "Garder dans la salle",
