@@ -21,15 +21,22 @@ type reading struct {
 // readings prepares a piece for a pitch.
 func (p *power) readings(pitch float64) []*reading {
 	levels := p.levels(pitch)
-	weighted := weightedChips(levels)
-	return []*reading{{chips(levels, Bands), pitch}, {weighted, pitch}, {added(weighted, chips(levels, NarrowBands)), pitch}}
+	cover := newCover(levels)
+	even, floored := whiten(levels, cover.floored(levels), Bands)
+	narrow, _ := whiten(levels, nil, NarrowBands)
+	weighted := cover.weighted(chips(floored))
+	return []*reading{{chips(even), pitch}, {weighted, pitch}, {added(weighted, chips(narrow)), pitch}}
 }
 
-func chips(levels *field, bands int) *field { return clipped(evened(match(whiten(levels, bands)))) }
+// chips is what a whitened field says of each cell.
+func chips(whitened *field) *field { return clipped(evened(match(whitened))) }
 
-func weightedChips(levels *field) *field {
+// weighted is the second of the readings alone.
+func (p *power) weighted(pitch float64) *reading {
+	levels := p.levels(pitch)
 	cover := newCover(levels)
-	return cover.weighted(chips(cover.floored(levels), Bands))
+	floored, _ := whiten(cover.floored(levels), nil, Bands)
+	return &reading{cover.weighted(chips(floored)), pitch}
 }
 
 // alignment is a guess where the pattern lies: frame number first + i·10/speed is the middle of slot phase + i, modulo Period.
@@ -131,22 +138,32 @@ func (al *aligner) try(r *reading, speed, first float64) {
 		}
 	}
 	al.tried += Period
+	filled := min(n, Period) // short sound leaves the rest of a period empty
 	for phase := range Period {
-		dot := float32(0)
-		for j := range Period {
+		// Three sums at once: the processor need not wait for one.
+		var d0, d1, d2 float32
+		for j := range filled {
 			slot := (j + phase) % Period
-			q, f := al.pilots[slot][:bands], al.folded[j][:bands]
-			for b := firstPilot(slot); b < bands; b += 3 {
-				dot += q[b] * f[b]
+			first := firstPilot(slot)
+			q, f := al.pilots[slot][first:bands], al.folded[j][first:bands]
+			for len(q) >= 9 && len(f) >= 9 {
+				d0 += q[0] * f[0]
+				d1 += q[3] * f[3]
+				d2 += q[6] * f[6]
+				q, f = q[9:], f[9:]
+			}
+			for b := 0; b < len(q) && b < len(f); b += 3 {
+				d0 += q[b] * f[b]
 			}
 		}
+		dot := d0 + d1 + d2
 		// A third of all cells are pilots; which third depends on the phase. What is far below the others is not worth
 		// being taken exactly.
 		if d := float64(dot); d <= 0 || d*d/(total/3*2+1e-9) < 0.8*al.floor {
 			continue
 		}
 		squares := 0.0
-		for j := range Period {
+		for j := range filled {
 			slot := (j + phase) % Period
 			f := al.folded[j][:bands]
 			for b := firstPilot(slot); b < bands; b += 3 {

@@ -31,7 +31,8 @@ func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain f
 	}
 	levels := p.levels(1)
 	for _, bands := range [...]int{Bands, NarrowBands} {
-		plain = max(plain, best(clipped(evened(match(whiten(levels, bands))))))
+		whitened, _ := whiten(levels, nil, bands)
+		plain = max(plain, best(chips(whitened)))
 	}
 	return searched, plain
 }

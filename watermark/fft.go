@@ -3,28 +3,60 @@ package watermark
 import (
 	"math"
 	"math/bits"
+	"sync"
 )
 
 // fft is a complex Fourier transform of one size, a power of two. It may be used by several goroutines.
 type fft struct {
-	n        int
-	cos, sin []float64 // exp(-2πi k/n), k < n/2
-	swap     []int32
+	n      int
+	swap   []int32
+	stages []stage
 }
 
+// stage does two steps of doubling at once: parts of a quarter become one whole. The factors of each butterfly lie side by side.
+type stage struct {
+	quarter int
+	w       []twiddle
+}
+
+// twiddle is exp(-2πi k/m) for k, 2k and 3k.
+type twiddle struct{ c1, s1, c2, s2, c3, s3 float64 }
+
 func newFFT(n int) *fft {
-	f := &fft{n: n, cos: make([]float64, n/2), sin: make([]float64, n/2), swap: make([]int32, n)}
-	for k := range f.cos {
-		f.sin[k], f.cos[k] = math.Sincos(-2 * math.Pi * float64(k) / float64(n))
-	}
+	f := &fft{n: n, swap: make([]int32, n)}
 	shift := 64 - bits.TrailingZeros(uint(n))
 	for i := range f.swap {
 		if n > 1 {
 			f.swap[i] = int32(bits.Reverse64(uint64(i)) >> shift)
 		}
 	}
+	quarter := 1
+	if bits.TrailingZeros(uint(n))%2 == 1 {
+		quarter = 2 // the first step is one of two
+	}
+	for ; 4*quarter <= n; quarter *= 4 {
+		s := stage{quarter: quarter, w: make([]twiddle, quarter)}
+		for k := range s.w {
+			a, w := -2*math.Pi*float64(k)/float64(4*quarter), &s.w[k]
+			w.s1, w.c1 = math.Sincos(a)
+			w.s2, w.c2 = math.Sincos(2 * a)
+			w.s3, w.c3 = math.Sincos(3 * a)
+		}
+		f.stages = append(f.stages, s)
+	}
 	return f
 }
+
+// sharedFFT is newFFT, made once for a size.
+func sharedFFT(n int) *fft {
+	if f, ok := ffts.Load(n); ok {
+		return f.(*fft)
+	}
+	f, _ := ffts.LoadOrStore(n, newFFT(n))
+	return f.(*fft)
+}
+
+var ffts sync.Map // of *fft by size: a few powers of two
 
 // forward transforms in place: X[k] = Σ x[j] exp(-2πi jk/n).
 func (f *fft) forward(re, im []float64) {
@@ -36,17 +68,33 @@ func (f *fft) forward(re, im []float64) {
 			im[i], im[j] = im[j], im[i]
 		}
 	}
-	for size := 2; size <= n; size *= 2 {
-		half, step := size/2, n/size
-		for start := 0; start < n; start += size {
-			ar, ai := re[start:start+half], im[start:start+half]
-			br, bi := re[start+half:start+size], im[start+half:start+size]
-			for k := range ar {
-				c, s := f.cos[k*step], f.sin[k*step]
-				xr, xi := br[k]*c-bi[k]*s, br[k]*s+bi[k]*c
-				br[k], bi[k] = ar[k]-xr, ai[k]-xi
-				ar[k], ai[k] = ar[k]+xr, ai[k]+xi
-			}
+	if bits.TrailingZeros(uint(n))%2 == 1 {
+		for i := 0; i+1 < n; i += 2 {
+			re[i], re[i+1] = re[i]+re[i+1], re[i]-re[i+1]
+			im[i], im[i+1] = im[i]+im[i+1], im[i]-im[i+1]
+		}
+	}
+	for i := range f.stages {
+		f.stages[i].run(re, im)
+	}
+}
+
+// run takes four parts, which lie in the order of reversed bits (0, 2, 1, 3), to one.
+func (s *stage) run(re, im []float64) {
+	q := s.quarter
+	for start := 0; start+4*q <= len(re); start += 4 * q {
+		ar, br, cr, dr := re[start:][:q], re[start+q:][:q], re[start+2*q:][:q], re[start+3*q:][:q]
+		ai, bi, ci, di := im[start:][:q], im[start+q:][:q], im[start+2*q:][:q], im[start+3*q:][:q]
+		for k := range s.w[:q] {
+			w := &s.w[k]
+			b1, b2 := br[k]*w.c2-bi[k]*w.s2, br[k]*w.s2+bi[k]*w.c2
+			c1, c2 := cr[k]*w.c1-ci[k]*w.s1, cr[k]*w.s1+ci[k]*w.c1
+			d1, d2 := dr[k]*w.c3-di[k]*w.s3, dr[k]*w.s3+di[k]*w.c3
+			// The even half is a ± b; the odd one c + d, and c - d turned by -90°.
+			er, ei, fr, fi := ar[k]+b1, ai[k]+b2, ar[k]-b1, ai[k]-b2
+			gr, gi, hr, hi := c1+d1, c2+d2, c1-d1, c2-d2
+			ar[k], ai[k], cr[k], ci[k] = er+gr, ei+gi, er-gr, ei-gi
+			br[k], bi[k], dr[k], di[k] = fr+hi, fi-hr, fr-hi, fi+hr
 		}
 	}
 }

@@ -1,9 +1,6 @@
 package watermark
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Rate is the sample rate, in hertz, that the detector works at.
 const Rate = 16000
@@ -22,7 +19,7 @@ type analysis struct {
 }
 
 func newAnalysis() *analysis {
-	a := &analysis{fft: newFFT(spectrum)}
+	a := &analysis{fft: sharedFFT(spectrum)}
 	for i := range a.window {
 		a.window[i] = 0.5 - 0.5*math.Cos(2*math.Pi*(float64(i)+0.5)/windowSize)
 	}
@@ -134,8 +131,9 @@ func log10(x float32) float32 {
 }
 
 // whiten returns R⁻¹·f, where R is the field's own covariance, taken to be the same everywhere: what is smooth in time or along
-// the bands (speech, a room, a microphone) is taken away, what the embedder does stays.
-func whiten(f *field, bands int) *field {
+// the bands (speech, a room, a microphone) is taken away, what the embedder does stays. Two fields of the same size go through one
+// transform, as its real and imaginary part; g may be nil.
+func whiten(f, g *field, bands int) (*field, *field) {
 	rows, cols := 1, 1
 	for rows < f.frames {
 		rows *= 2
@@ -144,39 +142,113 @@ func whiten(f *field, bands int) *field {
 		cols *= 2
 	}
 	re, im := make([]float64, rows*cols), make([]float64, rows*cols)
-	for b := range bands {
-		mean := 0.0
-		for t := range f.frames {
-			mean += float64(f.v[t*f.bands+b])
-		}
-		mean /= float64(max(f.frames, 1))
-		for t := range f.frames {
-			re[t*cols+b] = float64(f.v[t*f.bands+b]) - mean
-		}
+	f.centred(re, cols, bands)
+	if g != nil {
+		g.centred(im, cols, bands)
 	}
 	transform2(re, im, rows, cols, false)
-	per := make([]float64, rows*cols)
-	for i := range per {
-		per[i] = re[i]*re[i] + im[i]*im[i]
+	perF, perG := make([]float64, rows*cols), []float64(nil)
+	if g == nil {
+		for i := range perF {
+			perF[i] = re[i]*re[i] + im[i]*im[i]
+		}
+	} else {
+		perG = make([]float64, rows*cols)
+		apart(re, im, perF, perG, rows, cols)
 	}
-	smooth(per, rows, cols, 3, 1)
-	smooth(per, rows, cols, 3, 1)
-	floor := 0.0
-	for _, p := range per {
-		floor += p
+	scaleF := periodogram(perF, rows, cols)
+	if g == nil {
+		for i, p := range perF {
+			re[i] *= p
+			im[i] *= p
+		}
+		transform2(re, im, rows, cols, true)
+		return cutOut(re, f.frames, bands, cols, scaleF), nil
 	}
-	floor = floor/float64(len(per))*1e-6 + 1e-30
-	for i, p := range per {
-		re[i] /= p + floor
-		im[i] /= p + floor
-	}
+	scaleG := periodogram(perG, rows, cols)
+	together(re, im, perF, perG, rows, cols)
 	transform2(re, im, rows, cols, true)
-	out := newField(f.frames, bands)
-	// The scale is of no account; this one keeps the values near 1.
-	scale := floor * 1e6 / float64(rows*cols)
+	return cutOut(re, f.frames, bands, cols, scaleF), cutOut(im, f.frames, bands, cols, scaleG)
+}
+
+// centred copies the lowest bands, each with its mean taken away, into rows of a size.
+func (f *field) centred(dst []float64, cols, bands int) {
+	var mean [Bands]float64
 	for t := range f.frames {
-		for b := range bands {
-			out.v[t*bands+b] = float32(re[t*cols+b] * scale)
+		for b, x := range f.row(t)[:bands] {
+			mean[b] += float64(x)
+		}
+	}
+	for t := range f.frames {
+		row := dst[t*cols:][:cols]
+		for b, x := range f.row(t)[:bands] {
+			row[b] = float64(x) - mean[b]/float64(f.frames)
+		}
+	}
+}
+
+// mirrored calls f with each place of a two-dimensional transform and that of the opposite frequency.
+func mirrored(rows, cols int, f func(i, j int)) {
+	for t := range rows {
+		row, other := t*cols, (rows-t)%rows*cols
+		if other < row {
+			continue
+		}
+		for b := range cols {
+			i, j := row+b, other+(cols-b)%cols
+			if i <= j {
+				f(i, j)
+			}
+		}
+	}
+}
+
+// apart gives the power of each of two real fields from the transform of the one plus i times the other.
+func apart(re, im, perF, perG []float64, rows, cols int) {
+	mirrored(rows, cols, func(i, j int) {
+		fr, fi := (re[i]+re[j])/2, (im[i]-im[j])/2
+		gr, gi := (im[i]+im[j])/2, (re[j]-re[i])/2
+		p, q := fr*fr+fi*fi, gr*gr+gi*gi
+		perF[i], perF[j] = p, p
+		perG[i], perG[j] = q, q
+	})
+}
+
+// together multiplies the transforms of two real fields, each by its own factors, and leaves them as the transform of one.
+func together(re, im, byF, byG []float64, rows, cols int) {
+	mirrored(rows, cols, func(i, j int) {
+		fr, fi := byF[i]*(re[i]+re[j])/2, byF[i]*(im[i]-im[j])/2
+		gr, gi := byG[i]*(im[i]+im[j])/2, byG[i]*(re[j]-re[i])/2
+		re[i], im[i] = fr-gi, fi+gr
+		re[j], im[j] = fr+gi, gr-fi
+	})
+}
+
+// periodogram smooths a field's power and turns it into what whitens the field. The scale that it returns is of no account; it keeps
+// the values near 1.
+func periodogram(per []float64, rows, cols int) (scale float64) {
+	smooth(per, rows, cols, 3, 1)
+	smooth(per, rows, cols, 3, 1)
+	mean := 0.0
+	for _, p := range per {
+		mean += p
+	}
+	mean /= float64(len(per))
+	floor := mean*1e-6 + 1e-30
+	for i, p := range per {
+		per[i] = 1 / (p + floor)
+	}
+	return floor * 1e6 / float64(len(per))
+}
+
+// cutOut returns the field that lies in rows of a size.
+func cutOut(v []float64, frames, bands, cols int, scale float64) *field {
+	out := newField(frames, bands)
+	for t := range frames {
+		row := v[t*cols:][:bands]
+		to := out.row(t)
+		for b, x := range row {
+			to[b] = float32(x * scale)
 		}
 	}
 	return out
@@ -187,7 +259,7 @@ func transform2(re, im []float64, rows, cols int, inverse bool) {
 	if inverse {
 		re, im = im, re
 	}
-	across, down := newFFT(cols), newFFT(rows)
+	across, down := sharedFFT(cols), sharedFFT(rows)
 	for t := range rows {
 		across.forward(re[t*cols:(t+1)*cols], im[t*cols:(t+1)*cols])
 	}
@@ -218,10 +290,17 @@ func smooth(v []float64, rows, cols, dr, dc int) {
 	for t := range rows {
 		row := v[t*cols : (t+1)*cols]
 		copy(line, row)
+		// The middle without a look around the edge.
 		for b := range row {
 			sum := 0.0
-			for d := -dc; d <= dc; d++ {
-				sum += line[(b+d+cols)%cols]
+			if b >= dc && b+dc < cols {
+				for _, x := range line[b-dc : b+dc+1] {
+					sum += x
+				}
+			} else {
+				for d := -dc; d <= dc; d++ {
+					sum += line[(b+d+cols)%cols]
+				}
 			}
 			row[b] = sum / float64(2*dc+1)
 		}
@@ -306,6 +385,36 @@ func evened(f *field) *field {
 	return out
 }
 
+// ranked returns the value that would stand at place n if v were sorted, and disorders v.
+func ranked(v []float32, n int) float32 {
+	low, high := 0, len(v)-1
+	for high > low {
+		pivot := v[(low+high)/2]
+		i, j := low, high
+		for i <= j {
+			for v[i] < pivot {
+				i++
+			}
+			for v[j] > pivot {
+				j--
+			}
+			if i <= j {
+				v[i], v[j] = v[j], v[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case n <= j:
+			high = j
+		case n >= i:
+			low = i
+		default:
+			return v[n]
+		}
+	}
+	return v[n]
+}
+
 // clipped brings a field to unit spread and limits it to ±2: a few loud cells would otherwise outweigh all others.
 func clipped(f *field) *field {
 	some := make([]float32, 0, 1<<14)
@@ -319,9 +428,8 @@ func clipped(f *field) *field {
 	if len(some) == 0 {
 		return f
 	}
-	slices.Sort(some)
 	// The standard deviation that the median of the absolute values would have in a normal distribution.
-	scale := 1 / max(some[len(some)/2]/0.6745, 1e-9)
+	scale := 1 / max(ranked(some, len(some)/2)/0.6745, 1e-9)
 	out := newField(f.frames, f.bands)
 	for i, x := range f.v {
 		out.v[i] = max(-2, min(2, x*scale))
@@ -362,8 +470,7 @@ func newCover(levels *field) *cover {
 			sorted[t] = max(sum, 0) / n
 		}
 		if len(sorted) > 0 {
-			slices.Sort(sorted)
-			c.noise[b] = sorted[len(sorted)/10] * 1.5 // the mean of noise is above its quiet tenth
+			c.noise[b] = ranked(sorted, len(sorted)/10) * 1.5 // the mean of noise is above its quiet tenth
 		}
 	}
 	return c
