@@ -9,6 +9,8 @@ type attack struct {
 	pieces  int // the clip is put together from so many; 0: one
 	seconds int // or from as many as it takes, of this length
 	guilty  int // legs in it; 0: one
+	// stretched: its speed, tempo or pitch is changed.
+	stretched bool
 }
 
 // apply returns 16-kHz sound.
@@ -48,12 +50,12 @@ var (
 		{name: "GSM FR", step: through("gsm", gsm...)},
 		{name: "AMR 12.2", step: through("amr")},
 		{name: "Codec2 3200", step: through("codec2raw", "-ar", "8000", "-c:a", "libcodec2", "-mode", "3200")},
-		{name: "speed +1 %", step: filtered("asetrate=48480,aresample=48000")},
-		{name: "speed -1 %", step: filtered("asetrate=47520,aresample=48000")},
-		{name: "tempo +1 %, pitch kept", step: filtered("atempo=1.01")},
-		{name: "speed +4 %", step: filtered("asetrate=49920,aresample=48000")},
-		{name: "speed +8 %", step: filtered("asetrate=51840,aresample=48000")},
-		{name: "tempo 1.25, pitch kept", step: filtered("atempo=1.25")},
+		{name: "speed +1 %", step: filtered("asetrate=48480,aresample=48000"), stretched: true},
+		{name: "speed -1 %", step: filtered("asetrate=47520,aresample=48000"), stretched: true},
+		{name: "tempo +1 %, pitch kept", step: filtered("atempo=1.01"), stretched: true},
+		{name: "speed +4 %", step: filtered("asetrate=49920,aresample=48000"), stretched: true},
+		{name: "speed +8 %", step: filtered("asetrate=51840,aresample=48000"), stretched: true},
+		{name: "tempo 1.25, pitch kept", step: filtered("atempo=1.25"), stretched: true},
 		{name: "white noise 15 dB", step: chain(noise(15, false), plain)},
 		{name: "white noise 10 dB", step: chain(noise(10, false), plain)},
 		{name: "white noise 5 dB", step: chain(noise(5, false), plain)},
@@ -71,6 +73,6 @@ var (
 		{name: "room 0.4 s → MP3 32k", step: chain(room(0.4), mp3("32k"))},
 		{name: "G.711 → GSM", step: chain(by("wav", g711...), through("gsm", gsm...))},
 		{name: "G.711 → AMR 12.2 → MP3 32k", step: chain(by("wav", g711...), by("amr"), mp3("32k"))},
-		{name: "speed +1 % → AAC 32k", step: chain(by("wav", "-af", "asetrate=48480,aresample=48000", "-c:a", "pcm_s16le"), through("m4a", "-c:a", "aac", "-b:a", "32k"))},
+		{name: "speed +1 % → AAC 32k", step: chain(by("wav", "-af", "asetrate=48480,aresample=48000", "-c:a", "pcm_s16le"), through("m4a", "-c:a", "aac", "-b:a", "32k")), stretched: true},
 	}
 )

@@ -32,10 +32,12 @@ func main() {
 // bench is what is to be measured.
 type bench struct {
 	clips, legs, minutes int
+	from                 int // the first search of the null run
 	attacks              string
 	narrow               bool
 	state                string        // of a long run
 	limit                time.Duration // for a part of it
+	enough               float64       // percent
 	lengths              []int
 	out                  io.Writer
 }
@@ -58,9 +60,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return nil
 	})
-	set.BoolVar(&b.narrow, "narrow", false, "search no changes of speed beyond 0.2 %")
-	set.StringVar(&b.state, "state", "", "`file` in which -parts null keeps what it counted, to go on later")
+	set.BoolVar(&b.narrow, "narrow", false, "search changes of speed beyond 0.2 % only in the rows that have one")
+	set.StringVar(&b.state, "state", "", "`file` in which -parts table or null keeps what it counted, to go on later: one file for each")
+	set.IntVar(&b.from, "from", 0, "the first search of -parts null: what several machines count, each from another one on, adds up")
 	set.DurationVar(&b.limit, "limit", 0, "how long -parts null may run")
+	set.Float64Var(&b.enough, "enough", 101, "leave out longer clips of a row in which so many `percent` are named")
 	quick := set.Bool("quick", false, "a small part: few clips, few attacks, no long recording")
 	parts := set.String("parts", "quality,table,speed,innocent", "what to measure; also null")
 	if err := set.Parse(args); err != nil {
@@ -127,7 +131,16 @@ func marked(sound []float32, leg int) []float32 {
 }
 
 // tally counts the clips of a cell.
-type tally struct{ clips, named, ofTen, top, wrong int }
+type tally struct {
+	Clips int `json:"clips"`
+	Named int `json:"named"`
+	OfTen int `json:"of_ten_times_as_many"`
+	Top   int `json:"top"`
+	Wrong int `json:"wrong"`
+}
+
+// tableState is the cells that were counted, by attack and length, so that a long run can go on later.
+type tableState map[string]tally
 
 // table prints, for each attack and length, the share of clips that name the right leg.
 func (b *bench) table(ctx context.Context) error {
@@ -146,26 +159,30 @@ func (b *bench) table(ctx context.Context) error {
 
 // rows prints the table's rows for two legs' 48-kHz sound. A row that fails says why; the others follow all the same.
 func (b *bench) rows(ctx context.Context, list []attack, one, two []float32) error {
-	fmt.Fprintf(b.out, "\nShare of clips, in %%, that name the right leg of %d with a bound below 10⁻⁶; (with a bound that would hold for ten times as many legs); [in which the right leg of %d comes first].\n%d clips a cell, from %d minutes of speech.\n\n%-34s",
-		b.legs, b.legs, b.clips, b.minutes, "")
+	fmt.Fprintf(b.out, "\nShare of clips, in %%, that name the right leg of %d with a bound below 10⁻⁶; (with a bound that would hold for ten times as many legs); [in which the right leg of %d comes first].\n%d clips a cell, from %d minutes of speech.\n",
+		b.legs, b.legs, b.clips, b.minutes)
+	if b.enough <= 100 {
+		fmt.Fprintf(b.out, "Where %g %% were named with the bound for ten times as many legs, longer clips are left out.\n", b.enough)
+	}
+	if b.narrow {
+		fmt.Fprintln(b.out, "Changes of speed beyond 0.2 % were searched only in the rows that have one.")
+	}
+	fmt.Fprintf(b.out, "\n%-34s", "")
 	for _, l := range b.lengths {
 		fmt.Fprintf(b.out, "%18s", fmt.Sprintf("%d s", l))
 	}
 	fmt.Fprintln(b.out)
 	wrong, clips := 0, 0
 	var failed []error
+	state := make(tableState)
+	if err := b.kept(&state); err != nil {
+		return err
+	}
 	for _, a := range list {
 		fmt.Fprintf(b.out, "%-34s", a.name)
-		changed, err := a.apply(one, two)
-		for _, l := range b.lengths {
-			if err != nil {
-				break
-			}
-			var t tally
-			if t, err = b.cell(ctx, changed, l, a); err == nil {
-				fmt.Fprintf(b.out, "%18s", fmt.Sprintf("%d (%d) [%d]", 100*t.named/t.clips, 100*t.ofTen/t.clips, 100*t.top/t.clips))
-				wrong, clips = wrong+t.wrong, clips+t.clips
-			}
+		row, err := b.row(ctx, a, one, two, state)
+		for _, t := range row {
+			wrong, clips = wrong+t.Wrong, clips+t.Clips
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -180,6 +197,35 @@ func (b *bench) rows(ctx context.Context, list []attack, one, two []float32) err
 	return errors.Join(failed...)
 }
 
+// row counts and prints the cells of an attack.
+func (b *bench) row(ctx context.Context, a attack, one, two []float32, state tableState) (row []tally, err error) {
+	var changed []float32
+	for _, l := range b.lengths {
+		name := fmt.Sprintf("%s|%d s|%d of %d legs", a.name, l, b.clips, b.legs)
+		t, ok := state[name]
+		if !ok {
+			if changed == nil {
+				if changed, err = a.apply(one, two); err != nil {
+					return row, err
+				}
+			}
+			if t, err = b.cell(ctx, changed, l, a); err != nil {
+				return row, err
+			}
+			state[name] = t
+			if err := b.keep(state); err != nil {
+				return row, err
+			}
+		}
+		row = append(row, t)
+		fmt.Fprintf(b.out, "%18s", fmt.Sprintf("%d (%d) [%d]", 100*t.Named/t.Clips, 100*t.OfTen/t.Clips, 100*t.Top/t.Clips))
+		if float64(t.OfTen) >= b.enough/100*float64(t.Clips) {
+			break
+		}
+	}
+	return row, nil
+}
+
 // cell searches clips of one length.
 func (b *bench) cell(ctx context.Context, sound []float32, seconds int, a attack) (tally, error) {
 	var t tally
@@ -190,6 +236,7 @@ func (b *bench) cell(ctx context.Context, sound []float32, seconds int, a attack
 	length := seconds * watermark.Rate
 	slots := make(chan struct{}, runtime.NumCPU())
 	list := suspects(b.legs, b.minutes*60)
+	wide := !b.narrow || a.stretched
 	for range b.clips {
 		pieces := a.pieces
 		if a.seconds > 0 {
@@ -199,7 +246,7 @@ func (b *bench) cell(ctx context.Context, sound []float32, seconds int, a attack
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: !b.narrow, Far: !b.narrow, Workers: 1}.Run(ctx, clip)
+			r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: wide, Far: wide, Workers: 1}.Run(ctx, clip)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -228,13 +275,13 @@ func (b *bench) clip(rng *rand.Rand, sound []float32, length, pieces int) []floa
 // count takes a result into account; guilty legs are 0 up to the number given. A clip counts where all of them are named.
 func (t *tally) count(r *watermark.Result, guilty int) {
 	guilty = max(1, guilty)
-	t.clips++
+	t.Clips++
 	named, ofTen, top := 0, 0, 0
 	all := append(append([]watermark.Finding(nil), r.Named...), r.Others...)
 	for i, f := range all {
 		if f.Suspect >= guilty {
 			if i < len(r.Named) {
-				t.wrong++
+				t.Wrong++
 			}
 			continue
 		}
@@ -255,7 +302,7 @@ func (t *tally) count(r *watermark.Result, guilty int) {
 		}
 		return 0
 	}
-	t.named, t.ofTen, t.top = t.named+whole(named), t.ofTen+whole(ofTen), t.top+whole(top)
+	t.Named, t.OfTen, t.Top = t.Named+whole(named), t.OfTen+whole(ofTen), t.Top+whole(top)
 }
 
 // speed searches a recording of 38 minutes.
