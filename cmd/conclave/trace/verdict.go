@@ -176,11 +176,11 @@ func odds(log float64) string {
 	switch {
 	case log > -1:
 		return "no small one"
-	case log > -6:
+	case log > math.Log10(watermark.Shown):
 		return fmt.Sprintf("at most 1 in %.0f", math.Pow(10, -log))
 	}
-	// What was shown by trying is no more than this; the rest is arithmetic, and rests on the code's bits being coins.
-	return fmt.Sprintf("below 1 in a million (its arithmetic bound is 10^%.0f)", math.Ceil(max(log, -300)))
+	// No more than was shown by trying is claimed; the rest is arithmetic, and rests on the code's bits being coins.
+	return fmt.Sprintf("below 1 in %.0f, as far as trials have shown (by arithmetic 10^%.0f)", math.Floor(1/watermark.Shown), math.Ceil(max(log, -300)))
 }
 
 // Span words when in the meeting a leg played what was recorded.
@@ -243,7 +243,8 @@ func (v *Verdict) sentence() string {
 		if len(parts) == 1 {
 			return fmt.Sprintf("This was recorded from what was played to %s; the probability of naming an innocent leg so is %s.", parts[0], worst)
 		}
-		return fmt.Sprintf("This was recorded from what was played to %d legs: %s; the probability of naming an innocent leg so is %s for each.", len(parts), strings.Join(parts, "; and "), worst)
+		return fmt.Sprintf("The marks of %d legs are in this recording: %s; it was put together from what was played to each, or what one's loudspeaker played was heard by a microphone and recorded by another; the probability of naming an innocent leg so is %s for each.",
+			len(parts), strings.Join(parts, "; and "), worst)
 	case Inconclusive:
 		return "Inconclusive: the recording has a mark of this organisation, but none of the legs that were searched can be named with certainty; nobody may be accused on this."
 	}
