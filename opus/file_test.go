@@ -189,7 +189,7 @@ func makeOgg(packets [][]byte) []byte {
 			}
 		}
 		file = append(append(append(file, byte(len(laces))), laces...), body...)
-		le.PutUint32(file[start+22:], oggChecksum(0, file[start:]))
+		le.PutUint32(file[start+22:], OggChecksum(file[start:]))
 		sequence++
 	}
 	page(packets[:1])

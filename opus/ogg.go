@@ -108,9 +108,7 @@ func oggPage(data []byte) (segments, body, rest []byte, err error) {
 	if len(data) < end+size {
 		return nil, nil, nil, fmt.Errorf("%w: short Ogg page", ErrFile)
 	}
-	sum := oggChecksum(0, data[:22])
-	sum = oggChecksum(sum, []byte{0, 0, 0, 0}) // the field itself
-	sum = oggChecksum(sum, data[26:end+size])
+	sum := OggChecksum(data[:end+size])
 	if sum != binary.LittleEndian.Uint32(data[22:]) {
 		return nil, nil, nil, fmt.Errorf("%w: Ogg page with a wrong checksum", ErrFile)
 	}
@@ -133,8 +131,12 @@ var oggTable = func() (t [256]uint32) {
 	return t
 }()
 
-func oggChecksum(c uint32, b []byte) uint32 {
-	for _, x := range b {
+// OggChecksum is an Ogg page's checksum (RFC 3533): over the page of at least 27 bytes, with nothing in its own field.
+func OggChecksum(page []byte) (c uint32) {
+	for i, x := range page {
+		if i >= 22 && i < 26 {
+			x = 0
+		}
 		c = c<<8 ^ oggTable[byte(c>>24)^x]
 	}
 	return c

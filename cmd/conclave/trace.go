@@ -133,15 +133,17 @@ func (o *traceOptions) read(ctx context.Context, server *admin) (trace.Marks, er
 		path = "/meetings/" + id.Text() + "/marks"
 	}
 	query := url.Values{}
-	for name, value := range map[string]string{"since": o.since, "until": o.until} {
-		if value == "" {
-			continue
-		}
-		t, err := dayOrTime(value, name == "until")
+	for _, end := range []struct {
+		name, value string
+		parse       func(string, *time.Location) (time.Time, error)
+	}{{"since", o.since, parseMoment}, {"until", o.until, parseUntil}} {
+		t, err := end.parse(end.value, time.Local)
 		if err != nil {
 			return nil, err
 		}
-		query.Set(name, t.UTC().Format(time.RFC3339))
+		if !t.IsZero() {
+			query.Set(end.name, t.Format(time.RFC3339))
+		}
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin"+path+"?"+query.Encode(), nil)
 	if err != nil {
@@ -173,21 +175,6 @@ func meetingOf(s string) string {
 		s, _, _ = strings.Cut(s, "?")
 	}
 	return s
-}
-
-// dayOrTime reads a date or a time; a date as an end is its last moment.
-func dayOrTime(s string, end bool) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
-	}
-	t, err := time.ParseInLocation(time.DateOnly, s, time.Local)
-	if err != nil {
-		return t, usageError{fmt.Sprintf("%q is no time: write 2026-04-17 or 2026-04-17T11:00:00Z", s)}
-	}
-	if end {
-		t = t.AddDate(0, 0, 1).Add(-time.Second)
-	}
-	return t, nil
 }
 
 // syncFiles is where the organisation's sync key may lie in the data folder.

@@ -42,7 +42,7 @@ func (o *oggReader) page() (head, segments, body []byte, err error) {
 				for _, lace := range b[oggHeader:] {
 					size += int(lace)
 				}
-				if b, err = o.r.Peek(size); err == nil && oggSum(b) == binary.LittleEndian.Uint32(b[22:]) {
+				if b, err = o.r.Peek(size); err == nil && opus.OggChecksum(b) == binary.LittleEndian.Uint32(b[22:]) {
 					page := bytes.Clone(b)
 					_, _ = o.r.Discard(size)
 					return page[:oggHeader], page[oggHeader:n], page[n:], nil
@@ -156,29 +156,3 @@ func readOpus(f io.ReadSeeker, to *channels) error {
 	}
 	return nil
 }
-
-// oggSum is a page's checksum: the CRC with polynomial 0x04c11db7, not reflected, over the page with nothing in its field.
-func oggSum(page []byte) (c uint32) {
-	for i, x := range page {
-		if i >= 22 && i < 26 {
-			x = 0
-		}
-		c = c<<8 ^ oggTable[byte(c>>24)^x]
-	}
-	return c
-}
-
-var oggTable = func() (t [256]uint32) {
-	for i := range t {
-		c := uint32(i) << 24
-		for range 8 {
-			if c&(1<<31) != 0 {
-				c = c<<1 ^ 0x04c11db7
-			} else {
-				c <<= 1
-			}
-		}
-		t[i] = c
-	}
-	return t
-}()
