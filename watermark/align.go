@@ -74,17 +74,26 @@ func slots(frames int, speed, first float64) int {
 	return max(0, int((float64(frames-1)-first)*speed/slotFrames)+1)
 }
 
-// pilots is the sign of each slot and band of a period that carries a pilot, else 0.
-func (s *Sync) pilots() *[Period][Bands]float32 {
-	q := new([Period][Bands]float32)
+// pilotRow is the bands of a slot that carry a pilot: every third one.
+type pilotRow = [Bands / 3]float32
+
+// pilots is the signs of each slot's pilots, from its firstPilot up.
+func (s *Sync) pilots() *[Period]pilotRow {
+	q := new([Period]pilotRow)
 	for slot := range q {
-		for b := range q[slot] {
-			if pilot(slot/TileSlots, b%groups) {
-				q[slot][b] = float32(s[slot][b])
-			}
+		for k := range q[slot] {
+			q[slot][k] = float32(s[slot][firstPilot(slot)+3*k])
 		}
 	}
 	return q
+}
+
+// dot is the sum of products, in three chains: the processor need not wait for one.
+func dot(p, q *pilotRow) float32 {
+	a := p[0]*q[0] + p[1]*q[1] + p[2]*q[2] + p[3]*q[3] + p[4]*q[4] + p[5]*q[5]
+	b := p[6]*q[6] + p[7]*q[7] + p[8]*q[8] + p[9]*q[9] + p[10]*q[10] + p[11]*q[11]
+	c := p[12]*q[12] + p[13]*q[13] + p[14]*q[14] + p[15]*q[15] + p[16]*q[16] + p[17]*q[17]
+	return a + b + c
 }
 
 // synchrony is how well the pilots fit the best guess: by chance, over all guesses that were tried, it is as good with a
@@ -105,12 +114,13 @@ func (s synchrony) logP() float64 {
 // aligner finds the alignments of one piece of sound.
 type aligner struct {
 	sync   *Sync
-	pilots *[Period][Bands]float32
+	pilots *[Period]pilotRow
 	tried  int
 	best   float64
 	found  []alignment
 	floor  float64
 	folded [Period][Bands]float32
+	thirds [Period][3]pilotRow // folded, by the first of each three bands
 }
 
 // kept is how many guesses by pilots alone are looked at more closely.
@@ -118,59 +128,42 @@ const kept = 400
 
 // try folds the reading into one period for a speed and first slot, and tries all phases.
 func (al *aligner) try(r *reading, speed, first float64) {
-	bands := r.chips.bands
-	for j := range al.folded {
-		clear(al.folded[j][:bands])
-	}
+	clear(al.folded[:])
 	step := slotFrames / speed
 	n := slots(r.chips.frames, speed, first)
 	for i := range n {
 		row := r.chips.row(int(first + float64(i)*step + 0.5))
-		sum := al.folded[i%Period][:bands]
-		for b, x := range row {
+		sum := &al.folded[i%Period]
+		for b, x := range row[:Bands] {
 			sum[b] += x
 		}
 	}
+	filled := min(n, Period) // short sound leaves the rest of a period empty
 	total := 0.0
-	for j := range al.folded {
-		for _, x := range al.folded[j][:bands] {
+	for j := range filled {
+		for b, x := range &al.folded[j] {
 			total += float64(x) * float64(x)
+			al.thirds[j][b%3][b/3] = x
 		}
 	}
 	al.tried += Period
-	filled := min(n, Period) // short sound leaves the rest of a period empty
 	for phase := range Period {
-		// Three sums at once: the processor need not wait for one.
-		var d0, d1, d2 float32
+		dotted := float32(0)
 		for j := range filled {
 			slot := (j + phase) % Period
-			first := firstPilot(slot)
-			q, f := al.pilots[slot][first:bands], al.folded[j][first:bands]
-			for len(q) >= 9 && len(f) >= 9 {
-				d0 += q[0] * f[0]
-				d1 += q[3] * f[3]
-				d2 += q[6] * f[6]
-				q, f = q[9:], f[9:]
-			}
-			for b := 0; b < len(q) && b < len(f); b += 3 {
-				d0 += q[b] * f[b]
-			}
+			dotted += dot(&al.pilots[slot], &al.thirds[j][firstPilot(slot)])
 		}
-		dot := d0 + d1 + d2
 		// A third of all cells are pilots; which third depends on the phase. What is far below the others is not worth
 		// being taken exactly.
-		if d := float64(dot); d <= 0 || d*d/(total/3*2+1e-9) < 0.8*al.floor {
+		if d := float64(dotted); d <= 0 || d*d/(total/3*2+1e-9) < 0.8*al.floor {
 			continue
 		}
-		squares := 0.0
+		squares := float32(0)
 		for j := range filled {
-			slot := (j + phase) % Period
-			f := al.folded[j][:bands]
-			for b := firstPilot(slot); b < bands; b += 3 {
-				squares += float64(f[b]) * float64(f[b])
-			}
+			f := &al.thirds[j][firstPilot((j+phase)%Period)]
+			squares += dot(f, f)
 		}
-		z := float64(dot) * float64(dot) / (2*squares + 1e-9)
+		z := float64(dotted) * float64(dotted) / (2*float64(squares) + 1e-9)
 		al.best = max(al.best, z)
 		al.found = append(al.found, alignment{reading: r, pitch: r.pitch, speed: speed, first: first, phase: phase, score: z})
 	}
@@ -181,7 +174,16 @@ func (al *aligner) try(r *reading, speed, first float64) {
 }
 
 // firstPilot is the lowest band that is a pilot in a slot: every third one from there is (see pilot).
-func firstPilot(slot int) int { return (3 - slot/TileSlots%PeriodTiles%3) % 3 }
+func firstPilot(slot int) int { return int(firstPilots[slot%Period]) }
+
+var firstPilots = func() (first [Period]uint8) {
+	for slot := range first {
+		for !pilot(slot/TileSlots, int(first[slot])) {
+			first[slot]++
+		}
+	}
+	return first
+}()
 
 func (al *aligner) prune() {
 	slices.SortFunc(al.found, func(a, b alignment) int { return cmp.Compare(b.score, a.score) })

@@ -144,7 +144,7 @@ const (
 // searcher is the state of one search.
 type searcher struct {
 	Search
-	pilots   *[Period][Bands]float32
+	pilots   *[Period]pilotRow
 	sound    []float32
 	windows  []*window
 	codes    [][]byte
