@@ -32,6 +32,7 @@ var provenFacts = []ProvenFact{
 	{"tls_client", []string{"matches", "unknown", "differs"}},
 	{"media", []string{"udp", "tcp", "relay"}},
 	{"media_network", []string{"same", "other"}},
+	{"mark_key", []string{"committed", "missing"}},
 	{"device_age", []string{"known", "new"}},
 	{"posture", []string{"managed", "lapsed"}},
 	{"assertion", []string{"fresh", "none"}},

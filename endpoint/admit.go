@@ -138,7 +138,9 @@ func (s *session) admit(m *signal.Admitted) {
 	}
 	s.admitted = m
 	s.openLedger(m)
-	s.openMark(m)
+	if !s.openMark(m) {
+		return
+	}
 	s.passTimes(m.Pass, now)
 	s.emit(Event{Meeting: s.meetingEvent(&m.Meeting)})
 	s.offerMedia()

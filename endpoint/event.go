@@ -46,6 +46,7 @@ type Event struct {
 	Ready   *ReadyEvent   `json:"ready,omitempty"`
 	Probing *ProbingEvent `json:"probing,omitempty"`
 	Probed  *ProbedEvent  `json:"probed,omitempty"`
+	Ruled   *RuledEvent   `json:"ruled,omitempty"`
 }
 
 type (
@@ -226,6 +227,10 @@ type (
 		Reached bool              `json:"reached"`
 		Facts   []conclave.Fact   `json:"facts"`
 		Reason  *conclave.Problem `json:"reason,omitempty"`
+	}
+	// RuledEvent says, of a leg that is let in, what it claims of its line as far as that was ruled on. What came later was not.
+	RuledEvent struct {
+		Facts []conclave.Fact `json:"facts"`
 	}
 	// HeardEvent is sent by owners of native media: the first opened frame of a member.
 	HeardEvent struct {

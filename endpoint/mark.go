@@ -37,30 +37,29 @@ type mark struct {
 var markPurpose = []byte("Conclave mark 1")
 
 // openMark draws the leg's key if there is somebody to seal it to, hands it in sealed, and tells the owner of media. It
-// comes after openLedger, which has looked whether the root vouches for the investigation key.
-func (s *session) openMark(m *signal.Admitted) {
+// comes after openLedger, which has looked whether the root vouches for the investigation key. It returns false where a mark is wanted
+// and there is no key for it: such a leg hears nothing.
+func (s *session) openMark(m *signal.Admitted) bool {
 	marker, ok := s.cfg.Media.(Marker)
 	if !ok {
-		return
+		return true
 	}
 	if s.ledger.key == nil {
 		s.mark = mark{leg: m.Leg}
 		marker.Mark(nil)
-		return
+		return true
 	}
 	if s.mark.leg != m.Leg || s.mark.sent == nil {
 		marking, sent, err := newMarking(s.cfg.Rand, s.cfg.Meeting, m, s.cfg.Now())
 		if err != nil {
-			// Without a key there is no mark, and the server sees that none was handed in.
-			s.cfg.Log.Warn("no mark", "cause", err)
-			s.mark = mark{leg: m.Leg}
-			marker.Mark(nil)
-			return
+			s.abandon(conclave.Problem{Code: "mark_refused", Fix: "reload"}, err)
+			return false
 		}
 		s.mark = mark{leg: m.Leg, sent: sent}
 		marker.Mark(marking)
 	}
 	s.send(s.mark.sent)
+	return true
 }
 
 // newMarking draws a leg's key.

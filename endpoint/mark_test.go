@@ -91,3 +91,23 @@ func TestALegHandsInItsMarkOnceItIsAdmitted(t *testing.T) {
 		})
 	}
 }
+
+func TestALegThatCannotDrawAMarksKeyDoesNotComeIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		key := investigated(t, h, true)
+		m := &markingMedia{}
+		s := &session{Endpoint: &Endpoint{cfg: Config{Media: m, Rand: rand.Reader, Now: time.Now, Meeting: h.meeting.Meeting, Log: silent{}, Emit: func(Event) {}}}}
+		s.ledger.key, s.alarms = key.Public(), map[string]time.Time{}
+		// Signs of the wrong length: nothing can be marked with them.
+		if s.openMark(&signal.Admitted{Leg: conclave.LegID{7}, Investigation: &signal.Investigation{Key: key.Public(), Sync: make([]byte, 3)}}) {
+			t.Error("the leg goes on")
+		}
+		if len(m.told) != 0 {
+			t.Errorf("media were told %v, which has them play unmarked", m.told)
+		}
+		if s.state != StateEnded {
+			t.Errorf("the leg is %v", s.state)
+		}
+	})
+}

@@ -316,6 +316,8 @@ func (s *session) arrive(a arrival) {
 		s.hello(m)
 	case *signal.Line:
 		s.line(m)
+	case *signal.Facts:
+		s.emit(Event{Ruled: &RuledEvent{Facts: m.Facts}})
 	case *signal.Refused:
 		s.refused(m)
 	case *signal.Waiting:
@@ -450,6 +452,8 @@ func (s *session) emit(e Event) {
 		e.Kind = "probing"
 	case e.Probed != nil:
 		e.Kind = "probed"
+	case e.Ruled != nil:
+		e.Kind = "ruled"
 	}
 	s.cfg.Emit(e)
 }

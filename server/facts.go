@@ -127,6 +127,9 @@ func (s *Server) facts(ctx context.Context, a *asker, who whose) (facts []concla
 			add("media_network", word)
 		}
 	}
+	if a.mark != "" {
+		add("mark_key", a.mark)
+	}
 	if a.statement.Kind == pass.KindDevice && who.device.ID == a.device {
 		age := "known"
 		if now.Sub(who.device.Enrolled) < deviceNew {

@@ -52,6 +52,7 @@ type asker struct {
 	client    signal.Client // claimed, and signed with the hello
 	way       way           // how its signalling came
 	media     mediaWay      // how its sound comes
+	mark      string        // whether its mark's key is committed to: keyCommitted, keyMissing, or not known yet
 	steady    *line.Steady  // shared by copies: of one goroutine at a time; nil: each look counts by itself
 	nonce     [32]byte      // of its connection: what it asserts is good for no other
 	asserted  bool          // it has shown a fresh assertion on this connection
@@ -243,7 +244,7 @@ func provenOnly(facts []conclave.Fact) []conclave.Fact {
 }
 
 // askAgain lists the reasons that may be gone a moment later; for all others the connection is of no more use.
-var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "mark_absent", "meeting_early", "device_too_weak", "statement_expired",
+var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "mark_absent", "mark_missing", "meeting_early", "device_too_weak", "statement_expired",
 	"origin_hidden", "tls_intercepted", "travel_unannounced", "risk_raised", "assertion_missing", "media_elsewhere"}
 
 func mayAskAgain(reasons []conclave.Problem) bool {

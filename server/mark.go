@@ -29,6 +29,12 @@ const (
 	markSealed = 16 + 1088 + 65 + 16
 )
 
+// What is proven of a leg's mark: its key's commitment stands in the record, or it asks for media without one.
+const (
+	keyCommitted = "committed"
+	keyMissing   = "missing"
+)
+
 var problemMark = conclave.Problem{Code: "mark_refused", Fix: "update_client"}
 
 // Mark is a leg's sealed key as it is kept. It names no person: whose a device is, the directory says.
@@ -58,6 +64,7 @@ func (r *room) mark(leg roster.Leg, m *signal.Mark) error {
 	case err == nil:
 		var kept Mark
 		if json.Unmarshal(old.Value, &kept) == nil && string(kept.Sealed) == string(m.Sealed) && string(kept.Commitment) == string(m.Commitment) {
+			r.committed(leg.ID)
 			return nil
 		}
 		return problemMark
@@ -81,7 +88,32 @@ func (r *room) mark(leg roster.Leg, m *signal.Mark) error {
 	if _, err := r.cfg.Store.Create(r.ctx, key, value); err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("server: keep a mark: %w", err)
 	}
+	r.committed(leg.ID)
 	return nil
+}
+
+// committed notes that a leg's key is committed to. A leg that was ruled on as one without is ruled anew.
+func (r *room) committed(id conclave.LegID) {
+	s := r.seats[id]
+	if s == nil || s.asker.mark == keyCommitted {
+		return
+	}
+	before := s.asker.mark
+	s.asker.mark = keyCommitted
+	if before == keyMissing {
+		r.ruleAnew(id)
+	}
+}
+
+// uncommitted rules anew on a leg that asks for media before it has handed in its mark's key, where the organisation wants
+// marks: it hears nothing before policy has looked at that.
+func (r *room) uncommitted(id conclave.LegID) {
+	s := r.seats[id]
+	if s == nil || s.asker.mark != "" || r.cfg.Organisation.Investigation() == nil {
+		return
+	}
+	s.asker.mark = keyMissing
+	r.ruleAnew(id)
 }
 
 // Marks returns the sealed keys of a meeting, or with the zero meeting of all, by time.

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"conclave"
+	"conclave/admission"
 	"conclave/server"
 	"conclave/server/servertest"
 	"conclave/signal"
@@ -53,6 +56,82 @@ func TestALegsMarkIsKeptOnceAndRecorded(t *testing.T) {
 		var got server.TracedMark
 		if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || got.Person != "anna" || got.Name != "Anna Weber" {
 			t.Errorf("after %s: %+v, %v", path, got, err)
+		}
+	}
+}
+
+// A leg that asks for media before its mark's key is committed to is ruled on as one without, whatever it says of itself: where policy
+// forbids that it gets none, and once the key is there it is let back.
+func TestALegWithoutACommittedKeyGetsNoMediaWherePolicyForbidsIt(t *testing.T) {
+	w, _, _ := startInvestigated(t)
+	w.AddPerson("anna", "Anna Weber")
+	anna := w.Enrol("anna")
+	media := &signal.Media{Ufrag: "abcd", Password: strings.Repeat("p", 22), Fingerprint: make([]byte, 32), ServerFingerprint: make([]byte, 32), Opus: 111, VP8: 96}
+	looked := func(r *raw) {
+		t.Helper()
+		r.send(media)
+		if f := expect[*signal.Failed](r); f.Of != "media" { // the offer itself is not good
+			t.Fatalf("answered %+v", f)
+		}
+	}
+	r := connect(t, w)
+	r.admitted(anna, w.OpenMeeting("anna"))
+	looked(r) // no rule asks for a key
+
+	policy, err := admission.Load(append(admission.DefaultPolicy(), []byte(`
+		@reason("mark_missing") @fix("reload")
+		forbid (principal, action == Action::"join", resource)
+		when { context.proven.hasTag("mark_key") && context.proven.getTag("mark_key") == "missing" };`)...), admission.DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Server.SetPolicy(policy)
+	r = connect(t, w)
+	r.admitted(anna, w.OpenMeeting("anna"))
+	r.send(sealedMark(1))
+	looked(r)
+	r = connect(t, w)
+	r.admitted(anna, w.OpenMeeting("anna"))
+	r.send(media)
+	if q := expect[*signal.Quarantined](r); len(q.Reasons) != 1 || q.Reasons[0].Code != "mark_missing" {
+		t.Fatalf("the leg is held back for %+v", q.Reasons)
+	}
+	r.send(sealedMark(1))
+	expect[*signal.Admitted](r)
+	looked(r)
+}
+
+// What a leg claims comes back to it once it was ruled on: only then does a page play unmarked sound.
+func TestALegIsToldWhichOfItsClaimsWereRuledOn(t *testing.T) {
+	w := servertest.StartWith(t, servertest.Options{Policy: claimsPolicy(t, "")})
+	w.AddPerson("anna", "Anna Weber")
+	r := connect(t, w)
+	r.admitted(w.Enrol("anna"), w.OpenMeeting("anna"))
+	if m := expect[*signal.Facts](r); len(m.Facts) != 0 {
+		t.Errorf("ruled on: %+v", m.Facts)
+	}
+	claimed := []conclave.Fact{{Name: "mark", Value: "absent"}}
+	r.send(&signal.Facts{Facts: claimed})
+	if m := expect[*signal.Facts](r); !slices.Equal(m.Facts, claimed) {
+		t.Errorf("ruled on: %+v", m.Facts)
+	}
+	shut, err := admission.Load(append(admission.DefaultPolicy(), []byte(`
+		@reason("mark_absent") @fix("reload")
+		forbid (principal, action == Action::"join", resource)
+		when { context.claimed.hasTag("mark") && context.claimed.getTag("mark") == "absent" };`)...), admission.DefaultLevels())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Server.SetPolicy(shut)
+	r.send(&signal.Facts{Facts: claimed})
+	for {
+		switch m := r.next().(type) {
+		case *signal.Facts:
+			t.Fatalf("a leg that is put out is told that it may hear: %+v", m)
+		case *signal.Quarantined:
+			return
+		case nil:
+			t.Fatal("the connection ended")
 		}
 	}
 }

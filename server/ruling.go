@@ -75,15 +75,17 @@ func (r *room) recheck(device conclave.DeviceID) {
 	}
 }
 
-// ruleAnew rules anew on a leg and does what follows.
-func (r *room) ruleAnew(id conclave.LegID) {
+// ruleAnew rules anew on a leg and does what follows. It returns whether it could.
+func (r *room) ruleAnew(id conclave.LegID) bool {
 	leg, ok := r.roster.Leg(id)
 	if r.broken || !ok || leg.Standing == roster.Leaving {
-		return
+		return false
 	}
 	if err := r.tryRuleAnew(leg); err != nil {
 		r.cfg.Log.Error("leg not ruled anew", "meeting", r.meeting.ID, "leg", leg.ID, "cause", err)
+		return false
 	}
+	return true
 }
 
 func (r *room) tryRuleAnew(leg roster.Leg) error {
@@ -300,7 +302,9 @@ func (r *room) facts(leg roster.Leg, m *signal.Facts) error {
 	}
 	s.asker.claimed = m.Facts
 	r.forgetPath(leg)
-	r.ruleAnew(leg.ID)
+	if r.ruleAnew(leg.ID) {
+		r.tellRuled(leg.ID)
+	}
 	return nil
 }
 

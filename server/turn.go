@@ -112,7 +112,16 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 		m.Group = r.groupState()
 	}
 	r.send(id, m)
+	r.tellRuled(id)
 	return true
+}
+
+// tellRuled says to a leg past the door what it claims, as far as it was ruled on: what it hears may depend on it.
+func (r *room) tellRuled(id conclave.LegID) {
+	leg, _ := r.roster.Leg(id)
+	if s := r.seats[id]; s != nil && past(leg) {
+		r.send(id, &signal.Facts{Facts: s.asker.claimed})
+	}
 }
 
 // resume brings a leg back to its place on a new connection, if it is kept: a member with the keys that it has, one in
@@ -420,6 +429,10 @@ func (r *room) connectMedia(leg roster.Leg, m *signal.Media) error {
 		return nil // made before it was held back
 	default:
 		return problemTurn
+	}
+	r.uncommitted(leg.ID)
+	if leg, _ = r.roster.Leg(leg.ID); !past(leg) {
+		return nil // held back for that
 	}
 	fingerprint := r.cfg.Media.Fingerprint()
 	seat := r.seats[leg.ID]

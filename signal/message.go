@@ -39,7 +39,7 @@ type (
 		Assertion []byte `json:"assertion,omitempty"`
 	}
 	// Facts says that what the endpoint claims of its line has changed. It may be sent at the door, in the room and in
-	// quarantine; the leg is ruled anew.
+	// quarantine; the leg is ruled anew. From the server, to a leg past the door, it says what of this was ruled on.
 	Facts struct {
 		Facts []conclave.Fact `json:"facts"` // all of them, as they are now
 	}

@@ -180,6 +180,7 @@ var messages = [4]map[string]func() Message{
 	FromServer: {
 		"challenge":         func() Message { return new(Challenge) },
 		"line":              func() Message { return new(Line) },
+		"facts":             func() Message { return new(Facts) },
 		"refused":           func() Message { return new(Refused) },
 		"waiting":           func() Message { return new(Waiting) },
 		"admitted":          func() Message { return new(Admitted) },

@@ -248,6 +248,7 @@ var german = map[string]string{
 	"reason_not_alone":            "die Person gab an, nicht allein zu sein",
 	"reason_headset_radio":        "das Headset funkt",
 	"reason_mark_absent":          "was abgespielt wurde, trug kein Zeichen",
+	"reason_mark_missing":         "der Schlüssel zum Zeichen war nicht hinterlegt",
 	"reason_assertion_missing":    "eine frische Bestätigung mit dem Passkey fehlte",
 	"reason_statement_expired":    "die Anmeldung des Geräts war abgelaufen",
 	"reason_statement_invalid":    "die Anmeldung des Geräts galt nicht",

@@ -252,6 +252,7 @@ var english = map[string]string{
 	"reason_not_alone":            "the person said that they are not alone",
 	"reason_headset_radio":        "the headset uses radio",
 	"reason_mark_absent":          "what was played carried no mark",
+	"reason_mark_missing":         "the key to its mark was not handed in",
 	"reason_assertion_missing":    "a fresh confirmation by passkey was missing",
 	"reason_statement_expired":    "the device’s enrolment had run out",
 	"reason_statement_invalid":    "the device’s enrolment was not valid",

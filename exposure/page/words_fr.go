@@ -248,6 +248,7 @@ var french = map[string]string{
 	"reason_not_alone":            "la personne a dit ne pas être seule",
 	"reason_headset_radio":        "le casque est sans fil",
 	"reason_mark_absent":          "ce qui était diffusé ne portait pas de marque",
+	"reason_mark_missing":         "la clé du marquage n’était pas déposée",
 	"reason_assertion_missing":    "une confirmation récente par clé d’accès manquait",
 	"reason_statement_expired":    "l’enregistrement de l’appareil avait expiré",
 	"reason_statement_invalid":    "l’enregistrement de l’appareil n’était pas valable",

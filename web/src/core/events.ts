@@ -324,6 +324,8 @@ export type CoreEvent =
   | { event: "suspended" }
   /** What this leg marks with all that it plays; null: nothing. */
   | { event: "mark"; mark: { sync: Uint8Array; code: Uint8Array; since: number } | null }
+  /** What this leg claims of its line, as far as the ruling that lets it be in the room went by it. */
+  | { event: "ruled"; at?: string; ruled: { facts: { name: string; value: string }[] | null } }
   /** Who is truly heard or seen in a slot: the leaf whose key opens its frames, -1 when none does any longer. */
   | { event: "opened"; opened: { kind: StreamKind; slot: number; leaf: number } };
 

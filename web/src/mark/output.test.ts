@@ -66,25 +66,43 @@ test("a new key is pending anew, and what the graph before tells counts for noth
   assert.equal(out.sound.value, "marked");
 });
 
-test("a worklet that fails in the room is told at once, and only then sound is plain", async () => {
+test("a worklet that fails in the room is told at once, and nothing is played before a ruling knew of it", async () => {
   const { out, graphs } = output();
   await out.mark(key);
   graphs[0]!.onrunning();
   const seen: string[] = [];
   out.fact.subscribe((fact) => void seen.push(`${fact} ${out.sound.peek()}`));
   graphs[0]!.onfailed();
-  assert.ok(!seen.some((s) => s === "running plain"), seen.join());
+  assert.ok(!seen.some((s) => s.endsWith("plain")), seen.join());
   assert.equal(out.fact.value, "absent");
+  assert.equal(out.sound.value, "pending", "before it was ruled on");
+  out.setUnmarked(false);
+  assert.equal(out.sound.value, "pending", "a ruling that went by what was claimed before");
+  out.setUnmarked(true);
   assert.equal(out.sound.value, "plain");
+  out.setUnmarked(false);
+  assert.equal(out.sound.value, "pending", "a ruling that takes it back");
   graphs[0]!.onrunning();
   assert.equal(out.fact.value, "absent", "a graph that failed does not come back");
+});
+
+test("that an unmarked leg may hear changes nothing where the graph marks, and is no word on another leg", async () => {
+  const { out, graphs } = output();
+  await out.mark(key);
+  out.setUnmarked(true);
+  assert.equal(out.sound.value, "pending");
+  graphs[0]!.onrunning();
+  assert.equal(out.sound.value, "marked");
+  await out.mark(key);
+  graphs[1]!.onfailed();
+  assert.equal(out.sound.value, "pending");
 });
 
 test("a worklet that cannot be loaded, or never runs, is told too", async (t) => {
   const broken = output({ graph: () => Promise.reject(new Error("no worklet")) });
   await broken.out.mark(key);
   assert.equal(broken.out.fact.value, "absent");
-  assert.equal(broken.out.sound.value, "plain");
+  assert.equal(broken.out.sound.value, "pending");
 
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const mute = output({ graph: () => new Promise(() => {}), patience: 1000 });

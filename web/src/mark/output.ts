@@ -1,6 +1,7 @@
 // What the page does with its leg's mark: once the core has drawn a key, all sound goes through the marked graph, and the
 // elements of the receiving slots are silent (they stay: a browser gives a remote track's sound to no graph otherwise).
-// Until it is known whether the graph marks, nothing is played at all.
+// Until it is known whether the graph marks, nothing is played at all; where it cannot, nothing until a ruling knew of that and
+// lets the leg hear all the same.
 
 import { effect, signal, type ReadonlySignal } from "@preact/signals";
 
@@ -55,6 +56,8 @@ export class MarkedOutput {
   readonly #patience: number;
   #graph: Graph | undefined;
   #number = 0;
+  #failing = false;
+  #allowed = false;
   #stop: (() => void)[] = [];
 
   constructor(speakers: Speakers, streams: Streams, marks: Marks, patienceMS = patience) {
@@ -79,6 +82,7 @@ export class MarkedOutput {
 
   async mark(mark: Mark): Promise<void> {
     const number = ++this.#number;
+    this.#failing = this.#allowed = false; // what was ruled was of another leg
     this.#end();
     // What failed is told until it runs again; what ran for another key says nothing of this one.
     if (this.fact.value === "running") this.fact.value = undefined;
@@ -134,13 +138,24 @@ export class MarkedOutput {
     this.fact.value = "running";
   }
 
-  /** The leg says that it does not mark, and only then is sound played as it comes: whether it may stay is for policy to say. */
+  /** What the last ruling that lets this leg be in the room knew: that it plays without a mark, or not. */
+  setUnmarked(allowed: boolean): void {
+    this.#allowed = allowed;
+    this.#plain();
+  }
+
+  /** The leg says that it does not mark. Nothing is played until that was ruled on. */
   #failed(number: number): void {
     if (number !== this.#number) return;
     this.#number++; // what the failed graph may still tell counts for nothing
+    this.#failing = true;
     this.#end();
     this.fact.value = "absent";
-    this.sound.value = "plain";
+    this.#plain();
+  }
+
+  #plain(): void {
+    if (this.#failing) this.sound.value = this.#allowed ? "plain" : "pending";
   }
 
   #end(): void {

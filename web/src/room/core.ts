@@ -32,6 +32,8 @@ export interface Media {
   setHeld(held: boolean): void;
   /** What all that is played is marked with from now on; null: nothing. */
   mark(mark: Mark): void;
+  /** Whether the last ruling knew that what is played here carries no mark, and lets this leg hear all the same. */
+  setUnmarked(allowed: boolean): void;
   /** A muted microphone goes on sending: sealed silence, at the same rate. */
   setMuted(muted: boolean): void;
   /** Resolves to whether the camera is on now. */

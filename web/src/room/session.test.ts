@@ -51,6 +51,10 @@ class Edge implements Core, Media {
     this.suspended++;
   }
   mark(): void {}
+  readonly unmarked: boolean[] = [];
+  setUnmarked(allowed: boolean): void {
+    this.unmarked.push(allowed);
+  }
   setHeld(held: boolean): void {
     this.held = held;
   }

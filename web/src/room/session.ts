@@ -523,6 +523,9 @@ export class Session {
       case "mark":
         this.#media.mark(event.mark);
         return;
+      case "ruled":
+        this.#media.setUnmarked((event.ruled.facts ?? []).some((f) => f.name === "mark" && f.value === "absent"));
+        return;
       case "media_ready":
         this.mediaUp.value = true;
         this.#media.ready();

@@ -33,6 +33,7 @@ export const aside: Shape<typeof en> = {
   why: {
     headset_radio: "Ein Funk-Headset: Es lässt sich in der Nähe abhören.",
     mark_absent: "Der Ton, der dort abgespielt wird, trägt kein Zeichen.",
+    mark_missing: "Der Schlüssel zum Zeichen dessen, was dort abgespielt wird, fehlt.",
     not_alone: "Dort können andere mithören oder mitsehen.",
     network_not_approved: "Nicht aus einem freigegebenen Netz.",
     line_too_weak: "Die Leitung ist für diese Einstufung nicht gut genug geschützt.",

@@ -32,6 +32,7 @@ export const aside = {
   why: {
     headset_radio: "A wireless headset: it can be heard nearby.",
     mark_absent: "The sound played there carries no mark.",
+    mark_missing: "The key to the mark of what is played there is missing.",
     not_alone: "Others can hear or see there.",
     network_not_approved: "Not on an approved network.",
     line_too_weak: "The line is not protected well enough for this level.",

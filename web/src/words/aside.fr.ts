@@ -33,6 +33,7 @@ export const aside: Shape<typeof en> = {
   why: {
     headset_radio: "Un casque sans fil : on peut l’écouter à proximité.",
     mark_absent: "Le son diffusé là-bas ne porte pas de marque.",
+    mark_missing: "La clé du marquage de ce qui est diffusé là-bas manque.",
     not_alone: "D’autres peuvent entendre ou voir là-bas.",
     network_not_approved: "Pas sur un réseau agréé.",
     line_too_weak: "La ligne n’est pas assez protégée pour ce niveau.",

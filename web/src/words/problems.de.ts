@@ -46,6 +46,7 @@ export const problems = {
   grant_withdrawn: "Ein Schlüssel der Organisation wurde zurückgezogen.",
   headset_radio: "Das Headset funkt: Was es überträgt, lässt sich in der Nähe abhören.",
   mark_absent: "Dieser Browser kann den Ton, den er abspielt, nicht kennzeichnen; eine Aufnahme ließe sich nicht zuordnen.",
+  mark_missing: "Der Schlüssel zum Zeichen dieses Programms kam nicht vor dem Ton beim Server an; eine Aufnahme ließe sich nicht zuordnen.",
   hello_signature: "Ihr Gerät konnte sich diesem Server gegenüber nicht ausweisen. Vielleicht steht jemand zwischen Ihnen und dem Server.",
   invitation_expired: "Diese Einladung ist abgelaufen.",
   invitation_unknown: "Diese Einladung gilt nicht für diese Besprechung oder ist nicht bekannt.",

@@ -47,6 +47,7 @@ export const problems = {
   grant_withdrawn: "A key of the organisation was withdrawn.",
   headset_radio: "The headset uses radio: what it carries can be heard nearby.",
   mark_absent: "This browser cannot mark the sound that it plays, so a recording could not be traced.",
+  mark_missing: "The key to this client’s mark did not reach the server before its sound, so a recording could not be traced.",
   hello_signature: "Your device could not prove itself to this server. Somebody may stand between you and the server.",
   invitation_expired: "This invitation has run out.",
   invitation_unknown: "This invitation is not for this meeting, or is not known.",

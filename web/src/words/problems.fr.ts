@@ -46,6 +46,7 @@ export const problems = {
   grant_withdrawn: "Une clé de l’organisation a été retirée.",
   headset_radio: "Le casque est sans fil : ce qu’il transmet peut être entendu à proximité.",
   mark_absent: "Ce navigateur ne peut pas marquer le son qu’il diffuse ; un enregistrement ne pourrait pas être attribué.",
+  mark_missing: "La clé du marquage de ce programme n’est pas parvenue au serveur avant le son ; un enregistrement ne pourrait pas être attribué.",
   hello_signature: "Votre appareil n’a pas pu se faire reconnaître de ce serveur. Quelqu’un est peut-être entre vous et le serveur.",
   invitation_expired: "Cette invitation a expiré.",
   invitation_unknown: "Cette invitation n’est pas pour cette réunion, ou n’est pas connue.",
