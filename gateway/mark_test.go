@@ -2,8 +2,13 @@ package gateway
 
 import (
 	"bytes"
-	"context"
+	"encoding/binary"
+	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,74 +16,132 @@ import (
 	"conclave/endpoint"
 	"conclave/endpoint/headless"
 	"conclave/opus"
+	"conclave/phone/codec"
 	"conclave/phone/dsp"
 	"conclave/sfu/slot"
 	"conclave/watermark"
+	"conclave/watermark/marktest"
 )
 
-// What a caller hears is traced to their leg, though packets of the room are lost before it.
-func TestWhatACallerHearsIsMarked(t *testing.T) {
-	key := func(b byte) *watermark.Key {
-		k, err := watermark.NewKey(bytes.Repeat([]byte{b}, watermark.KeySize))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-	sync, err := watermark.NewSync(make([]byte, watermark.SyncSize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sound []float32
+// called returns what a caller, leg 1 for a minute, is sent of so many frames that a member says, of which each lost-th does not
+// arrive.
+func called(t *testing.T, sync *watermark.Sync, frames, lost int, says func(frame []int16)) (sent []dsp.Frame) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bridge{leg: &leg{gateway: &Gateway{config: Config{Now: time.Now}}}, voices: map[uint32]*voice{}}
-		b.marked(&endpoint.Marking{Sync: sync, Code: key(1).Code(), Began: time.Now().Add(-time.Minute)})
+		b.marked(&endpoint.Marking{Sync: sync, Code: marktest.Key(t, 1).Code(), Began: time.Now().Add(-time.Minute)})
 		b.open(true)
 		encoder, err := opus.NewEncoder(opus.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer encoder.Close()
-		rng := rand.New(rand.NewPCG(1, 1))
-		var low, level, want float64
-		for i := range 20 * 50 {
-			if i%8 == 0 {
-				want = 0.05 + 0.3*rng.Float64()
-			}
+		rng := rand.New(rand.NewPCG(2, 1))
+		for i := range frames {
 			var frame [opus.FrameSamples]int16
-			for k := range frame {
-				level += (want - level) * 0.001
-				low += (rng.NormFloat64() - low) * 0.3
-				frame[k] = int16(12000 * level * low)
-			}
+			says(frame[:])
 			packet, err := encoder.Encode(nil, frame[:])
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rng.IntN(20) > 0 {
+			if rng.IntN(lost) > 0 {
 				b.heard(headless.Frame{Leaf: 3, Kind: slot.Microphone, Timestamp: uint32(i) * opus.FrameSamples, Data: packet})
 			}
 			time.Sleep(20 * time.Millisecond)
 			b.mu.Lock()
 			f := b.mix(time.Now())
 			b.mu.Unlock()
-			for k := 0; k+2 < dsp.FrameSamples; k += 3 {
-				sound = append(sound, (float32(f[k])+float32(f[k+1])+float32(f[k+2]))/3/32768)
-			}
+			sent = append(sent, *f)
 		}
 	})
-	search := watermark.Search{Sync: sync, Workers: 2}
-	for b := range byte(20) {
-		search.Suspects = append(search.Suspects, watermark.Suspect{Code: key(b).Code(), Tiles: 400})
+	return sent
+}
+
+// What a caller hears is traced to their leg, though packets of the room are lost before it.
+func TestWhatACallerHearsIsMarked(t *testing.T) {
+	sync := marktest.Sync(t)
+	var sound []float32
+	for _, f := range called(t, sync, 20*50, 20, marktest.Vowels()) {
+		sound = marktest.Third(sound, f[:])
 	}
-	r, err := search.Run(context.Background(), sound)
+	marktest.Names(t, sync, sound, 1, time.Minute)
+}
+
+// speech says what people said whose voices Debian's package asterisk-core-sounds-fr-g722 has; without it, hum.
+func speech(t *testing.T) func(frame []int16) {
+	t.Helper()
+	files, _ := filepath.Glob("/usr/share/asterisk/sounds/fr_CA_f_June/*.g722")
+	if _, err := exec.LookPath("ffmpeg"); err != nil || len(files) == 0 {
+		t.Log("no recorded speech on this machine (asterisk-core-sounds-fr-g722 and ffmpeg): it is made up")
+		return marktest.Vowels()
+	}
+	var raw []byte
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && len(b) > 16000 && len(raw) < 60*8000 {
+			raw = append(raw, b...)
+		}
+	}
+	pcm := ffmpeg(t, raw, "-f", "g722", "-i", "-", "-af", "volume=2", "-f", "s16le", "-ac", "1", "-ar", "48000", "-")
+	return func(frame []int16) {
+		for i := range frame {
+			if len(pcm) > 1 {
+				frame[i] = int16(binary.LittleEndian.Uint16(pcm))
+				pcm = pcm[2:]
+			}
+		}
+	}
+}
+
+func ffmpeg(t *testing.T, in []byte, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("ffmpeg", append([]string{"-hide_banner", "-loglevel", "error"}, args...)...)
+	cmd.Stdin = bytes.NewReader(in)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("ffmpeg %v: %v: %s", args, err, stderr.Bytes())
+	}
+	return out.Bytes()
+}
+
+// What goes to a telephone goes on: as A-law over a trunk, and from there perhaps through GSM to a mobile. Half a minute of it
+// names the caller's leg.
+func TestWhatACallerHearsIsTracedThroughTheTelephoneNetwork(t *testing.T) {
+	sync := marktest.Sync(t)
+	sent := called(t, sync, 30*50, 1<<30, speech(t))
+	encoder, err := codec.NewEncoder(codec.PCMA)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Named) != 1 || r.Named[0].Suspect != 1 {
-		t.Fatalf("named is %+v, want leg 1; others: %+v", r.Named, r.Others)
+	defer encoder.Close()
+	decoder, err := codec.NewDecoder(codec.PCMA)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if at := r.Named[0].Pieces[0].Began; at < 59*time.Second || at > 62*time.Second {
-		t.Errorf("the sound began at %v of the leg, want a minute", at)
+	var alaw []byte
+	var sound []float32
+	for i := range sent {
+		payload, err := encoder.Encode(nil, &sent[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		alaw = append(alaw, payload...)
+		pcm, err := decoder.Decode(slices.Clone(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sound = marktest.Third(sound, pcm)
 	}
+	marktest.Names(t, sync, sound, 1, time.Minute)
+
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("no ffmpeg on this machine, which has GSM")
+	}
+	gsm := ffmpeg(t, alaw, "-f", "alaw", "-ar", "8000", "-i", "-", "-c:a", "libgsm", "-f", "gsm", "-")
+	heard := ffmpeg(t, gsm, "-f", "gsm", "-i", "-", "-f", "f32le", "-ac", "1", "-ar", "16000", "-")
+	sound = sound[:0]
+	for ; len(heard) >= 4; heard = heard[4:] {
+		sound = append(sound, math.Float32frombits(binary.LittleEndian.Uint32(heard)))
+	}
+	marktest.Names(t, sync, sound, 1, time.Minute)
 }

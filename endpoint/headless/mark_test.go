@@ -2,8 +2,6 @@ package headless
 
 import (
 	"bytes"
-	"context"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -11,6 +9,7 @@ import (
 	"conclave/opus"
 	"conclave/sfu/slot"
 	"conclave/watermark"
+	"conclave/watermark/marktest"
 )
 
 // vowels is hum whose bands rise and fall, encoded as a member's client does.
@@ -21,19 +20,11 @@ func vowels(t *testing.T, seconds int) [][]byte {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	rng := rand.New(rand.NewPCG(1, 1))
+	hum := marktest.Vowels()
 	var list [][]byte
-	var low, level, want float64
-	for f := range seconds * 50 {
-		if f%8 == 0 {
-			want = 0.05 + 0.3*rng.Float64()
-		}
+	for range seconds * 50 {
 		var frame [opus.FrameSamples]int16
-		for i := range frame {
-			level += (want - level) * 0.001
-			low += (rng.NormFloat64() - low) * 0.3
-			frame[i] = int16(12000 * level * low)
-		}
+		hum(frame[:])
 		packet, err := e.Encode(nil, frame[:])
 		if err != nil {
 			t.Fatal(err)
@@ -44,22 +35,10 @@ func vowels(t *testing.T, seconds int) [][]byte {
 }
 
 func TestWhatIsHeardIsMarked(t *testing.T) {
-	var key *watermark.Key
-	newKey := func(b byte) *watermark.Key {
-		k, err := watermark.NewKey(bytes.Repeat([]byte{b}, watermark.KeySize))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-	key = newKey(1)
-	sync, err := watermark.NewSync(make([]byte, watermark.SyncSize))
-	if err != nil {
-		t.Fatal(err)
-	}
+	sync := marktest.Sync(t)
 	packets := vowels(t, 16) // before the leg begins: it takes a while
 	p := newPath(&Client{})
-	p.Mark(&endpoint.Marking{Sync: sync, Code: key.Code(), Began: time.Now().Add(-time.Minute)})
+	p.Mark(&endpoint.Marking{Sync: sync, Code: marktest.Key(t, 1).Code(), Began: time.Now().Add(-time.Minute)})
 	d, err := opus.NewDecoder()
 	if err != nil {
 		t.Fatal(err)
@@ -74,24 +53,9 @@ func TestWhatIsHeardIsMarked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k := 0; k+2 < len(pcm); k += 3 {
-			sound = append(sound, (float32(pcm[k])+float32(pcm[k+1])+float32(pcm[k+2]))/3/32768)
-		}
+		sound = marktest.Third(sound, pcm)
 	}
-	search := watermark.Search{Sync: sync, Workers: 2}
-	for b := range byte(20) {
-		search.Suspects = append(search.Suspects, watermark.Suspect{Code: newKey(b).Code(), Tiles: 400})
-	}
-	r, err := search.Run(context.Background(), sound)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(r.Named) != 1 || r.Named[0].Suspect != 1 {
-		t.Fatalf("named is %+v, want leg 1; others: %+v", r.Named, r.Others)
-	}
-	if at := r.Named[0].Pieces[0].Began; at < 59*time.Second || at > 62*time.Second {
-		t.Errorf("the sound began at %v of the leg, want a minute", at)
-	}
+	marktest.Names(t, sync, sound, 1, time.Minute)
 	picture := []byte{1, 2, 3}
 	if out := p.handed(voice{3, slot.Camera}, picture, 0); !bytes.Equal(out, picture) {
 		t.Error("pictures are changed")
@@ -104,14 +68,7 @@ func TestWhatIsHeardIsMarked(t *testing.T) {
 }
 
 func TestLostPacketsLeaveTheMarkInTime(t *testing.T) {
-	key, err := watermark.NewKey(bytes.Repeat([]byte{1}, watermark.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	sync, err := watermark.NewSync(make([]byte, watermark.SyncSize))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, sync := marktest.Key(t, 1), marktest.Sync(t)
 	begin := func() *path {
 		p := newPath(&Client{})
 		// Of a mark of long ago, so that a new embedder would not begin at the same sample.
@@ -144,8 +101,7 @@ func TestLostPacketsLeaveTheMarkInTime(t *testing.T) {
 }
 
 func TestWhatCannotBeMarkedIsNotHandedOut(t *testing.T) {
-	key, _ := watermark.NewKey(make([]byte, watermark.KeySize))
-	sync, _ := watermark.NewSync(make([]byte, watermark.SyncSize))
+	key, sync := marktest.Key(t, 1), marktest.Sync(t)
 	p := newPath(&Client{})
 	p.Mark(&endpoint.Marking{Sync: sync, Code: key.Code(), Began: time.Now()})
 	if out := p.handed(voice{3, slot.Microphone}, []byte{0xff}, 0); out != nil {
