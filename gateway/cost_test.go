@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"conclave"
-	"conclave/identity"
 	"conclave/phone/codec"
 	"conclave/phone/dsp"
 	"conclave/phone/media"
@@ -45,11 +44,11 @@ type caller struct {
 	time  uint32
 }
 
-// exchange is a PBX, from which callers call.
-func exchange(t *testing.T, gateway string) *sip.Stack {
+// exchange is a PBX at an address, from which callers call.
+func exchange(t *testing.T, at netip.Addr, gateway string) *sip.Stack {
 	t.Helper()
 	s, err := sip.New(sip.Config{
-		Listeners: []sip.Listener{{Network: sip.UDP, Address: netip.AddrPortFrom(loopback, 0)}},
+		Listeners: []sip.Listener{{Network: sip.UDP, Address: netip.AddrPortFrom(at, 0)}},
 		Trunks:    []sip.Trunk{{Name: "gateway", Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Target: gateway, TargetNetwork: sip.UDP, Prefixes: []string{"@127.0.0.1"}}},
 		Limits:    sip.Limits{Calls: 200, Unacked: 200, Rate: 1000, Burst: 1000, AckLimit: 10 * time.Second},
 		Incoming:  func(context.Context, *sip.Call) {}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
@@ -191,16 +190,6 @@ func peak(pcm []int16) (top int16) {
 	return top
 }
 
-// codeFor enters a person and issues a code for them.
-func (h *house) codeFor(person conclave.PersonID) string {
-	h.t.Helper()
-	code, _, err := h.Server.Directory().IssuePhoneCode(context.Background(), person, h.meeting, 0, rand.Reader, time.Now())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return code
-}
-
 // What a leg costs: the processor time of a gateway that is a process of its own, with ten legs (CONCLAVE_LEGS: so many) that all
 // hear the chair; and the delay from a telephone's packet to a member's opened frame.
 func TestWhatALegCosts(t *testing.T) {
@@ -211,16 +200,12 @@ func TestWhatALegCosts(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("CONCLAVE_LEGS")); err == nil && n > 0 && n <= 100 {
 		legs = n
 	}
-	h := build(t, options{})
-	h.stop() // the one in this process
-	people := []conclave.PersonID{"anna"}
+	var people []conclave.PersonID
 	for i := range legs {
-		id := conclave.PersonID(fmt.Sprintf("caller%d", i))
-		h.AddPerson(id, "")
-		people = append(people, id)
+		people = append(people, conclave.PersonID(fmt.Sprintf("caller%d", i)))
 	}
-	h.meeting = h.OpenMeetingWith(identity.Meeting{Title: "Many", Chair: "anna", People: people, Door: identity.DoorInvited})
-	h.chair = h.come("anna", chairsVoice())
+	h := build(t, options{people: people})
+	h.stop() // the one in this process
 
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "conclave-phone")
@@ -256,11 +241,11 @@ func TestWhatALegCosts(t *testing.T) {
 		return strings.Contains(out.String(), "server knows this gateway") && strings.Contains(out.String(), "listening")
 	})
 
-	pbx := exchange(t, address)
+	pbx := exchange(t, loopback, address)
 	callers := make([]*caller, legs)
 	var enter sync.WaitGroup
 	for i := range callers {
-		code := h.codeFor(people[i+1])
+		code := h.codeFor(people[i])
 		callers[i] = ring(t, pbx)
 		enter.Go(func() {
 			time.Sleep(time.Second)

@@ -135,8 +135,9 @@ type options struct {
 	level  conclave.Level
 	door   identity.Door
 	change func(*gateway.Config)
-	phone  string  // Bert's number in the directory
-	voice  []int16 // the chair's; nil: chairsVoice
+	phone  string              // Bert's number in the directory
+	voice  []int16             // the chair's; nil: chairsVoice
+	people []conclave.PersonID // who is invited beside Anna and Bert
 }
 
 // inShort are the tests that -short runs, for the race detector: a telephone that waits at the door, and calls that are changed and ended
@@ -162,7 +163,10 @@ func build(t *testing.T, o options) *house {
 	if o.door == "" {
 		o.door = identity.DoorInvited
 	}
-	h.meeting = h.OpenMeetingWith(identity.Meeting{Title: "Budget", Level: o.level, Chair: "anna", People: []conclave.PersonID{"anna", "bert"}, Door: o.door})
+	for _, p := range o.people {
+		h.AddPerson(p, "")
+	}
+	h.meeting = h.OpenMeetingWith(identity.Meeting{Title: "Budget", Level: o.level, Chair: "anna", People: append([]conclave.PersonID{"anna", "bert"}, o.people...), Door: o.door})
 	if o.voice == nil {
 		o.voice = chairsVoice()
 	}
@@ -289,7 +293,13 @@ func (h *house) ask(statement []byte, sign func([]byte) []byte) []conclave.Probl
 // code issues a phone code for Bert.
 func (h *house) code() string {
 	h.t.Helper()
-	code, _, err := h.Server.Directory().IssuePhoneCode(context.Background(), "bert", h.meeting, 0, rand.Reader, time.Now())
+	return h.codeFor("bert")
+}
+
+// codeFor issues a phone code for a person.
+func (h *house) codeFor(person conclave.PersonID) string {
+	h.t.Helper()
+	code, _, err := h.Server.Directory().IssuePhoneCode(context.Background(), person, h.meeting, 0, rand.Reader, time.Now())
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -56,13 +56,19 @@ func like(said, heard []int16) float64 {
 	if len(said) < second || len(heard) < second {
 		return 0
 	}
-	best, at := 0.0, 0
-	for i := 0; i+second <= len(said); i += second / 8 {
-		if e := energy(said[i : i+second]); e > best {
+	at := loudest(said, second)
+	return place(said[at:at+second], heard)
+}
+
+// loudest is where the loudest stretch of a length begins.
+func loudest(said []int16, length int) (at int) {
+	best := 0.0
+	for i := 0; i+length <= len(said); i += length / 8 {
+		if e := energy(said[i : i+length]); e > best {
 			best, at = e, i
 		}
 	}
-	return place(said[at:at+second], heard)
+	return at
 }
 
 // place is the greatest normalised cross-correlation of a piece with what was heard, anywhere.

@@ -21,6 +21,7 @@ import (
 	"conclave/phone/codec"
 	"conclave/phone/dsp"
 	"conclave/phone/jitter"
+	"conclave/phone/media/mediatest"
 )
 
 // socket returns a UDP socket of somebody else on a loopback address, and what sends a datagram from it to s.
@@ -35,19 +36,6 @@ func socket(t testing.TB, ip string) *net.UDPConn {
 }
 
 func addressOf(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
-
-// packet returns a clear RTP packet.
-func packet(t testing.TB, payloadType uint8, sequence uint16, timestamp, ssrc uint32, payload []byte) []byte {
-	t.Helper()
-	b, err := (&rtp.Packet{
-		Header:  rtp.Header{Version: 2, PayloadType: payloadType, SequenceNumber: sequence, Timestamp: timestamp, SSRC: ssrc},
-		Payload: payload,
-	}).Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // send sends b to s from c.
 func send(t testing.TB, c *net.UDPConn, s *Session, b []byte) {
@@ -121,12 +109,12 @@ func TestNobodyTakesAClearLegOverOnceItsAddressHasSpoken(t *testing.T) {
 	start(t, s, plain(addressOf(caller)))
 	silence := bytes.Repeat([]byte{0xd5}, 160)
 	for i := range 3 {
-		send(t, caller, s, packet(t, 8, uint16(i), uint32(160*i), 7, silence))
+		send(t, caller, s, mediatest.Packet(t, 8, uint16(i), uint32(160*i), 7, silence))
 	}
 	eventually(t, "the caller is taken", func() bool { return s.Stats().Received == 3 })
 	for i := range 200 {
-		send(t, thief, s, packet(t, 8, uint16(100+i), uint32(160*i), 8, silence))
-		send(t, stranger, s, packet(t, 8, uint16(100+i), uint32(160*i), 9, silence))
+		send(t, thief, s, mediatest.Packet(t, 8, uint16(100+i), uint32(160*i), 8, silence))
+		send(t, stranger, s, mediatest.Packet(t, 8, uint16(100+i), uint32(160*i), 9, silence))
 		if i%20 == 0 {
 			time.Sleep(5 * time.Millisecond) // or the kernel drops some of them itself
 		}
@@ -147,16 +135,16 @@ func TestTheSignalledAddressTakesItsPlaceFromWhoeverWasFirst(t *testing.T) {
 	s := open(t)
 	start(t, s, plain(addressOf(caller)))
 	silence := bytes.Repeat([]byte{0xd5}, 160)
-	send(t, stranger, s, packet(t, 8, 1, 0, 1, silence))
+	send(t, stranger, s, mediatest.Packet(t, 8, 1, 0, 1, silence))
 	eventually(t, "another IP address is dropped", func() bool { return s.Stats().Foreign == 1 })
-	send(t, first, s, packet(t, 8, 1, 0, 2, silence))
+	send(t, first, s, mediatest.Packet(t, 8, 1, 0, 2, silence))
 	eventually(t, "the first port of the same IP stands in", func() bool { return s.Stats().Received == 1 })
-	send(t, second, s, packet(t, 8, 1, 0, 3, silence))
+	send(t, second, s, mediatest.Packet(t, 8, 1, 0, 3, silence))
 	eventually(t, "a second is dropped", func() bool { return s.Stats().Foreign == 2 })
 	atLeast(t, first, 3, "the one behind a NAT")
-	send(t, caller, s, packet(t, 8, 1, 0, 4, silence))
+	send(t, caller, s, mediatest.Packet(t, 8, 1, 0, 4, silence))
 	eventually(t, "the signalled address speaks", func() bool { return s.Stats().Received == 2 })
-	send(t, first, s, packet(t, 8, 2, 160, 2, silence))
+	send(t, first, s, mediatest.Packet(t, 8, 2, 160, 2, silence))
 	eventually(t, "the first is out", func() bool { return s.Stats().Foreign == 3 })
 }
 
@@ -175,7 +163,7 @@ func TestAClearPacketInAnSRTPLegIsDropped(t *testing.T) {
 			go func() {
 				defer close(stolen)
 				for i := range 400 {
-					_, _ = thief.WriteToUDPAddrPort(packet(t, 8, uint16(i), uint32(160*i), uint32(i%3), bytes.Repeat([]byte{0x11}, 160)), address(b))
+					_, _ = thief.WriteToUDPAddrPort(mediatest.Loud(t, i, uint32(i%3)), address(b))
 					time.Sleep(4 * time.Millisecond)
 				}
 			}()
@@ -225,7 +213,7 @@ func TestAReplayedPacketIsDroppedUnderDTLSKeysToo(t *testing.T) {
 	t.Parallel()
 	a, b := call(t, codec.PCMA, DTLS, "")
 	a.mu.Lock()
-	sealed, err := a.sending.keys.EncryptRTP(nil, packet(t, 8, 1, 160, 99, bytes.Repeat([]byte{0xd5}, 160)), nil)
+	sealed, err := a.sending.keys.EncryptRTP(nil, mediatest.Packet(t, 8, 1, 160, 99, bytes.Repeat([]byte{0xd5}, 160)), nil)
 	a.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +314,7 @@ func TestNothingIsSentBeforeTheKeys(t *testing.T) {
 			t.Fatalf("%d bytes that are not DTLS", n)
 		}
 	}
-	send(t, other, s, packet(t, 8, 1, 0, 1, make([]byte, 160)))
+	send(t, other, s, mediatest.Packet(t, 8, 1, 0, 1, make([]byte, 160)))
 	eventually(t, "a clear packet is dropped", func() bool { return s.Stats().Forged == 1 })
 }
 
@@ -350,7 +338,7 @@ func TestWhatWasSaidBeforeTheBridgeNeverReachesTheRoom(t *testing.T) {
 	// next is one packet of a tone that never ends, and the frame that the room hears after it, nil if it hears none.
 	sequence := uint16(0)
 	next := func() *Frame {
-		s.handle(now, caller, packet(t, 8, sequence, uint32(sequence)*160, 7, payload))
+		s.handle(now, caller, mediatest.Packet(t, 8, sequence, uint32(sequence)*160, 7, payload))
 		sequence++
 		s.turn(now)
 		now = now.Add(tick)
@@ -539,9 +527,9 @@ func TestDigitsOfAnyAgreedTypeAreHeardAndAreNoLoss(t *testing.T) {
 				if i >= 27 {
 					flags |= 0x80
 				}
-				s.handle(now, caller, packet(t, payloadType, sequence, timestamp, 7, event(9, flags, uint16(160*(i-19)))))
+				s.handle(now, caller, mediatest.Packet(t, payloadType, sequence, timestamp, 7, event(9, flags, uint16(160*(i-19)))))
 			} else {
-				s.handle(now, caller, packet(t, 8, sequence, timestamp, 7, bytes.Repeat([]byte{0xd5}, 160)))
+				s.handle(now, caller, mediatest.Packet(t, 8, sequence, timestamp, 7, bytes.Repeat([]byte{0xd5}, 160)))
 			}
 			s.turn(now)
 			now = now.Add(tick)
@@ -611,23 +599,8 @@ func TestMutatedPacketsDoNothing(t *testing.T) {
 		}
 		for i := range packets {
 			payload := good[i%20]
-			p := packet(t, []uint8{c.codec.PayloadType(), 101, 13}[i%20/9%3], uint16(i), uint32(i*160), 7, payload)
-			switch i % 6 {
-			case 0:
-				for range 1 + random.IntN(6) {
-					p[random.IntN(len(p))] ^= byte(1 + random.IntN(255))
-				}
-			case 1:
-				p = p[:random.IntN(len(p))]
-			case 2:
-				p[random.IntN(12)] = byte(random.Uint32())
-			case 3:
-				p = append(p, make([]byte, random.IntN(1600))...)
-			case 4: // RTCP
-				p[0], p[1] = byte(0x80|random.IntN(64)), byte(192+random.IntN(32))
-			case 5: // extensions and padding
-				p[0] |= byte(random.IntN(64))
-			}
+			p := mediatest.Packet(t, []uint8{c.codec.PayloadType(), 101, 13}[i%20/9%3], uint16(i), uint32(i*160), 7, payload)
+			p = mediatest.Mutate(random, i, p)
 			if c.sealed {
 				sealed, err := seal.EncryptRTP(nil, p, nil)
 				if err != nil {
@@ -656,9 +629,9 @@ func TestMutatedPacketsDoNothing(t *testing.T) {
 }
 
 func FuzzHandle(f *testing.F) {
-	f.Add(uint8(0), packet(f, 8, 1, 160, 7, make([]byte, 160)), packet(f, 101, 2, 160, 7, event(5, 0x80, 800)))
+	f.Add(uint8(0), mediatest.Packet(f, 8, 1, 160, 7, make([]byte, 160)), mediatest.Packet(f, 101, 2, 160, 7, event(5, 0x80, 800)))
 	f.Add(uint8(1), []byte{0x81, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, []byte{0x80, 201, 0, 1, 0, 0, 0, 1})
-	f.Add(uint8(2), packet(f, 111, 1, 160, 7, []byte{0xfc, 1, 2, 3}), []byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Add(uint8(2), mediatest.Packet(f, 111, 1, 160, 7, []byte{0xfc, 1, 2, 3}), []byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, kind uint8, first, second []byte) {
 		c := []codec.Codec{codec.PCMA, codec.G722, codec.Opus}[kind%3]
 		decoder, err := codec.NewDecoder(c)

@@ -14,6 +14,7 @@ import (
 
 	"conclave/phone/codec"
 	"conclave/phone/dsp"
+	"conclave/phone/media/mediatest"
 )
 
 func TestACryptoLineIsReadOrRefused(t *testing.T) {
@@ -278,7 +279,7 @@ func TestReportsTellLossAndRoundTrip(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for i := range 50 { // a hears b, one in ten lost
 		if i%10 != 5 {
-			a.handle(now, address(b), packet(t, 8, uint16(i), uint32(160*i), b.ssrc, make([]byte, 160)))
+			a.handle(now, address(b), mediatest.Packet(t, 8, uint16(i), uint32(160*i), b.ssrc, make([]byte, 160)))
 		}
 	}
 	first := b.compound(now)
@@ -318,7 +319,7 @@ func BenchmarkLeg(b *testing.B) {
 				var f Frame
 				for i := range 3000 {
 					copy(f[:], sound[i%50*960:])
-					p := packet(b, c.PayloadType(), uint16(i), uint32(i*c.ClockRate()/50), 7, nil)
+					p := mediatest.Packet(b, c.PayloadType(), uint16(i), uint32(i*c.ClockRate()/50), 7, nil)
 					p, err := x.sending.encoder.Encode(p, &f)
 					if err == nil && keying != Clear {
 						p, err = x.sending.keys.EncryptRTP(nil, p, nil)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/phone/codec"
+	"conclave/phone/media/mediatest"
 )
 
 // TestABadNetworkIsStillUnderstood carries speech, in simulated time, over networks with jitter, loss, reordering and a
@@ -59,7 +60,7 @@ func TestABadNetworkIsStillUnderstood(t *testing.T) {
 				continue
 			}
 			made := start.Add(time.Duration(float64(i) * 20e6 / (1 + n.ppm/1e6)))
-			arrivals = append(arrivals, arrival{made.Add(time.Duration(random.Int64N(int64(n.jitter) + 1))), packet(t, 8, uint16(i), uint32(160*i), 7, payload)})
+			arrivals = append(arrivals, arrival{made.Add(time.Duration(random.Int64N(int64(n.jitter) + 1))), mediatest.Packet(t, 8, uint16(i), uint32(160*i), 7, payload)})
 		}
 		slices.SortStableFunc(arrivals, func(a, b arrival) int { return a.at.Compare(b.at) })
 		var heard []int16

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"conclave/phone/sdp"
+	"conclave/phone/sip/siptest"
 )
 
 const answer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
@@ -132,16 +133,9 @@ func (w *world) sipp(scenario string, args ...string) (string, error) {
 
 // Pieces of scenarios.
 const (
-	offerBody = `v=0
-o=user1 53655765 2353687637 IN IP4 [local_ip]
-s=-
-c=IN IP4 [local_ip]
-t=0 0
-m=audio 6000 RTP/AVP 0
-a=rtpmap:0 PCMU/8000
-`
-	sippHead = `<?xml version="1.0" encoding="ISO-8859-1" ?><scenario name="x">`
-	sippTail = `</scenario>`
+	offerBody = siptest.Offer
+	sippHead  = `<?xml version="1.0" encoding="ISO-8859-1" ?><scenario name="x">`
+	sippTail  = `</scenario>`
 )
 
 func sippRequest(method, to, seq, headers, body string) string {
@@ -285,7 +279,7 @@ func TestStrangersGetNoAnswer(t *testing.T) {
 	defer stranger.Close()
 	to := w.Addresses()[0].(*net.UDPAddr)
 	for _, method := range []string{"INVITE", "OPTIONS", "REGISTER"} {
-		fmt.Fprint(writerTo{stranger, to}, message(method, "127.0.0.66:5060"))
+		fmt.Fprint(writerTo{stranger, to}, siptest.Message(method, "127.0.0.66:5060"))
 	}
 	stranger.SetReadDeadline(time.Now().Add(700 * time.Millisecond))
 	if n, _, err := stranger.ReadFrom(make([]byte, 1500)); err == nil {
@@ -299,7 +293,7 @@ func TestStrangersGetNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprint(conn, message("OPTIONS", "127.0.0.66:5060"))
+	fmt.Fprint(conn, siptest.Message("OPTIONS", "127.0.0.66:5060"))
 	conn.SetReadDeadline(time.Now().Add(time.Second))
 	if b, err := io.ReadAll(conn); len(b) > 0 {
 		t.Errorf("a stranger was answered: %q, %v", b, err)
@@ -312,47 +306,6 @@ type writerTo struct {
 }
 
 func (w writerTo) Write(b []byte) (int, error) { return w.conn.WriteToUDP(b, w.to) }
-
-var number atomic.Uint64
-
-func message(method, from string) string {
-	n := number.Add(1)
-	body := strings.NewReplacer("[local_ip]", "127.0.0.1", "\n", "\r\n").Replace(offerBody)
-	return fmt.Sprintf("%s sip:door@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%d;rport\r\nFrom: <sip:4930111@127.0.0.1>;tag=f%d\r\nTo: <sip:door@127.0.0.1>\r\nCall-ID: c%d\r\nCSeq: 1 %s\r\nContact: <sip:x@%s>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
-		method, from, n, n, n, method, from, len(body), body)
-}
-
-// mutate changes a message as a fuzzer would: bytes, lines, lengths.
-func mutate(r *rand.Rand, text string) []byte {
-	b := []byte(text)
-	for range 1 + r.Intn(4) {
-		lines := bytes.Split(b, []byte("\r\n"))
-		switch i := r.Intn(len(lines)); r.Intn(7) {
-		case 0:
-			lines = append(lines[:i], lines[i+1:]...)
-		case 1:
-			lines[i] = append(lines[i], lines[i]...)
-		case 2:
-			if len(lines[i]) > 0 {
-				lines[i] = lines[i][:r.Intn(len(lines[i]))]
-			}
-		case 3:
-			if len(lines[i]) > 0 {
-				lines[i] = bytes.Clone(lines[i])
-				lines[i][r.Intn(len(lines[i]))] = byte(r.Intn(256))
-			}
-		case 4:
-			lines[i] = append(bytes.Clone(lines[i]), bytes.Repeat([]byte("A"), r.Intn(300))...)
-		case 5:
-			j := r.Intn(len(lines))
-			lines[i], lines[j] = lines[j], lines[i]
-		case 6:
-			lines[i] = bytes.ReplaceAll(lines[i], []byte(":"), []byte(";,<\x00"))
-		}
-		b = bytes.Join(lines, []byte("\r\n"))
-	}
-	return b
-}
 
 func TestMutatedMessagesDoNoHarm(t *testing.T) {
 	messages := 20_000
@@ -370,9 +323,8 @@ func TestMutatedMessagesDoNoHarm(t *testing.T) {
 	defer conn.Close()
 	go io.Copy(io.Discard, conn)
 	to, r := w.Addresses()[0].(*net.UDPAddr), rand.New(rand.NewSource(1))
-	methods := []string{"INVITE", "INVITE", "INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "OPTIONS", "REFER", "REGISTER", "PRACK", "INFO"}
 	for i := range messages {
-		conn.WriteToUDP(mutate(r, message(methods[r.Intn(len(methods))], conn.LocalAddr().String())), to)
+		conn.WriteToUDP(siptest.Mutated(r, conn.LocalAddr().String()), to)
 		if i%100 == 99 { // as fast as they are heard
 			time.Sleep(2 * time.Millisecond)
 			w.Stack.limits.mu.Lock()
@@ -444,7 +396,7 @@ func TestAFloodOfCallsIsCapped(t *testing.T) {
 	}()
 	to := w.Addresses()[0].(*net.UDPAddr)
 	for range 500 {
-		fmt.Fprint(writerTo{conn, to}, message("INVITE", conn.LocalAddr().String()))
+		fmt.Fprint(writerTo{conn, to}, siptest.Message("INVITE", conn.LocalAddr().String()))
 		time.Sleep(10 * time.Millisecond)
 	}
 	defer close(counted)
