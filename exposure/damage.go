@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/audit"
 )
 
 // Damage is what something that turned out bad was exposed to, over all meetings: the worst first.
@@ -20,6 +21,9 @@ type Damage struct {
 	MS       int64        `json:"ms"` // exposed, summed over meetings
 	ByLevel  []LevelTotal `json:"by_level"`
 	People   []Heard      `json:"people"`                 // who was in the room meanwhile
+	Speakers []Heard      `json:"speakers"`               // who spoke meanwhile, the most first; null: the ledgers were not opened
+	SpokeMS  int64        `json:"spoke_ms"`               // speech while a meeting was exposed, summed over speakers
+	Ledger   LedgerPart   `json:"ledger"`                 // of the meetings that were exposed
 	Unknown  int          `json:"legs_unknown,omitempty"` // whose personal parts were erased: they may have been meant
 	Log      LogPart      `json:"log"`
 	TookMS   int64        `json:"took_ms"`
@@ -44,10 +48,15 @@ type Damaged struct {
 	Minutes []time.Time        `json:"minutes"` // each minute of the clock in which it was exposed
 	Spans   []DamagedSpan      `json:"spans"`
 	Present []Heard            `json:"present"`
-	Spoke   []Heard            `json:"spoke"` // null: the ledgers were not opened
+	Spoke   []Heard            `json:"spoke"` // while it was exposed, the most first; null: the ledgers were not opened
+	SpokeMS int64              `json:"spoke_ms,omitempty"`
+	Unknown []string           `json:"spoke_unknown,omitempty"` // legs of which nobody knows whether they spoke
+	Opening audit.Index        `json:"opening,omitempty"`       // the record that the ledgers were opened; 0: in no log
 	ByLevel []LevelTotal       `json:"by_level"`
 
 	timeline *Timeline
+	exposed  map[*Leg]bool
+	union    []Interval // when at least one leg was exposed
 }
 
 // DamagedSpan is one leg's exposure.
@@ -70,7 +79,7 @@ const maxMinutes = 24 * 60
 // index is not to be added to afterwards. progress is told how many of all meetings were searched.
 func (x *Index) Assess(suspicions []Suspicion, o Options, progress func(done, all int)) *Damage {
 	o = o.filled()
-	d := &Damage{Made: o.Now, Log: o.Log, What: []string{}, Meetings: []Damaged{}, ByLevel: []LevelTotal{}, People: []Heard{}}
+	d := &Damage{Made: o.Now, Log: o.Log, What: []string{}, Meetings: []Damaged{}, ByLevel: []LevelTotal{}, People: []Heard{}, Ledger: LedgerPart{State: "sealed"}}
 	for _, s := range suspicions {
 		d.What = append(d.What, s.Text)
 	}
@@ -105,9 +114,9 @@ func (x *Index) Assess(suspicions []Suspicion, o Options, progress func(done, al
 }
 
 func (o *Options) damaged(t *Timeline, suspicions []Suspicion) (Damaged, bool) {
-	m := Damaged{Meeting: t.Meeting, timeline: t, Spans: []DamagedSpan{}, Present: []Heard{}, Minutes: []time.Time{}}
-	var all []Interval
 	exposed := map[*Leg]bool{}
+	m := Damaged{Meeting: t.Meeting, timeline: t, exposed: exposed, Spans: []DamagedSpan{}, Present: []Heard{}, Minutes: []time.Time{}}
+	var all []Interval
 	byLevel := map[conclave.Level][]Interval{}
 	for _, l := range t.Legs {
 		for i := range l.Stays {
@@ -137,6 +146,7 @@ func (o *Options) damaged(t *Timeline, suspicions []Suspicion) (Damaged, bool) {
 		return m, false
 	}
 	union := merge(all)
+	m.union = union
 	m.From, m.To, m.MS = union[0].From, union[len(union)-1].To, length(union).Milliseconds()
 	for level, list := range byLevel {
 		m.ByLevel = append(m.ByLevel, LevelTotal{level, "", length(merge(list)).Milliseconds()})
@@ -213,12 +223,19 @@ func (d *Damage) rank(o *Options) {
 		d.ByLevel = append(d.ByLevel, LevelTotal{level, o.Level(level), ms})
 	}
 	slices.SortFunc(d.ByLevel, func(a, b LevelTotal) int { return cmp.Compare(b.Level, a.Level) })
+	d.People = ranked(people)
+}
+
+// ranked lists people, the most first.
+func ranked(people map[Who]int64) []Heard {
+	out := make([]Heard, 0, len(people))
 	for who, ms := range people {
-		d.People = append(d.People, Heard{Who: who, MS: ms})
+		out = append(out, Heard{Who: who, MS: ms})
 	}
-	slices.SortFunc(d.People, func(a, b Heard) int {
+	slices.SortFunc(out, func(a, b Heard) int {
 		return cmp.Or(cmp.Compare(b.MS, a.MS), cmp.Compare(a.Person, b.Person), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Device, b.Device))
 	})
+	return out
 }
 
 // Legs returns the legs of the meetings that were hit: those that need names.

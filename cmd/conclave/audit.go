@@ -56,9 +56,13 @@ var auditVerify = command{
 		if err != nil {
 			return err
 		}
+		dir, err := copyOf(k.args[0])
+		if err != nil {
+			return err
+		}
 		b := newBar(k.stderr, "verifying")
 		options.Progress = func(done, all merkle.Size) { b.at(uint64(done), uint64(all)) }
-		result, err := folder.Verify(os.DirFS(copyOf(k.args[0])), options)
+		result, err := folder.Verify(os.DirFS(dir), options)
 		b.done()
 		var wrong *folder.Wrong
 		if err != nil && !errors.As(err, &wrong) {
@@ -70,7 +74,7 @@ var auditVerify = command{
 			}
 		}
 		if wrong != nil {
-			return codedError{exitRefused, errors.New(wrong.Text)}
+			return wrong
 		}
 		if !o.json {
 			tellVerified(k.stdout, result)
@@ -79,12 +83,15 @@ var auditVerify = command{
 	},
 }
 
-// copyOf takes a server's data folder for the copy in it.
-func copyOf(path string) string {
-	if inner := filepath.Join(path, auditDir); isFile(filepath.Join(inner, "checkpoint")) {
-		return inner
+// copyOf takes a server's data folder for the copy in it. A folder that is not there is no log that does not hold.
+func copyOf(path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", err
 	}
-	return path
+	if inner := filepath.Join(path, auditDir); isFile(filepath.Join(inner, "checkpoint")) {
+		return inner, nil
+	}
+	return path, nil
 }
 
 func isFile(path string) bool {
@@ -214,9 +221,13 @@ var auditShow = command{
 				return usageError{fmt.Sprintf("%q is no meeting", o.meeting)}
 			}
 		}
-		r, err := folder.Open(os.DirFS(copyOf(k.args[0])), root)
+		dir, err := copyOf(k.args[0])
 		if err != nil {
-			return refused(err)
+			return err
+		}
+		r, err := folder.Open(os.DirFS(dir), root)
+		if err != nil {
+			return err
 		}
 		if o.key {
 			for _, key := range r.Keys() {
@@ -230,7 +241,7 @@ var auditShow = command{
 		shown := uint64(0)
 		for e, err := range r.Entries(audit.Index(o.from)) {
 			if err != nil {
-				return refused(err)
+				return err
 			}
 			if o.kind != "" && e.Record.Kind != audit.Kind(o.kind) || o.meeting != "" && e.Record.Meeting != meeting {
 				continue
@@ -255,7 +266,7 @@ func (o *showOptions) showDevices(w io.Writer, r *folder.Reader) error {
 	shown := uint64(0)
 	for l, err := range r.Leaves(audit.Index(o.from)) {
 		if err != nil {
-			return refused(err)
+			return err
 		}
 		entry, err := pass.ParseLogLeaf(l.Leaf)
 		if err != nil {
@@ -284,15 +295,6 @@ func (o *showOptions) showDevices(w io.Writer, r *folder.Reader) error {
 		}
 	}
 	return nil
-}
-
-// refused gives what does not hold its exit code.
-func refused(err error) error {
-	var wrong *folder.Wrong
-	if errors.As(err, &wrong) {
-		return codedError{exitRefused, err}
-	}
-	return err
 }
 
 func showEntry(w io.Writer, e audit.Entry, asJSON bool) error {
@@ -435,14 +437,11 @@ var auditRestore = command{
 			return err
 		}
 		// A copy that does not hold brings nothing back.
-		if _, err := folder.Verify(os.DirFS(o.log), folder.Options{Root: root}); err != nil {
-			return refused(err)
-		}
-		r, err := folder.Open(os.DirFS(o.log), root)
+		r, err := verified(k, o.log, root, "verifying the copy")
 		if err != nil {
-			return refused(err)
+			return err
 		}
-		devices, err := o.openDevices(root)
+		devices, err := o.openDevices(k, root)
 		if err != nil {
 			return err
 		}
@@ -450,10 +449,14 @@ var auditRestore = command{
 		if err != nil {
 			return err
 		}
-		added, err := audit.Restore(ctx, st, copyLeaves(r))
+		b := newBar(k.stderr, "bringing back records")
+		added, err := audit.Restore(ctx, st, copyLeaves(r, b))
+		b.done()
 		var entries uint64
 		if err == nil && devices != nil {
-			entries, err = identity.RestoreDeviceLog(ctx, st, plainLeaves(devices))
+			b = newBar(k.stderr, "bringing back the device log")
+			entries, err = identity.RestoreDeviceLog(ctx, st, plainLeaves(devices, b))
+			b.done()
 		}
 		if closed := st.Close(); err == nil {
 			err = closed
@@ -467,19 +470,16 @@ var auditRestore = command{
 }
 
 // openDevices opens the copy of the device log, once it is verified; nil where there is none.
-func (o *restoreOptions) openDevices(root string) (*folder.Reader, error) {
+func (o *restoreOptions) openDevices(k *call, root string) (*folder.Reader, error) {
 	dir := o.devices
 	if dir == "" {
 		if dir = filepath.Join(o.data, devicesDir); !isFile(filepath.Join(dir, "checkpoint")) {
 			return nil, nil
 		}
 	}
-	if _, err := folder.Verify(os.DirFS(dir), folder.Options{Root: root}); err != nil {
-		return nil, refused(err)
-	}
-	r, err := folder.Open(os.DirFS(dir), root)
+	r, err := verified(k, dir, root, "verifying the device log's copy")
 	if err != nil {
-		return nil, refused(err)
+		return nil, err
 	}
 	if r.Organisation().Log != folder.Devices {
 		return nil, usageError{fmt.Sprintf("%s is no copy of a device log", dir)}
@@ -487,9 +487,20 @@ func (o *restoreOptions) openDevices(root string) (*folder.Reader, error) {
 	return r, nil
 }
 
-func plainLeaves(r *folder.Reader) iter.Seq2[[]byte, error] {
+// verified opens a copy that holds.
+func verified(k *call, dir, root, what string) (*folder.Reader, error) {
+	b := newBar(k.stderr, what)
+	defer b.done()
+	if _, err := folder.Verify(os.DirFS(dir), folder.Options{Root: root, Progress: func(done, all merkle.Size) { b.at(uint64(done), uint64(all)) }}); err != nil {
+		return nil, err
+	}
+	return folder.Open(os.DirFS(dir), root)
+}
+
+func plainLeaves(r *folder.Reader, b *bar) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for l, err := range r.Leaves(1) {
+			b.at(uint64(l.Index), uint64(r.Checkpoint().Size))
 			if !yield(l.Leaf, err) || err != nil {
 				return
 			}
@@ -497,9 +508,10 @@ func plainLeaves(r *folder.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-func copyLeaves(r *folder.Reader) iter.Seq2[audit.CopyLeaf, error] {
+func copyLeaves(r *folder.Reader, b *bar) iter.Seq2[audit.CopyLeaf, error] {
 	return func(yield func(audit.CopyLeaf, error) bool) {
 		for l, err := range r.Leaves(1) {
+			b.at(uint64(l.Index), uint64(r.Checkpoint().Size))
 			if !yield(audit.CopyLeaf{Leaf: l.Leaf, Part: l.Part}, err) || err != nil {
 				return
 			}

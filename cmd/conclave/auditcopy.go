@@ -47,7 +47,7 @@ var auditCopy = command{
 		c := &copier{url: strings.TrimSuffix(k.args[0], "/") + "/v1/devicelog/", dir: k.args[1], client: client, options: options}
 		result, err := c.run(ctx)
 		if err != nil {
-			return refused(err)
+			return err
 		}
 		tellVerified(k.stdout, result)
 		return nil

@@ -12,14 +12,16 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/audit/folder"
 )
 
-// The exit codes.
+// The exit codes, alike over all verbs; docs/operating.md has the table.
 const (
-	exitDone        = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitRefused     = 3
+	exitDone        = 0 // done, and what was checked holds
+	exitFailed      = 1 // could not be done: a file is missing, a disk is full
+	exitUsage       = 2 // the command line is wrong
+	exitRefused     = 3 // the server or its policy said no
+	exitFound       = 3 // what was checked does not hold: a changed log, a failed case
 	exitPutOut      = 4
 	exitUnreachable = 5
 )
@@ -198,7 +200,7 @@ func help(w io.Writer, args []string) error {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, c.name, c.about)
 	}
-	fmt.Fprint(w, "\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 put out of the meeting, 5 server unreachable\n")
+	fmt.Fprint(w, "\nexit codes: 0 done, 1 failed to run, 2 wrong usage, 3 refused, or found wrong, 4 put out of the meeting, 5 server unreachable\n")
 	return nil
 }
 
@@ -210,6 +212,7 @@ func exitCode(err error, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "conclave: %s\n", explain(err))
 	var usage usageError
 	var coded codedError
+	var wrong *folder.Wrong
 	var p conclave.Problem
 	var network *net.OpError
 	switch {
@@ -217,6 +220,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitUsage
 	case errors.As(err, &coded):
 		return coded.code
+	case errors.As(err, &wrong):
+		return exitFound
 	case errors.As(err, &p) && p.Code == "server_unreachable", errors.As(err, &network):
 		return exitUnreachable
 	case errors.As(err, &p):

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -19,11 +21,13 @@ import (
 type damageOptions struct {
 	data, log, root, lang, out, from, until, zone                 string
 	device, person, network, country, gateway, organisation, fact string
+	reason, ledgers                                               string
+	holders                                                       paths
 	json, fresh                                                   bool
 }
 
 var damageCommand = command{
-	name: "damage", usage: "--device|--person|--network|--country|--gateway|--organisation|--fact X [--from TIME] [--until TIME] [--json] [--out FILE] [--data DIR | --log DIR]",
+	name: "damage", usage: "--device|--person|--network|--country|--gateway|--organisation|--fact X [--from TIME] [--until TIME] [--holder FILE]… [--reason TEXT] [--json] [--out FILE] [--data DIR | --log DIR]",
 	about: "tells what something that turned out bad could hear, over all meetings",
 	flags: func(f *flag.FlagSet) any {
 		o := new(damageOptions)
@@ -39,6 +43,9 @@ var damageCommand = command{
 		f.StringVar(&o.fact, "fact", "", "any other fact of a line: `name=value`")
 		f.StringVar(&o.from, "from", "", "since when: a `time`")
 		f.StringVar(&o.until, "until", "", "until when: a `time`")
+		f.Var(&o.holders, "holder", "a holder's `file`; as many as the investigation key needs, and the ledgers of the meetings that were exposed are opened: who spoke meanwhile")
+		f.StringVar(&o.reason, "reason", "", "why the ledgers are opened: `words` that go into the log, for each meeting")
+		f.StringVar(&o.ledgers, "ledgers", "", "a `folder` with the sealed ledgers, a file for each meeting, where no server runs; they are written there where one does")
 		f.StringVar(&o.lang, "lang", "en", "the report's `language`: de, en or fr")
 		f.StringVar(&o.zone, "zone", "Local", "the time `zone` of the report")
 		f.StringVar(&o.out, "out", "", "`file` for the report; - is the standard output; without it, damage.html")
@@ -106,7 +113,7 @@ func (o *damageOptions) run(ctx context.Context, k *call) error {
 		return err
 	}
 	if !e.part.Verified {
-		return codedError{exitFailed, fmt.Errorf("the log does not hold, and the report says so: %s", e.part.Problem)}
+		return codedError{exitFound, fmt.Errorf("the log does not hold, and the report says so: %s", e.part.Problem)}
 	}
 	return nil
 }
@@ -141,7 +148,60 @@ func (o *damageOptions) assess(ctx context.Context, k *call, x *exposure.Index, 
 	for i := range d.Meetings {
 		d.Meetings[i].Title = titles[d.Meetings[i].Meeting.Text()]
 	}
+	if len(o.holders) > 0 && len(d.Meetings) > 0 {
+		if err := o.hear(ctx, k, server, d, e, exposure.Options{Level: known.level(o.lang), Who: known.who}, known != nil); err != nil {
+			return nil, err
+		}
+	}
 	return d, nil
+}
+
+// hear opens the ledgers of the meetings that were found. The index knows nothing of them: their records are read anew, once.
+func (o *damageOptions) hear(ctx context.Context, k *call, server *admin, d *exposure.Damage, e *evidence, options exposure.Options, online bool) error {
+	opener, err := newOpener(k, server, online, o.holders, o.reason)
+	if err != nil {
+		return err
+	}
+	defer opener.key.Wipe()
+	if o.ledgers != "" && online {
+		if err := os.MkdirAll(o.ledgers, 0o700); err != nil {
+			return err
+		}
+	}
+	wanted := map[string]*exposure.Timeline{}
+	for i := range d.Meetings {
+		id := d.Meetings[i].Meeting
+		wanted[id.Text()] = exposure.NewTimeline(id)
+	}
+	b := newBar(k.stderr, "reading the ledgers' records")
+	err = e.timelines(wanted, b.at)
+	b.done()
+	if err != nil {
+		return err
+	}
+	d.Log = e.part
+	options.Holders = opener.holders
+	b = newBar(k.stderr, "opening the ledgers")
+	defer b.done()
+	err = d.Hear(options, func(id conclave.MeetingID) (*exposure.Opened, error) {
+		t := wanted[id.Text()]
+		if t.Ledgers() == 0 {
+			return nil, nil
+		}
+		t.Close(time.Now().UTC())
+		file := ""
+		if o.ledgers != "" {
+			file = filepath.Join(o.ledgers, id.Text()+".jsonl")
+		}
+		return opener.open(ctx, t, file)
+	}, func(done, all int) { b.at(uint64(done), uint64(all)) })
+	if err != nil {
+		return err
+	}
+	if d.Ledger.Shut > 0 && d.Ledger.Opened == 0 {
+		return errOtherKey
+	}
+	return nil
 }
 
 // named refuses to answer on what no record names: that nothing could be heard would be an answer on a misspelt name too.
@@ -193,11 +253,11 @@ func (o *damageOptions) write(k *call, d *exposure.Damage, zone *time.Location, 
 			if s == o.fact {
 				flag, value = "fact", s
 			}
-			again += " --" + flag + " " + value
+			again += " --" + flag + " " + quoted(value)
 		}
-		for flag, value := range map[string]string{"from": o.from, "until": o.until} {
-			if value != "" {
-				again += " --" + flag + " " + value
+		for _, f := range [][2]string{{"from", o.from}, {"until", o.until}} {
+			if f[1] != "" {
+				again += " --" + f[0] + " " + quoted(f[1])
 			}
 		}
 		if err := page.Damage(&b, d, page.Options{Language: o.lang, Zone: zone, Fonts: pageFonts(), Again: again, Verify: "conclave audit verify " + log}); err != nil {
@@ -207,6 +267,45 @@ func (o *damageOptions) write(k *call, d *exposure.Damage, zone *time.Location, 
 			name = "damage.html"
 		}
 	}
-	return writeReport(k, name, b.Bytes(), fmt.Sprintf("%d of %d meetings, %v exposed in all, found in %.1f s", len(d.Meetings), d.Searched.Meetings,
-		(time.Duration(d.MS)*time.Millisecond).Round(time.Second), float64(d.TookMS)/1000))
+	if err := writeReport(k, name, b.Bytes(), fmt.Sprintf("%d of %d meetings, %v exposed in all, found in %.1f s", len(d.Meetings), d.Searched.Meetings,
+		(time.Duration(d.MS)*time.Millisecond).Round(time.Second), float64(d.TookMS)/1000)); err != nil || name == "-" {
+		return err
+	}
+	return tellSpeakers(k.stdout, d)
+}
+
+// told is how many speakers are named on the terminal; the report has all.
+const told = 5
+
+// tellSpeakers says who spoke most while meetings were exposed, or why nobody knows.
+func tellSpeakers(w io.Writer, d *exposure.Damage) error {
+	switch {
+	case len(d.Meetings) == 0:
+		return nil
+	case d.Ledger.State == "sealed":
+		_, err := fmt.Fprintln(w, "who spoke meanwhile is sealed: give the holders' files with --holder, and --reason")
+		return err
+	case d.Ledger.State == "none":
+		_, err := fmt.Fprintln(w, "who spoke meanwhile is not known: no ledgers were kept")
+		return err
+	case len(d.Speakers) == 0:
+		_, err := fmt.Fprintln(w, "nobody spoke meanwhile, as far as the ledgers tell")
+		return err
+	}
+	for i, h := range d.Speakers[:min(len(d.Speakers), told)] {
+		name := h.Name
+		for _, other := range []string{string(h.Person), h.Device, "somebody without a name"} {
+			if name == "" {
+				name = other
+			}
+		}
+		if _, err := fmt.Fprintf(w, "%d. %s spoke for %.1f s meanwhile\n", i+1, plain(name), float64(h.MS)/1000); err != nil {
+			return err
+		}
+	}
+	if n := len(d.Speakers) - told; n > 0 {
+		_, err := fmt.Fprintf(w, "and %d more: the report has all\n", n)
+		return err
+	}
+	return nil
 }

@@ -1,24 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"conclave"
-	"conclave/audit"
-	"conclave/escrow"
 	"conclave/exposure"
 	"conclave/exposure/page"
 	"conclave/merkle"
@@ -94,7 +86,10 @@ func (o *investigateOptions) run(ctx context.Context, k *call) error {
 	if err != nil {
 		return err
 	}
-	timeline, err := e.timeline(id)
+	timeline := exposure.NewTimeline(id)
+	b = newBar(k.stderr, "reading the meeting's records")
+	err = e.timelines(map[string]*exposure.Timeline{id.Text(): timeline}, b.at)
+	b.done()
 	if err != nil {
 		return err
 	}
@@ -110,7 +105,7 @@ func (o *investigateOptions) run(ctx context.Context, k *call) error {
 		return err
 	}
 	if !e.part.Verified {
-		return codedError{exitFailed, fmt.Errorf("the log does not hold, and the report says so: %s", e.part.Problem)}
+		return codedError{exitFound, fmt.Errorf("the log does not hold, and the report says so: %s", e.part.Problem)}
 	}
 	return nil
 }
@@ -157,32 +152,6 @@ func witnessKeys(texts []string) (out []merkle.Key, err error) {
 	return out, nil
 }
 
-// timeline reads what the log says of one meeting. Most leaves of a log are of others: they are passed over by their bytes.
-func (e *evidence) timeline(id conclave.MeetingID) (*exposure.Timeline, error) {
-	t := exposure.NewTimeline(id)
-	mark := []byte(`"meeting":"` + id.Text() + `"`)
-	for leaf, err := range e.reader.Leaves(1) {
-		if err != nil {
-			if e.part.Verified {
-				return nil, err
-			}
-			return t, nil // as far as it can be read: the report says that the log does not hold
-		}
-		if !bytes.Contains(leaf.Leaf, mark) {
-			continue
-		}
-		entry, err := leaf.Record()
-		if err != nil {
-			if e.part.Verified {
-				return nil, err
-			}
-			continue
-		}
-		t.Add(entry)
-	}
-	return t, nil
-}
-
 func (o *investigateOptions) report(ctx context.Context, k *call, id conclave.MeetingID, t *exposure.Timeline, e *evidence, suspicions []exposure.Suspicion) (*exposure.Report, error) {
 	options := exposure.Options{Now: time.Now().UTC(), Suspicions: suspicions}
 	server := newAdmin(o.data)
@@ -201,171 +170,25 @@ func (o *investigateOptions) report(ctx context.Context, k *call, id conclave.Me
 	}
 	options.Who, options.Level = known.who, known.level(o.lang)
 	if len(o.holders) > 0 {
-		if err := o.open(ctx, k, server, id, t, &options, known != nil); err != nil {
+		opener, err := newOpener(k, server, known != nil, o.holders, o.reason)
+		if err != nil {
 			return nil, err
+		}
+		defer opener.key.Wipe()
+		opened, err := opener.open(ctx, t, o.ledgers)
+		if err != nil {
+			return nil, err
+		}
+		options.Speech, options.Bad, options.Opening, options.Holders = opened.Speech, opened.Bad, opened.Record, opener.holders
+		if opened.Bad.Deleted > 0 {
+			fmt.Fprintf(k.stderr, "%d minutes of the ledgers were deleted for their age, as the log says.\n", opened.Bad.Deleted)
+		}
+		if opened.Bad.Shut > 0 && len(opened.Speech) == 0 {
+			return nil, errOtherKey
 		}
 	}
 	options.Log = e.part
 	return exposure.Investigate(t, options), nil
-}
-
-// open opens the ledgers. That it does is a record first, where there is a server that can write one.
-func (o *investigateOptions) open(ctx context.Context, k *call, server *admin, id conclave.MeetingID, t *exposure.Timeline, options *exposure.Options, online bool) error {
-	key, holders, err := combine(k, o.holders)
-	if err != nil {
-		return err
-	}
-	defer key.Wipe()
-	blocks, err := o.blocks(ctx, server, id, online)
-	if err != nil {
-		return err
-	}
-	if online {
-		var answer struct {
-			Record audit.Index `json:"record"`
-		}
-		reason := o.reason
-		if reason == "" {
-			reason = "opened by " + strings.Join(holders, ", ")
-		}
-		if err := server.ask(ctx, "/investigations", map[string]any{"meeting": id.Text(), "reason": reason, "blocks": len(blocks)}, &answer); err != nil {
-			return fmt.Errorf("the opening of the ledgers could not be recorded, so that they stay shut: %w", err)
-		}
-		options.Opening = answer.Record
-	} else {
-		fmt.Fprintln(k.stderr, "No server answers: that these ledgers are opened stands in no log.")
-	}
-	options.Speech, options.Bad = t.OpenSpeech(key, blocks)
-	options.Holders = holders
-	if options.Bad.Deleted > 0 {
-		fmt.Fprintf(k.stderr, "%d minutes of the ledgers were deleted for their age, as the log says.\n", options.Bad.Deleted)
-	}
-	if options.Bad.Shut > 0 && len(options.Speech) == 0 {
-		return errors.New("none of the ledgers opens with this key: it is another one than they were sealed to")
-	}
-	return nil
-}
-
-// blocks gets the sealed ledgers of a server, or of a file that was got before.
-func (o *investigateOptions) blocks(ctx context.Context, server *admin, id conclave.MeetingID, online bool) ([]exposure.Sealed, error) {
-	if o.ledgers != "" {
-		if b, err := os.ReadFile(o.ledgers); err == nil {
-			return readBlocks(bytes.NewReader(b))
-		} else if !online {
-			return nil, err
-		}
-	}
-	if !online {
-		return nil, usageError{"no server answers: give the meeting's sealed ledgers with --ledgers FILE, as investigate wrote it where the server ran"}
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/meetings/"+id.Text()+"/ledgers", nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := server.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the server gives no ledgers: %s", response.Status)
-	}
-	var kept bytes.Buffer
-	blocks, err := readBlocks(io.TeeReader(response.Body, &kept))
-	if err == nil && o.ledgers != "" {
-		err = replaceFile(o.ledgers, kept.Bytes())
-	}
-	return blocks, err
-}
-
-// maxBlocks bounds what is read: a week of a hundred legs.
-const maxBlocks = 1_000_000
-
-func readBlocks(in io.Reader) (out []exposure.Sealed, err error) {
-	dec := json.NewDecoder(in)
-	for {
-		var b exposure.Sealed
-		if err := dec.Decode(&b); err == io.EOF {
-			return out, nil
-		} else if err != nil || len(out) == maxBlocks {
-			return nil, errors.New("the sealed ledgers cannot be read")
-		}
-		out = append(out, b)
-	}
-}
-
-// combine reads holders' files, asks for their passphrases where they are locked, and makes the key.
-func combine(k *call, files []string) (*escrow.Key, []string, error) {
-	var shares []*escrow.Share
-	var names []string
-	in := bufio.NewReader(k.stdin)
-	defer func() {
-		for _, s := range shares {
-			s.Wipe()
-		}
-	}()
-	for _, name := range files {
-		info, err := os.Stat(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			return nil, nil, fmt.Errorf("%s can be read by others: chmod 600 it", name)
-		}
-		b, err := readPart(name, escrow.MaxHolderFile)
-		if err != nil {
-			return nil, nil, err
-		}
-		h, err := escrow.ParseHolder(b, nil)
-		if errors.Is(err, escrow.ErrLocked) {
-			var passphrase []byte
-			if passphrase, err = askPassphrase(k, in, "Passphrase for "+name+": "); err != nil {
-				return nil, nil, err
-			}
-			h, err = escrow.ParseHolder(b, passphrase)
-			clear(passphrase)
-		}
-		clear(b)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "escrow: "))
-		}
-		shares = append(shares, h.Share)
-		if h.Name == "" {
-			h.Name = fmt.Sprintf("holder %d", h.Share.Number)
-		}
-		names = append(names, h.Name)
-	}
-	key, err := escrow.Combine(shares)
-	if errors.Is(err, escrow.ErrTooFew) && len(shares) > 0 {
-		return nil, nil, fmt.Errorf("%d of %d holders are needed, %d are here", shares[0].Threshold, shares[0].Holders, len(shares))
-	}
-	if err != nil {
-		return nil, nil, errors.New(strings.TrimPrefix(err.Error(), "escrow: "))
-	}
-	return key, names, nil
-}
-
-// askPassphrase reads a line, which a terminal does not show.
-func askPassphrase(k *call, in *bufio.Reader, prompt string) ([]byte, error) {
-	fmt.Fprint(k.stderr, prompt)
-	if f, ok := k.stdin.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			for _, mode := range []string{"-echo", "echo"} {
-				stty := exec.Command("stty", mode)
-				stty.Stdin = f
-				if mode == "-echo" {
-					_ = stty.Run() // without stty it is shown: better than not at all
-				} else {
-					defer func() { _ = stty.Run(); fmt.Fprintln(k.stderr) }()
-				}
-			}
-		}
-	}
-	line, err := in.ReadBytes('\n')
-	if err != nil && len(line) == 0 {
-		return nil, errors.New("no passphrase was given")
-	}
-	return bytes.TrimRight(line, "\r\n"), nil
 }
 
 func (o *investigateOptions) write(k *call, id conclave.MeetingID, r *exposure.Report, zone *time.Location, log string) error {
@@ -381,7 +204,7 @@ func (o *investigateOptions) write(k *call, id conclave.MeetingID, r *exposure.R
 	} else {
 		again := "conclave investigate " + id.Text() + " --log " + log
 		for _, s := range o.suspects {
-			again += " --suspect " + s
+			again += " --suspect " + quoted(s)
 		}
 		if err := page.Report(&b, r, page.Options{Language: o.lang, Zone: zone, Fonts: pageFonts(), Again: again, Verify: "conclave audit verify " + log}); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (e *evidence) whole(k *call, root string) error {
 		return err
 	}
 	if !e.part.Verified {
-		return codedError{exitFailed, fmt.Errorf("the log does not hold: %s", e.part.Problem)}
+		return codedError{exitFound, fmt.Errorf("the log does not hold: %s", e.part.Problem)}
 	}
 	return nil
 }
@@ -140,6 +141,55 @@ func (e *evidence) follow(x *exposure.Index, progress func(done, all uint64)) er
 		some = some[:0]
 	}
 	return addAll(x, some)
+}
+
+// meetingHead stands before a leaf's meeting in its JSON.
+var meetingHead = []byte(`"meeting":"`)
+
+// timelines reads what the log says of meetings, by their pointers. Most leaves of a log are of others: they are passed over by
+// their bytes. All are hashed again: what is read here is what the checkpoint signs, or the log does not hold.
+func (e *evidence) timelines(wanted map[string]*exposure.Timeline, progress func(done, all uint64)) error {
+	var edge merkle.Edge
+	for leaf, err := range e.reader.Leaves(1) {
+		if err != nil {
+			if e.part.Verified {
+				return err
+			}
+			return nil // as far as it can be read: the report says that the log does not hold
+		}
+		edge.Append(merkle.LeafHash(leaf.Leaf))
+		if leaf.Index%atOnce == 0 {
+			progress(uint64(leaf.Index), e.part.Size)
+		}
+		_, rest, _ := bytes.Cut(leaf.Leaf, meetingHead)
+		pointer, _, _ := bytes.Cut(rest, []byte(`"`))
+		t := wanted[string(pointer)]
+		if t == nil {
+			continue
+		}
+		entry, err := leaf.Record()
+		if err != nil {
+			if e.part.Verified {
+				return err
+			}
+			continue
+		}
+		t.Add(entry)
+	}
+	if e.part.Verified && edge.Root() != e.reader.Checkpoint().Root {
+		e.part.Verified, e.part.Problem = false, "the records are not those that the checkpoint signs; conclave audit verify says which"
+	}
+	return nil
+}
+
+// quoted is an argument as a shell takes it.
+func quoted(arg string) string {
+	if arg != "" && !strings.ContainsFunc(arg, func(r rune) bool {
+		return !(r == '-' || r == '_' || r == '=' || r == '.' || r == '/' || r == ':' || r == '+' || r == ',' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
+	}) {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
 // atOnce is how many leaves are decoded side by side: enough for many cores, few enough for memory.

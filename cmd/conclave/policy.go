@@ -50,10 +50,15 @@ func loadPolicy(path, levels string) (*admission.Policy, error) {
 	}
 	p, err := admission.Load(source, parseLevels(levels))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", path, mistake(err, "policy"))
+		return nil, errPolicy{fmt.Sprintf("%s: %s", path, mistake(err, "policy"))}
 	}
 	return p, nil
 }
+
+// errPolicy says what is wrong in a policy that could be read.
+type errPolicy struct{ text string }
+
+func (e errPolicy) Error() string { return e.text }
 
 // mistake leaves of an error what the author of the file needs: "line 4: …".
 func mistake(err error, of string) string {
@@ -76,6 +81,10 @@ var policyCheck = command{
 	run: func(_ context.Context, k *call) error {
 		o := k.options.(*checkOptions)
 		p, err := loadPolicy(k.args[0], *o.levels)
+		var mistaken errPolicy
+		if errors.As(err, &mistaken) { // what this verb looks for
+			return codedError{exitFound, err}
+		}
 		if err != nil {
 			return err
 		}
@@ -85,7 +94,7 @@ var policyCheck = command{
 		}
 		fmt.Fprintf(k.stdout, "%s: %d rules over %s; hash %x\n", k.args[0], len(p.Rules()), strings.Join(levelNames(p), ", "), p.Hash())
 		if o.strict && len(warnings) > 0 {
-			return fmt.Errorf("%s: %d warnings", k.args[0], len(warnings))
+			return codedError{exitFound, fmt.Errorf("%s: %d warnings", k.args[0], len(warnings))}
 		}
 		return nil
 	},
@@ -144,7 +153,7 @@ var policyTest = command{
 		}
 		fmt.Fprintf(k.stdout, "%d cases, %d as expected\n", len(cases), len(cases)-failed)
 		if failed > 0 {
-			return errors.New("the policy does not rule as the cases say")
+			return codedError{exitFound, errors.New("the policy does not rule as the cases say")}
 		}
 		return nil
 	},

@@ -32,17 +32,21 @@ var traceVerify = command{
 			return err
 		}
 		// First the log itself, then what it says.
-		dir := os.DirFS(copyOf(k.args[1]))
+		path, err := copyOf(k.args[1])
+		if err != nil {
+			return err
+		}
+		dir := os.DirFS(path)
 		if _, err := folder.Verify(dir, folder.Options{Root: root}); err != nil {
-			return refused(err)
+			return err
 		}
 		r, err := folder.Open(dir, root)
 		if err != nil {
-			return refused(err)
+			return err
 		}
 		verdict, record, err := trace.Verify(result, r.Entries(1))
 		if errors.Is(err, trace.ErrNotInLog) {
-			return codedError{exitRefused, errors.New(strings.TrimPrefix(err.Error(), "trace: "))}
+			return codedError{exitFound, errors.New(strings.TrimPrefix(err.Error(), "trace: "))}
 		}
 		if err != nil {
 			return errors.New(strings.TrimPrefix(err.Error(), "trace: "))

@@ -33,7 +33,8 @@ type damageView struct {
 	Columns                    []string
 	Meetings                   []damagedView
 	PeopleHead, LevelsHead     string
-	People, Levels             []barView
+	SpeakersHead               string
+	Speakers, People, Levels   []barView
 	LimitHead                  string
 	Limits                     []string
 	CheckHead, CheckText       string
@@ -46,7 +47,7 @@ type damagedView struct {
 	Title, When, Level, Long string
 	Minutes                  []string
 	Legs, Present            []pair
-	More                     string
+	More, Quiet              string
 }
 
 type barView struct {
@@ -80,6 +81,7 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 		if len(d.People) > 0 {
 			v.Lead = append(v.Lead, w.count("damage_people", len(d.People)))
 		}
+		v.Lead = append(v.Lead, spokenLead(w, d))
 	}
 	v.Lead = append(v.Lead, w.say("damage_searched", "meetings", w.number(int64(d.Searched.Meetings)), "records", w.number(int64(d.Log.Size))))
 	when := func(t *time.Time) string {
@@ -90,7 +92,11 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 	}
 	v.Facts = []pair{{w.say("damage_from"), when(d.From)}, {w.say("damage_until"), when(d.Until)}, {w.say("fact_exposed"), w.ms(d.MS)}}
 	v.MeetingsHead = w.say("damage_meetings")
-	for _, c := range []string{"damage_col_meeting", "damage_col_exposed", "damage_col_legs", "damage_col_present"} {
+	last := "damage_col_present"
+	if d.Ledger.State == "opened" {
+		last = "damage_col_spoke"
+	}
+	for _, c := range []string{"damage_col_meeting", "damage_col_exposed", "damage_col_legs", last} {
 		v.Columns = append(v.Columns, w.say(c))
 	}
 	for i := range d.Meetings[:min(len(d.Meetings), maxMeetings)] {
@@ -102,21 +108,12 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 	v.LevelTop, v.LevelBottom = w.say("level_top"), w.say("level_bottom")
 	v.Style += printed(w, v.Level)
 	v.PeopleHead, v.LevelsHead, v.LimitHead = w.say("damage_who"), w.say("damage_levels"), w.say("limits")
-	for _, h := range d.People[:min(len(d.People), maxPeople)] {
-		name := whoName(w, h.Who, "")
-		if h.Unit != "" {
-			name += ", " + h.Unit
-		}
-		v.People = append(v.People, barView{name, w.ms(h.MS), int(100 * h.MS / max(d.People[0].MS, 1))})
-	}
+	v.SpeakersHead, v.Speakers, v.People = w.say("damage_speakers"), bars(w, d.Speakers), bars(w, d.People)
 	for _, l := range d.ByLevel {
 		most := slices.MaxFunc(d.ByLevel, func(a, b exposure.LevelTotal) int { return int(a.MS - b.MS) })
 		v.Levels = append(v.Levels, barView{l.Name, w.ms(l.MS), int(100 * l.MS / max(most.MS, 1))})
 	}
-	v.Limits = []string{w.say("damage_limit_content"), w.say("damage_limit_room")}
-	if !slices.ContainsFunc(d.Meetings, func(m exposure.Damaged) bool { return m.Spoke != nil }) {
-		v.Limits = append(v.Limits, w.say("damage_limit_speech"))
-	}
+	v.Limits = append([]string{w.say("damage_limit_content"), w.say("damage_limit_room")}, speechLimits(w, d)...)
 	if d.Unknown > 0 {
 		v.Limits = append(v.Limits, w.say("damage_limit_erased", "n", strconv.Itoa(d.Unknown)))
 	}
@@ -124,9 +121,60 @@ func Damage(out io.Writer, d *exposure.Damage, o Options) error {
 		v.Limits = append(v.Limits, w.say("damage_limit_index"))
 	}
 	v.CheckHead, v.CheckText, v.AgainText, v.Verify, v.Again = w.say("check"), w.say("damage_check_text"), w.say("damage_check"), o.Verify, o.Again
-	v.Checks = checks(w, &exposure.Report{Log: d.Log})[1:]
+	v.Checks = checks(w, &exposure.Report{Log: d.Log, Ledger: d.Ledger})[1:]
 	v.Seal = seal(w, d.Log.Root)
 	return damageTemplate.ExecuteTemplate(out, "damage", v)
+}
+
+// bars draws a ranking.
+func bars(w *words, list []exposure.Heard) (out []barView) {
+	for _, h := range list[:min(len(list), maxPeople)] {
+		name := whoName(w, h.Who, "")
+		if h.Unit != "" {
+			name += ", " + h.Unit
+		}
+		out = append(out, barView{name, w.ms(h.MS), int(100 * h.MS / max(list[0].MS, 1))})
+	}
+	return out
+}
+
+// spokenLead says how much was said while meetings were exposed, or why nobody knows.
+func spokenLead(w *words, d *exposure.Damage) string {
+	switch {
+	case d.Ledger.State == "opened" && len(d.Speakers) == 0:
+		return w.say("lead_spoke_none")
+	case d.Ledger.State == "opened":
+		return w.count("damage_spoke", len(d.Speakers), "long", w.ms(d.SpokeMS))
+	case d.Ledger.State == "none":
+		return w.say("lead_unknown")
+	}
+	return w.say("lead_sealed")
+}
+
+// speechLimits are what the ledgers cannot tell.
+func speechLimits(w *words, d *exposure.Damage) (out []string) {
+	l := &d.Ledger
+	switch l.State {
+	case "none":
+		return []string{w.say("limit_ledger_none")}
+	case "sealed":
+		return []string{w.say("damage_limit_speech")}
+	}
+	out = append(out, w.say("limit_ledger_own_word"))
+	gaps := 0
+	for i := range d.Meetings {
+		gaps += len(d.Meetings[i].Unknown)
+	}
+	if gaps > 0 {
+		out = append(out, w.count("damage_limit_gaps", gaps))
+	}
+	if l.Deleted > 0 {
+		out = append(out, w.say("limit_ledger_deleted", "blocks", w.number(int64(l.Deleted))))
+	}
+	if len(l.Missing)+l.Shut+l.Extra > 0 {
+		out = append(out, w.say("limit_ledger_damaged", "missing", w.number(int64(len(l.Missing))), "shut", w.number(int64(l.Shut)), "extra", w.number(int64(l.Extra))))
+	}
+	return out
 }
 
 func damaged(w *words, m *exposure.Damaged) damagedView {
@@ -157,7 +205,17 @@ func damaged(w *words, m *exposure.Damaged) damagedView {
 		list = m.Spoke
 	}
 	for _, h := range list[:min(len(list), maxPresent)] {
-		v.Present = append(v.Present, pair{whoName(w, h.Who, h.Leg), w.ms(h.MS)})
+		name := whoName(w, h.Who, h.Leg)
+		if h.Self {
+			name += " (" + w.say("own_words") + ")"
+		}
+		v.Present = append(v.Present, pair{name, w.ms(h.MS)})
+	}
+	switch {
+	case m.Spoke != nil && len(m.Unknown) > 0:
+		v.Quiet = w.count("spoke_gaps", len(m.Unknown))
+	case m.Spoke != nil && len(m.Spoke) == 0:
+		v.Quiet = w.say("spoke_nobody")
 	}
 	if n := len(list) - maxPresent; n > 0 {
 		v.More = w.count("others", n)

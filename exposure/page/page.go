@@ -513,7 +513,11 @@ func checks(w *words, r *exposure.Report) []check {
 	if r.Ledger.State == "opened" {
 		out = append(out, check{r.Ledger.Opened == r.Ledger.Blocks, w.say("check_ledger", "n", w.number(int64(r.Ledger.Opened)), "of", w.number(int64(r.Ledger.Blocks)), "holders", w.list(r.Ledger.Holders))})
 		if r.Ledger.Record != 0 {
-			out = append(out, check{true, w.say("check_opening", "n", w.number(int64(r.Ledger.Record)))})
+			opening := "check_opening"
+			if r.Meeting == "" { // over many meetings, each opened by itself
+				opening = "check_openings"
+			}
+			out = append(out, check{true, w.say(opening, "n", w.number(int64(r.Ledger.Record)))})
 		} else {
 			out = append(out, check{false, w.say("check_opening_not")})
 		}
