@@ -33,12 +33,14 @@ const GroupIDSize = 32
 
 var (
 	errCredential = errors.New("gate: leaf has no basic credential")
-	errNoPass     = errors.New("gate: leaf carries no pass")
 	errSuccessor  = errors.New("gate: leaf of another device in place of a member's")
 	errAdded      = errors.New("gate: nobody is added to a room, one joins it")
 	errContext    = errors.New("gate: the group is for another meeting, or under other rules")
 	errExternal   = errors.New("gate: external sender is not the organisation's removal key")
 )
+
+// problemNoPass is told to who has a leaf without a pass handed in.
+var problemNoPass = conclave.Problem{Code: "pass_missing", Fix: "join_again"}
 
 // CheckLeaf applies what holds of a leaf besides its papers: how it came, into which group, and in whose place.
 func CheckLeaf(c mls.LeafCheck, trust *pass.Trust, meeting pass.MeetingContext) error {
@@ -68,7 +70,7 @@ func Papers(l *mls.LeafNode) (statement, inLeaf []byte, err error) {
 	}
 	inLeaf, ok := l.Extensions.Find(pass.ExtensionPass)
 	if !ok {
-		return nil, nil, errNoPass
+		return nil, nil, problemNoPass
 	}
 	return l.Credential.Identity, inLeaf, nil
 }

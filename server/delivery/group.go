@@ -220,6 +220,16 @@ func (g *Group) StageFounding(info, tree []byte, device conclave.DeviceID, now t
 	if err != nil {
 		return nil, err
 	}
+	// A commit may lead to the next rules, and a member's leaf go by a newer pass. A new group is for what the meeting is now, and
+	// its maker brings its pass along: others would refuse to join it, and nobody could make a better one.
+	if m, err := gate.MeetingOf(f.Context(), g.cfg.Trust, now); err != nil {
+		return nil, err
+	} else if m != g.cfg.Meeting {
+		return nil, errRules
+	}
+	if err := g.verify.brought(t.Leaf(0), g.cfg.Meeting, now); err != nil {
+		return nil, err
+	}
 	// Both may be shared with the message's memory: small, and kept for one epoch only.
 	return &Staged{Leaf: 0, TreeHash: f.Context().TreeHash, follower: f, info: info, tree: tree}, nil
 }

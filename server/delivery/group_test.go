@@ -39,6 +39,25 @@ func TestOneMakesTheGroupAndTheOthersJoinOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// A commit may lead to the next rules, and a member's leaf go by a newer pass than it carries; a new group may do neither.
+func TestANewGroupIsForWhatTheMeetingIsNowAndItsMakerBringsAPass(t *testing.T) {
+	w := newWorld(t)
+	a := w.party("anna")
+	next := w.meeting
+	next.FormerPolicy, next.PolicyHash = w.meeting.PolicyHash, [32]byte{1}
+	info, tree := a.make(gate.ContextExtensions(next, passtest.Point(w.org.Removal)))
+	if _, err := w.group.StageFounding(info, tree, a.device(), now); !errors.Is(err, errRules) {
+		t.Errorf("a group under the next policy: %v", err)
+	}
+	w.renewed[a.device()] = a.pass
+	a.pass = w.org.Pass(a.signer.Public(), next, now)
+	info, tree = a.make(w.context())
+	var p conclave.Problem
+	if _, err := w.group.StageFounding(info, tree, a.device(), now); !errors.As(err, &p) || p.Code != "pass_policy" {
+		t.Errorf("its maker's pass is of another policy: %v", err)
+	}
+}
+
 func TestOfTwoStagedCommitsOneIsOrdered(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.party("anna"), w.party("ben")

@@ -14,6 +14,7 @@ var (
 	errSender   = errors.New("delivery: message was made by another than who sent it")
 	errProposal = errors.New("delivery: a pending proposal is no removal")
 	errFounder  = errors.New("delivery: a new group has its maker alone, in epoch 0")
+	errRules    = errors.New("delivery: a new group is for another meeting, or under other rules")
 	errChanges  = errors.New("delivery: the group may not become one for that")
 	errInfo     = errors.New("delivery: group information is not a message of that kind")
 )
@@ -94,9 +95,16 @@ func (v *verifier) VerifyLeaf(c mls.LeafCheck) error {
 	if err != nil {
 		return err
 	}
-	if err := v.logged(c, statement); err != nil {
+	// Whose papers they are comes before where they stand: a statement that the organisation never signed stands in no log, and
+	// that it is not signed is what its device must be told.
+	if err := v.papers(c, statement, inLeaf); err != nil {
 		return err
 	}
+	return v.logged(c, statement)
+}
+
+// papers holds statement and pass against the group that the leaf comes into.
+func (v *verifier) papers(c mls.LeafCheck, statement, inLeaf []byte) (err error) {
 	meeting := v.context
 	if c.Group != nil {
 		// A commit that changes what the group is for brings a leaf that must be good for the next.
@@ -111,6 +119,15 @@ func (v *verifier) VerifyLeaf(c mls.LeafCheck) error {
 	}
 	if renewed := v.renewed(conclave.DeviceOf(c.Leaf.SignatureKey)); renewed != nil {
 		_, err = v.trust.Leaf(statement, renewed, want, c.Now)
+	}
+	return err
+}
+
+// brought holds the papers that a leaf carries itself against what its group is for.
+func (v *verifier) brought(l *mls.LeafNode, meeting pass.MeetingContext, now time.Time) error {
+	statement, inLeaf, err := gate.Papers(l)
+	if err == nil {
+		_, err = v.trust.Leaf(statement, inLeaf, gate.Want(l.SignatureKey, meeting), now)
 	}
 	return err
 }

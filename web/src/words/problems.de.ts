@@ -101,6 +101,7 @@ export const problems = {
   pass_level: "Der Pass gilt für eine andere Einstufung.",
   pass_malformed: "Der Pass ist nicht lesbar.",
   pass_meeting: "Der Pass gilt für eine andere Besprechung.",
+  pass_missing: "Der Pass fehlt.",
   pass_policy: "Der Pass wurde nach anderen Regeln ausgestellt.",
   pass_signature: "Der Pass ist nicht von der Organisation unterschrieben. Vielleicht steht jemand zwischen Ihnen und dem Server.",
   passkey_address: "Unter dieser Adresse des Servers funktionieren keine Passkeys.",

@@ -102,6 +102,7 @@ export const problems = {
   pass_level: "The pass is for another level.",
   pass_malformed: "The pass cannot be read.",
   pass_meeting: "The pass is for another meeting.",
+  pass_missing: "The pass is missing.",
   pass_policy: "The pass was given under another policy.",
   pass_signature: "The pass was not signed by the organisation. Somebody may stand between you and the server.",
   passkey_address: "Passkeys do not work under this address of the server.",

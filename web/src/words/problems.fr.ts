@@ -101,6 +101,7 @@ export const problems = {
   pass_level: "Le laissez-passer est pour un autre niveau.",
   pass_malformed: "Le laissez-passer est illisible.",
   pass_meeting: "Le laissez-passer est pour une autre réunion.",
+  pass_missing: "Le laissez-passer manque.",
   pass_policy: "Le laissez-passer a été donné selon d’autres règles.",
   pass_signature: "Le laissez-passer n’est pas signé par l’organisation. Quelqu’un est peut-être entre vous et le serveur.",
   passkey_address: "Les clés d’accès ne fonctionnent pas sous cette adresse du serveur.",
