@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // byName has requests reach the server by its name.
 func byName(w *servertest.World) *servertest.World {
 	named := *w
-	named.Host, named.URL = w.NamedHost(), "http://"+w.NamedHost()
+	scheme, _, _ := strings.Cut(w.URL, "://")
+	named.Host, named.URL = w.NamedHost(), scheme+"://"+w.NamedHost()
 	return &named
 }
 

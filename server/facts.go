@@ -44,10 +44,10 @@ type mediaWay struct {
 // quantumSafe are the key exchanges with ML-KEM.
 var quantumSafe = []tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
 
-// wayOf says how a request came here.
+// wayOf says how a request came here. Over a proxy that is not seen: the TLS that arrives here is the proxy's own.
 func (s *Server) wayOf(r *http.Request) way {
 	var w way
-	if r.TLS == nil {
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); r.TLS == nil || err != nil || s.trustsProxy(peer.Addr().Unmap()) {
 		return w
 	}
 	w.tls = strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS ")

@@ -26,7 +26,7 @@ func postJSON(t *testing.T, w *servertest.World, path string, v any) (int, map[s
 		}
 		body = string(b)
 	}
-	resp, err := http.Post(w.URL+path, "application/json", strings.NewReader(body))
+	resp, err := w.Client().Post(w.URL+path, "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

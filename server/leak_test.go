@@ -73,14 +73,8 @@ func TestLeakTaurusAPhoneInARestrictedRoom(t *testing.T) {
 	}
 }
 
-// Taurus: he was at an air show, which everybody could know and nobody acted on.
-func TestLeakTaurusFromTheAirShow(t *testing.T) {
-	at := func(r *admission.Request) {
-		r.Facts = append(r.Facts, proven("country", "SG"), proven("travel", "unannounced"), proven("risk", "raised"))
-	}
-	stopped(t, officer("RESTRICTED", at), "travel_unannounced")
-	stopped(t, officer("CONFIDENTIAL", at), "travel_unannounced", "risk_raised")
-	// Announced, the chair sees it and decides.
+// Taurus: he was at an air show, and had he said so, the chair would have seen it and decided.
+func TestLeakTaurusOnATripThatTheChairSees(t *testing.T) {
 	announced := officer("RESTRICTED", func(r *admission.Request) {
 		r.LetIn, r.Facts = false, append(r.Facts, proven("travel", "announced"), proven("risk", "raised"))
 	})
@@ -257,21 +251,6 @@ func TestLeakAGhostWhoListensOn(t *testing.T) {
 	}
 }
 
-// Nuland 2014, Sondland 2019, Witkoff 2025: a commercial call on a line that others hear.
-func TestLeakAnOpenPhone(t *testing.T) {
-	for _, level := range []string{"INTERNAL", "RESTRICTED"} {
-		stopped(t, officer(level, func(r *admission.Request) { r.Grade = conclave.GradeOpen }), "line_too_weak")
-	}
-}
-
-// Salt Typhoon, 2024: the carrier itself was tapped, and what is kept today is opened when it can be.
-func TestLeakACarrierThatIsTapped(t *testing.T) {
-	stopped(t, officer("RESTRICTED", func(r *admission.Request) { r.Grade = conclave.GradeHop }), "line_too_weak")
-	stopped(t, officer("CONFIDENTIAL", func(r *admission.Request) { r.Facts = append(r.Facts, proven("tls_pq", "no")) }), "transport_classical")
-	stopped(t, officer("CONFIDENTIAL", func(r *admission.Request) { r.Facts[0].Value = "plain" }), "transport_open")
-	stopped(t, officer("RESTRICTED", func(r *admission.Request) { r.Facts = append(r.Facts, proven("tls_client", "differs")) }), "tls_intercepted")
-}
-
 // Signal, 2026: some 300 were talked out of a code, and another's device was linked. A link is good once, and a copied
 // profile has no passkey.
 func TestLeakALinkedDevice(t *testing.T) {
@@ -311,21 +290,6 @@ func TestLeakAnAssistantThatStays(t *testing.T) {
 		t.Errorf("refused %+v", f)
 	}
 	stopped(t, officer("OPEN", func(r *admission.Request) { r.Statement = admission.StatementExpired }), "statement_expired")
-}
-
-// CVE-2025-20700 and WhisperPair: headsets that others can listen to, from outside the room.
-func TestLeakAHeadsetByRadio(t *testing.T) {
-	radio := func(r *admission.Request) {
-		r.Facts = append(r.Facts, conclave.Fact{Name: "radio", Value: "yes"})
-	}
-	stopped(t, officer("CONFIDENTIAL", radio), "headset_radio")
-}
-
-// A microphone in the hotel's wall: no cryptography stops it. Policy keeps CONFIDENTIAL out of there, and who says that others
-// hear is kept out too.
-func TestLeakARoomWithEars(t *testing.T) {
-	stopped(t, officer("CONFIDENTIAL", func(r *admission.Request) { r.Grade = conclave.GradeSealed }), "network_not_approved")
-	stopped(t, officer("CONFIDENTIAL", func(r *admission.Request) { r.Facts = append(r.Facts, conclave.Fact{Name: "alone", Value: "no"}) }), "not_alone")
 }
 
 // A line that turned bad in the middle, which nobody looked at again: here the same leg is looked at when what is known of

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -21,16 +23,31 @@ type raw struct {
 	nonce  []byte
 }
 
-func dialRaw(w *servertest.World) (*websocket.Conn, error) {
+func dialRaw(w *servertest.World) (*websocket.Conn, error) { return dialFrom(w, "") }
+
+// dialFrom dials with keys that are agreed on in these ways, as a proxy does for an address.
+func dialFrom(w *servertest.World, from string, curves ...tls.CurveID) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, w.URL+"/v1/signal", &websocket.DialOptions{Subprotocols: []string{signal.Subprotocol}})
+	options := &websocket.DialOptions{Subprotocols: []string{signal.Subprotocol}, HTTPHeader: http.Header{}}
+	if w.Roots != nil {
+		options.HTTPClient = w.Client(curves...)
+	}
+	if from != "" {
+		options.HTTPHeader.Set("X-Forwarded-For", from)
+	}
+	c, _, err := websocket.Dial(ctx, w.URL+"/v1/signal", options)
 	return c, err
 }
 
 func connect(t testing.TB, w *servertest.World) *raw {
 	t.Helper()
-	c, err := dialRaw(w)
+	return connectFrom(t, w, "")
+}
+
+func connectFrom(t testing.TB, w *servertest.World, from string, curves ...tls.CurveID) *raw {
+	t.Helper()
+	c, err := dialFrom(w, from, curves...)
 	if err != nil {
 		t.Fatal(err)
 	}

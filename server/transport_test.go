@@ -31,3 +31,15 @@ func TestOnlyWhatCameOverTLSIsCalledSo(t *testing.T) {
 		}
 	}
 }
+
+// What arrives from a proxy over TLS is the proxy's own TLS: it says nothing of the browser behind it.
+func TestTheTLSOfAProxyIsNobodysBehindIt(t *testing.T) {
+	s := &Server{cfg: Config{Secure: true, Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}}
+	state := &tls.ConnectionState{Version: tls.VersionTLS13, CurveID: tls.X25519}
+	if w := s.wayOf(&http.Request{RemoteAddr: "10.0.0.1:4000", TLS: state}); w.tls != "" || w.pq {
+		t.Errorf("behind a proxy: %+v", w)
+	}
+	if w := s.wayOf(&http.Request{RemoteAddr: "192.0.2.7:4000", TLS: state}); w.tls != "1.3" {
+		t.Errorf("past it: %+v", w)
+	}
+}

@@ -9,8 +9,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -40,6 +43,8 @@ type Options struct {
 	Policy    *admission.Policy             // nil: the default
 	Reload    func() (server.Ground, error) // what World.Server.Reload reads; nil: nothing
 	Networks  line.Networks
+	TLS       bool           // with a certificate that World.Roots knows
+	Proxies   []netip.Prefix // whose word on where a connection comes from counts
 	Slots     slot.Plan
 	Log       io.Writer // JSON lines; nil: t.Log on failure only
 	Now       func() time.Time
@@ -51,10 +56,11 @@ type Options struct {
 
 // World is a running server with an organisation.
 type World struct {
-	URL          string // http://127.0.0.1:port
+	URL          string // http://127.0.0.1:port, https:// with Options.TLS
 	Host         string // 127.0.0.1:port, which hellos are signed for
 	Organisation *identity.Organisation
 	Server       *server.Server
+	Roots        *x509.CertPool // nil without TLS
 
 	t       testing.TB
 	options Options
@@ -63,6 +69,8 @@ type World struct {
 	media   netip.AddrPort
 	log     *logBuffer
 	stop    func()
+
+	certificate *tls.Certificate // nil before it is needed
 }
 
 // Start starts a server that ends with the test.
@@ -129,6 +137,9 @@ func (w *World) TryStart() error {
 	// The same ports after a restart: clients come back to them.
 	w.listen, w.media = listener.Addr().String(), media.Candidates()[0]
 	w.Host, w.URL = w.listen, "http://"+w.listen
+	if w.options.TLS {
+		w.URL = "https://" + w.listen
+	}
 	policy := w.options.Policy
 	if policy == nil {
 		policy = admission.Default()
@@ -142,7 +153,7 @@ func (w *World) TryStart() error {
 	}
 	w.Server, err = server.New(context.Background(), server.Config{
 		Organisation: w.Organisation, Store: st, Policy: policy, Media: media, Hosts: []string{w.Host, w.NamedHost()},
-		Enrolment: w.options.Enrolment, OIDC: w.options.OIDC,
+		Enrolment: w.options.Enrolment, OIDC: w.options.OIDC, Secure: w.options.TLS, Proxies: w.options.Proxies,
 		Client:   fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("plain")}, "assets/a.js.br": {Data: []byte("br")}, "assets/a.js.gz": {Data: []byte("gz")}},
 		Records:  records,
 		MaxLegs:  w.options.MaxLegs,
@@ -158,8 +169,16 @@ func (w *World) TryStart() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	web := &http.Server{Handler: w.Server.Handler(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	serve := func() error { return web.Serve(listener) }
+	if w.options.TLS {
+		if w.certificate == nil {
+			w.certify()
+		}
+		web.ConnContext, web.TLSConfig = w.Server.ConnContext, w.Server.TLS(&tls.Config{Certificates: []tls.Certificate{*w.certificate}, MinVersion: tls.VersionTLS13})
+		serve = func() error { return web.ServeTLS(w.Server.Listener(listener), "", "") }
+	}
 	var wait sync.WaitGroup
-	wait.Go(func() { web.Serve(listener) })
+	wait.Go(func() { serve() })
 	wait.Go(func() {
 		if err := w.Server.Run(ctx); err != nil {
 			w.t.Errorf("server: %v", err)
@@ -172,6 +191,26 @@ func (w *World) TryStart() error {
 		engine.Close()
 	})
 	return nil
+}
+
+// certify makes the server's certificate, of this machine's names.
+func (w *World) certify() {
+	w.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	w.must(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	w.must(err)
+	leaf, err := x509.ParseCertificate(der)
+	w.must(err)
+	w.certificate = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	w.Roots = x509.NewCertPool()
+	w.Roots.AddCert(leaf)
+}
+
+// Client returns a client that knows the server's certificate, and agrees on keys in these ways; none: in its own.
+func (w *World) Client(curves ...tls.CurveID) *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.Roots, CurvePreferences: curves}, DisableKeepAlives: true}}
 }
 
 // Stop ends the server, as a crash would as far as legs can see. It may be called twice.
