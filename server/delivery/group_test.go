@@ -442,21 +442,6 @@ func TestOfTwoServersWithOneMeetingOneOrders(t *testing.T) {
 	}
 }
 
-func FuzzHandedIn(f *testing.F) {
-	f.Add([]byte{0, 1, 0, 1}, []byte{0, 1, 0, 4})
-	f.Fuzz(func(t *testing.T, handshake, info []byte) {
-		if m, err := gate.ReadPublic(handshake, mls.ContentCommit); err == nil && m.Content.Commit == nil {
-			t.Error("a commit without a commit")
-		}
-		if m, err := gate.ReadPublic(handshake, mls.ContentProposal); err == nil && checkProposal(m, 0) == nil && m.Content.Proposal == nil {
-			t.Error("a proposal without a proposal")
-		}
-		if gi, err := readInfo(info); err == nil && gi.GroupContext == nil {
-			t.Error("group information without a context")
-		}
-	})
-}
-
 func TestWhatAGroupIsForChangesByACommitAndOutlivesARestart(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.party("anna"), w.party("ben")

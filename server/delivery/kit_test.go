@@ -21,7 +21,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is an organisation, a meeting and its group on a real store.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	org     *passtest.Organisation
 	devices *gatetest.DeviceLog
 	meeting pass.MeetingContext
@@ -33,15 +33,22 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, org: passtest.New(t, "ministry.example", now), renewed: map[conclave.DeviceID][]byte{}}
-	w.devices = gatetest.New(t, w.org)
-	w.meeting = pass.MeetingContext{Meeting: conclave.MeetingID{7}, Level: 1, PolicyHash: [32]byte{9}}
-	var err error
-	if w.engine, err = store.Open(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler)); err != nil {
+	engine, err := store.Open(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.engine.Close() })
-	w.store = w.engine
+	t.Cleanup(func() { engine.Close() })
+	w := newWorldOn(t, engine)
+	w.engine = engine
+	return w
+}
+
+// newWorldOn is newWorld on a store that the test brings along.
+func newWorldOn(t testing.TB, s store.Store) *world {
+	t.Helper()
+	w := &world{t: t, org: passtest.New(t, "ministry.example", now), renewed: map[conclave.DeviceID][]byte{}, store: s}
+	w.devices = gatetest.New(t, w.org)
+	w.meeting = pass.MeetingContext{Meeting: conclave.MeetingID{7}, Level: 1, PolicyHash: [32]byte{9}}
 	w.open()
 	return w
 }
@@ -181,7 +188,7 @@ func (p *party) join(others ...*party) {
 }
 
 // follow has parties process a message, and enter the epoch that it begins.
-func follow(t *testing.T, message []byte, parties ...*party) {
+func follow(t testing.TB, message []byte, parties ...*party) {
 	t.Helper()
 	for _, p := range parties {
 		processed, err := p.group.Process(message, now)
