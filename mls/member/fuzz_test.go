@@ -236,8 +236,14 @@ type play struct {
 	*room
 	test    *testing.T
 	hostile *Group
-	sent    [][]byte
+	sent    []sent
 	divides bool // what is sent next: not all members can see its flaw
+}
+
+// sent is a message that everybody was given.
+type sent struct {
+	message []byte
+	divides bool
 }
 
 func (p *play) honest() []*Group { return p.members[1:] }
@@ -270,11 +276,14 @@ func (p *play) step(program []byte) []byte {
 		if len(p.sent) == 0 {
 			break
 		}
-		m := bytes.Clone(p.sent[int(take())%len(p.sent)])
+		before := p.sent[int(take())%len(p.sent)]
+		m := bytes.Clone(before.message)
 		if action%12 == 2 {
 			m[(int(take())<<8|int(take()))%len(m)] ^= take()
 		}
+		p.divides = before.divides
 		p.deliver(m, nil, nil)
+		p.divides = false
 	case 4, 5: // the hostile member signs the rest
 		var m []byte
 		m, program = p.forge(program, action%12 == 5)
@@ -382,7 +391,7 @@ func (p *play) forge(program []byte, private bool) (message, rest []byte) {
 // them enter the epoch that it begins. own is the maker's commit.
 func (p *play) deliver(message []byte, own *Staged, maker *Group) {
 	p.t.Helper()
-	p.sent = append(p.sent, message)
+	p.sent = append(p.sent, sent{message, p.divides})
 	_, _ = p.follower.Process(message, p.now)
 	var accepted, refused int
 	staged := map[*Group]*Staged{}

@@ -153,7 +153,7 @@ func Restore(cfg Config, snapshot []byte) (*Group, error) {
 	g.epoch = e
 	err = r.Finish()
 	if err == nil {
-		err = checkRestored(cfg, e)
+		err = checkRestored(cfg, e, g.pending)
 	}
 	if err != nil {
 		g.Wipe()
@@ -201,7 +201,7 @@ func (g *Group) restorePublic(b []byte) (*epoch, error) {
 }
 
 // checkRestored makes sure that a snapshot fits together.
-func checkRestored(cfg Config, e *epoch) error {
+func checkRestored(cfg Config, e *epoch, pending []pendingProposal) error {
 	tree := e.public.Tree
 	if !bytes.Equal(tree.TreeHash(), e.public.Context.TreeHash) {
 		return errors.New("ratchet tree is not that of the group context")
@@ -221,6 +221,31 @@ func checkRestored(cfg Config, e *epoch) error {
 	for at, k := range e.keys.keys {
 		if k.public == nil || !bytes.Equal(k.public, tree.EncryptionKey(at)) {
 			return errors.New("private key is not of the ratchet tree")
+		}
+	}
+	return checkRestoredPending(tree, e.own, pending)
+}
+
+// checkRestoredPending makes sure that pending proposals are of members, and that own Updates, and nothing else, have the
+// private key that they bring.
+func checkRestoredPending(tree *mls.RatchetTree, own mls.LeafIndex, pending []pendingProposal) error {
+	for i := range pending {
+		p := &pending[i]
+		ofMember := p.Sender.Type == mls.SenderMember
+		if ofMember && tree.Leaf(p.Sender.Leaf) == nil {
+			return errors.New("pending proposal is of no member")
+		}
+		var brings mls.EncryptionKey // nil: no private key belongs to it
+		if u, ok := p.Proposal.(*mls.Update); ok {
+			if !ofMember {
+				return errors.New("pending update is of no member")
+			}
+			if p.Sender.Leaf == own {
+				brings = u.LeafNode.EncryptionKey
+			}
+		}
+		if !bytes.Equal(p.key.public, brings) {
+			return errors.New("pending proposal does not go with its private key")
 		}
 	}
 	return nil
