@@ -63,7 +63,8 @@ func (id MeetingID) MarshalText() ([]byte, error) { return []byte(id.Text()), ni
 // UnmarshalText implements encoding.TextUnmarshaler; it accepts the canonical 22 characters only.
 func (id *MeetingID) UnmarshalText(b []byte) error {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(string(b))
-	if err != nil || len(raw) != len(id) {
+	// The decoder passes over line breaks, which would make a second spelling.
+	if err != nil || len(raw) != len(id) || len(b) != base64.RawURLEncoding.EncodedLen(len(id)) {
 		return errText
 	}
 	copy(id[:], raw)

@@ -3,7 +3,6 @@ package gate
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/binary"
 	"time"
 
@@ -75,7 +74,7 @@ func signatureOf(note []byte, origin string, key ed25519.PublicKey) ([]byte, boo
 		if !ok {
 			continue
 		}
-		raw, err := base64.StdEncoding.Strict().DecodeString(string(text))
+		raw, err := merkle.ParseBase64(string(text))
 		if err == nil && len(raw) == len(id)+ed25519.SignatureSize && bytes.Equal(raw[:len(id)], id[:]) {
 			return raw[len(id):], true
 		}

@@ -398,6 +398,7 @@ func TestAPersonsDevicesAreListedAlsoTheRevoked(t *testing.T) {
 func FuzzParseToken(f *testing.F) {
 	f.Add("AAAAAAAAAAAAAAAAAAAAAA")
 	f.Add("AAAAAAAAAAAAAAAAAAAAAB") // not canonical
+	f.Add("AAAAAAAAAAA\nAAAAAAAAAAA") // which the decoder passes over
 	f.Fuzz(func(t *testing.T, s string) {
 		if token, err := ParseToken(s); err == nil && token.Text() != s {
 			t.Errorf("%q and %q are one token", s, token.Text())

@@ -37,7 +37,8 @@ func NewToken(rand io.Reader) (Token, error) {
 func ParseToken(s string) (Token, error) {
 	var t Token
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(raw) != len(t.value) {
+	// The decoder passes over line breaks.
+	if err != nil || len(raw) != len(t.value) || len(s) != base64.RawURLEncoding.EncodedLen(len(raw)) {
 		return t, problem("link_malformed", "ask_link")
 	}
 	copy(t.value[:], raw)

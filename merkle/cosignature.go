@@ -87,7 +87,7 @@ func ParseKey(s string) (Key, error) {
 	malformed := errors.New("merkle: a verifier key looks like name+01234567+base64")
 	name, rest, _ := strings.Cut(s, "+")
 	hash, text, ok := strings.Cut(rest, "+")
-	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	raw, err := ParseBase64(text)
 	if !ok || err != nil || !validName(name) || len(raw) != 1+ed25519.PublicKeySize || raw[0] != algorithmEd25519 && raw[0] != algorithmCosignature {
 		return Key{}, malformed
 	}

@@ -53,7 +53,7 @@ func ParseProof(b []byte) (*Proof, error) {
 	}
 	p := &Proof{Index: Index(index), Checkpoint: []byte(checkpoint)}
 	for _, l := range lines[2:] {
-		raw, err := base64.StdEncoding.Strict().DecodeString(l)
+		raw, err := ParseBase64(l)
 		if err != nil || len(raw) != len(Hash{}) {
 			return nil, malformed
 		}

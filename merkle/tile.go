@@ -64,7 +64,7 @@ func AppendLeaf(bundle, leaf []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(bundle, uint16(len(leaf))), leaf...)
 }
 
-// ParseBundle reads a bundle, which must hold at least width leaves, and returns that many. They share b's memory.
+// ParseBundle reads a bundle, which must hold at least width leaves, 0 or more, and returns that many. They share b's memory.
 func ParseBundle(b []byte, width int) ([][]byte, error) {
 	leaves := make([][]byte, 0, min(width, TileWidth))
 	for len(leaves) < width {

@@ -204,7 +204,7 @@ func parseRequest(b []byte) (*request, error) {
 	}
 	r := &request{old: merkle.Size(size), checkpoint: []byte(checkpoint)}
 	for _, l := range lines[1:] {
-		raw, err := base64.StdEncoding.Strict().DecodeString(l)
+		raw, err := merkle.ParseBase64(l)
 		if err != nil || len(raw) != len(merkle.Hash{}) {
 			return nil, ErrMalformed
 		}
