@@ -66,6 +66,8 @@ type lies struct {
 	restated    bool // a fresh statement is answered with the proof of the one before
 	commits     bool // members' commits are ordered never
 	failed      bool // members' commits are ordered, and the line breaks with the word that they failed
+	// fork takes members' commits in the place of the house.
+	fork func(*leg, *signal.Commit)
 }
 
 type leg struct {
@@ -383,6 +385,10 @@ func (h *house) order(c signal.Commit) {
 
 func (h *house) commit(l *leg, m *signal.Commit) {
 	if h.lie.commits {
+		return
+	}
+	if h.lie.fork != nil {
+		h.lie.fork(l, m)
 		return
 	}
 	if m.Epoch != uint64(h.follower.Epoch()) {
