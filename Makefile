@@ -12,7 +12,7 @@ WEB_INPUTS := $(shell find web -type f -not -path 'web/node_modules/*' -not -pat
 	need wasm web binaries test-needs test-vet test-go test-wasm test-race test-web test-end
 
 run: build ## the demonstration: prints one link per person
-	@exec bin/conclave demo --data $(DATA)
+	@exec bin/conclave demo --data $(DATA) $(DEMO)
 
 build: need binaries ## everything that runs, into bin/
 

@@ -121,7 +121,7 @@ func (o *demoOptions) run(ctx context.Context, k *call) error {
 func (o *demoOptions) checkPorts() error {
 	l, err := net.Listen("tcp", o.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("TCP port %s is taken: stop the program that listens there, or give another one with --listen 127.0.0.1:8081", o.listen)
+		return fmt.Errorf("TCP port %s is taken: stop the program that listens there, or give another one with --listen 127.0.0.1:8081 (make run DEMO='--listen 127.0.0.1:8081')", o.listen)
 	}
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (o *demoOptions) checkPorts() error {
 	defer l.Close()
 	u, err := net.ListenPacket("udp", o.media)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("UDP port %s is taken: stop the program that listens there, or give another one with --media 0.0.0.0:7001", o.media)
+		return fmt.Errorf("UDP port %s is taken: stop the program that listens there, or give another one with --media 0.0.0.0:7001 (make run DEMO='--media 0.0.0.0:7001')", o.media)
 	}
 	if err != nil {
 		return err
