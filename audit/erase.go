@@ -31,6 +31,10 @@ const maxIntent = 50_000
 func (l *Log) Erase(ctx context.Context, now time.Time, match func(Entry) bool) (Erasure, error) {
 	l.erasing.Lock()
 	defer l.erasing.Unlock()
+	// One that failed halfway is on record: it is done before the next takes the place of its intent.
+	if err := l.finishErasure(ctx); err != nil {
+		return Erasure{}, err
+	}
 	var out Erasure
 	for from := store.Sequence(1); ; {
 		records, err := l.store.Read(ctx, store.Audit, from, batch)

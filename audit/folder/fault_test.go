@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,14 +73,37 @@ func TestTheFaultTable(t *testing.T) {
 	}
 }
 
+// erasures are made one after the other, each of some people.
+var erasures = [][]conclave.PersonID{{"p1", "p7"}, {"p4"}, {"p10"}}
+
+// outcome is what the process knew when it ended.
+type outcome struct {
+	crashed bool
+	effects map[audit.Index]conclave.PersonID
+	told    map[conclave.PersonID]bool // of an erasure of whom it was said that it is done
+	begun   map[conclave.PersonID]bool // whose erasure's intent stands: it must be done at the latest after a restart
+	wanted  map[conclave.PersonID]bool
+}
+
 func oneFault(t *testing.T, step string, at int, do func(func() error) error) {
 	w := newWorld(t)
 	w.record(5) // a log that was signed before
-	crashed := false
+	out := &outcome{effects: map[audit.Index]conclave.PersonID{}, told: map[conclave.PersonID]bool{}, begun: map[conclave.PersonID]bool{}, wanted: map[conclave.PersonID]bool{}}
+	var erasing []conclave.PersonID
 	f := &faulty{Store: w.st}
 	f.fault = func(what string, write func() error) error {
-		if crashed {
+		if out.crashed {
 			return errCrash // a process that ended writes nothing
+		}
+		if what == "intent" {
+			put := write
+			write = func() error {
+				err := put()
+				for _, p := range erasing {
+					out.begun[p] = err == nil
+				}
+				return err
+			}
 		}
 		if what != step {
 			return write()
@@ -88,7 +112,7 @@ func oneFault(t *testing.T, step string, at int, do func(func() error) error) {
 			return write()
 		}
 		err := do(write)
-		crashed = errors.Is(err, errCrash)
+		out.crashed = errors.Is(err, errCrash)
 		return err
 	}
 	c, err := folder.OpenWriter(w.dir, w.organisation())
@@ -100,13 +124,12 @@ func oneFault(t *testing.T, step string, at int, do func(func() error) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a server does: records, each before its effect; checkpoints beside that; an erasure.
-	effects := map[audit.Index]conclave.PersonID{}
+	// What a server does: records, each before its effect; checkpoints beside that; erasures.
 	failures := 0
 	for i := range 12 {
 		person := conclave.PersonID(fmt.Sprint("p", i))
 		if n, err := log.Record(t.Context(), audit.Record{Kind: audit.KindPass, Time: now, Person: person}); err == nil {
-			effects[n] = person
+			out.effects[n] = person
 		} else {
 			failures++
 		}
@@ -116,18 +139,29 @@ func oneFault(t *testing.T, step string, at int, do func(func() error) error) {
 			}
 		}
 	}
-	_, eraseErr := log.Erase(t.Context(), now, func(e audit.Entry) bool { return e.Record.Person == "p1" || e.Record.Person == "p7" })
-	if !crashed && step != "checkpoint" && failures == 0 && eraseErr == nil && at < 0 {
+	for _, erasing = range erasures {
+		_, err := log.Erase(t.Context(), now, func(e audit.Entry) bool { return slices.Contains(erasing, e.Record.Person) })
+		if err != nil {
+			failures++
+		}
+		for _, p := range erasing {
+			out.wanted[p], out.told[p] = true, err == nil
+		}
+	}
+	if at >= 0 {
+		t.Fatal("the fault never came")
+	}
+	if !out.crashed && step != "checkpoint" && failures == 0 {
 		t.Error("nobody was told of the fault")
 	}
-	w.afterFault(log, crashed, eraseErr, effects)
+	w.afterFault(log, out)
 }
 
 // afterFault looks at the log while it goes on, if it does, and after a restart.
-func (w *world) afterFault(log *audit.Log, crashed bool, eraseErr error, effects map[audit.Index]conclave.PersonID) {
+func (w *world) afterFault(log *audit.Log, out *outcome) {
 	t := w.t
 	t.Helper()
-	if !crashed {
+	if !out.crashed {
 		// The disk is well again: the log goes on by itself.
 		if err := log.Publish(t.Context(), now); err != nil {
 			t.Errorf("publish: %v", err)
@@ -138,18 +172,20 @@ func (w *world) afterFault(log *audit.Log, crashed bool, eraseErr error, effects
 	}
 	w.reopen()
 	w.publish()
-	w.holds()
-	for n, person := range effects {
+	r := w.holds()
+	if len(r.Notes) > 0 {
+		t.Errorf("after the restart: %v", r.Notes)
+	}
+	for n, person := range out.effects {
 		e, err := w.log.Read(t.Context(), n, 1)
 		if err != nil || len(e) != 1 || e[0].Record.Kind != audit.KindPass {
 			t.Fatalf("an effect without its record %d: %+v, %v", n, e, err)
 		}
-		wanted := person == "p1" || person == "p7"
-		if e[0].Erased && !wanted || !e[0].Erased && e[0].Record.Person != person {
+		if e[0].Erased && !out.wanted[person] || !e[0].Erased && e[0].Record.Person != person {
 			t.Errorf("record %d: %+v", n, e[0])
 		}
-		if wanted && eraseErr == nil && !e[0].Erased {
-			t.Errorf("record %d was erased and is there", n)
+		if !e[0].Erased && (out.told[person] || out.begun[person]) {
+			t.Errorf("record %d was to be erased and is there: told %v, begun %v", n, out.told[person], out.begun[person])
 		}
 	}
 }
