@@ -175,20 +175,21 @@ func (s *Server) serveLedgers(w http.ResponseWriter, r *http.Request) {
 }
 
 // recordInvestigation writes into the log that sealed ledgers or marks of a meeting are about to be opened, by whom and
-// why. The investigator's program opens nothing before this has answered.
+// why, or that a report was made, by its digest. The investigator's program opens nothing before this has answered.
 func (s *Server) recordInvestigation(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		Meeting conclave.MeetingID `json:"meeting"`
 		Reason  string             `json:"reason"`
 		Blocks  uint64             `json:"blocks"`
+		Report  []byte             `json:"report,omitempty"`
 	}
 	err := readJSON(w, r, &m)
-	if err == nil && len(m.Reason) > signal.MaxText {
+	if err == nil && (len(m.Reason) > signal.MaxText || len(m.Report) != 0 && len(m.Report) != sha256.Size) {
 		err = problemRequest
 	}
 	var index audit.Index
 	if err == nil {
-		index, err = s.audit.Record(r.Context(), audit.Record{Kind: audit.KindInvestigation, Time: s.now(), Meeting: m.Meeting, Reason: m.Reason, Size: m.Blocks})
+		index, err = s.audit.Record(r.Context(), audit.Record{Kind: audit.KindInvestigation, Time: s.now(), Meeting: m.Meeting, Reason: m.Reason, Size: m.Blocks, Commitment: m.Report})
 	}
 	if err != nil {
 		s.fail(w, "record an investigation", err)

@@ -56,6 +56,11 @@ func (o *Organisation) RootHash() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
+// rootIs says whether a root key, or its hash, is the organisation's.
+func (o *Organisation) rootIs(root string) bool {
+	return root == o.RootHash() || root == base64.StdEncoding.EncodeToString(o.Root)
+}
+
 // Origin is the log's name.
 func (o *Organisation) Origin() string {
 	if o.Log == Devices {

@@ -1,7 +1,6 @@
 package folder
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,7 +33,7 @@ func Open(fsys fs.FS, root string) (*Reader, error) {
 	if err != nil {
 		return nil, wrong("organisation", 0, "The file %s was changed: it cannot be read.", organisationFile)
 	}
-	if root != "" && root != o.RootHash() && root != base64.StdEncoding.EncodeToString(o.Root) {
+	if root != "" && !o.rootIs(root) {
 		return nil, wrong("root", 0, "This log is of another root key: the folder names %s, you gave %s.", o.RootHash(), root)
 	}
 	r := &Reader{fsys: fsys, organisation: o}

@@ -40,8 +40,8 @@ type auditOptions struct {
 }
 
 var auditVerify = command{
-	name: "audit verify", usage: "FOLDER [--root HASH|FILE] [--witness KEY]… [--checkpoint FILE]… [--json]",
-	about: "says whether a copy of the audit log or the device log holds, and if not, what is wrong",
+	name: "audit verify", usage: "FOLDER|FILE.zip [--root HASH|FILE] [--witness KEY]… [--checkpoint FILE]… [--json]",
+	about: "says whether a copy of the audit log or the device log, or an evidence bundle, holds, and if not, what is wrong",
 	flags: func(f *flag.FlagSet) any {
 		o := new(auditOptions)
 		f.StringVar(&o.root, "root", "", "the organisation's root key `hash` as it stands in links, or a file with the root key")
@@ -55,6 +55,9 @@ var auditVerify = command{
 		options, err := o.read()
 		if err != nil {
 			return err
+		}
+		if isEvidence(k.args[0]) {
+			return o.verifyEvidence(k, k.args[0], options)
 		}
 		dir, err := copyOf(k.args[0])
 		if err != nil {

@@ -24,12 +24,13 @@ func (p *paths) Set(v string) error { *p = append(*p, v); return nil }
 
 type investigateOptions struct {
 	data, log, root, lang, out, reason, ledgers, from, until, zone string
+	evidence                                                       string
 	holders, suspects, witnesses                                   paths
 	json                                                           bool
 }
 
 var investigateCommand = command{
-	name: "investigate", usage: "MEETING [--holder FILE]… [--suspect WHAT]… [--lang de|en|fr] [--json] [--out FILE] [--data DIR | --log DIR]",
+	name: "investigate", usage: "MEETING [--holder FILE]… [--suspect WHAT]… [--lang de|en|fr] [--json] [--out FILE] [--evidence FILE.zip] [--data DIR | --log DIR]",
 	about: "tells who could hear what in a meeting, on which line, and how long",
 	flags: func(f *flag.FlagSet) any {
 		o := new(investigateOptions)
@@ -39,6 +40,7 @@ var investigateCommand = command{
 		f.StringVar(&o.lang, "lang", "en", "the report's `language`: de, en or fr")
 		f.StringVar(&o.out, "out", "", "`file` for the report; - is the standard output; without it, exposure-….html")
 		f.BoolVar(&o.json, "json", false, "write the report as JSON")
+		f.StringVar(&o.evidence, "evidence", "", "write a bundle too: a `file` with report, records, proofs and keys, which conclave audit verify checks by itself")
 		f.Var(&o.holders, "holder", "a holder's `file`; as many as the investigation key needs, and the ledgers are opened: who spoke when")
 		f.StringVar(&o.reason, "reason", "", "why the ledgers are opened: `words` that go into the log")
 		f.StringVar(&o.ledgers, "ledgers", "", "a `file` with the meeting's sealed ledgers, where no server runs; it is written where one does and it does not exist")
@@ -97,12 +99,17 @@ func (o *investigateOptions) run(ctx context.Context, k *call) error {
 		return fmt.Errorf("the log in %s has no record of that meeting", log)
 	}
 	timeline.Close(latest(e.part.Sealed, timeline.Ended))
-	report, err := o.report(ctx, k, id, timeline, e, suspicions)
+	report, online, err := o.report(ctx, k, id, timeline, e, suspicions)
 	if err != nil {
 		return err
 	}
 	if err := o.write(k, id, report, zone, log); err != nil {
 		return err
+	}
+	if o.evidence != "" && e.part.Verified {
+		if err := o.bundle(ctx, k, e, timeline, report, zone, witnesses, online && o.log == ""); err != nil {
+			return err
+		}
 	}
 	if !e.part.Verified {
 		return codedError{exitFound, fmt.Errorf("the log does not hold, and the report says so: %s", e.part.Problem)}
@@ -152,7 +159,7 @@ func witnessKeys(texts []string) (out []merkle.Key, err error) {
 	return out, nil
 }
 
-func (o *investigateOptions) report(ctx context.Context, k *call, id conclave.MeetingID, t *exposure.Timeline, e *evidence, suspicions []exposure.Suspicion) (*exposure.Report, error) {
+func (o *investigateOptions) report(ctx context.Context, k *call, id conclave.MeetingID, t *exposure.Timeline, e *evidence, suspicions []exposure.Suspicion) (report *exposure.Report, online bool, err error) {
 	options := exposure.Options{Now: time.Now().UTC(), Suspicions: suspicions}
 	server := newAdmin(o.data)
 	known, err := server.names(ctx, t.Legs)
@@ -172,49 +179,59 @@ func (o *investigateOptions) report(ctx context.Context, k *call, id conclave.Me
 	if len(o.holders) > 0 {
 		opener, err := newOpener(k, server, known != nil, o.holders, o.reason)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		defer opener.key.Wipe()
 		opened, err := opener.open(ctx, t, o.ledgers)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		options.Speech, options.Bad, options.Opening, options.Holders = opened.Speech, opened.Bad, opened.Record, opener.holders
 		if opened.Bad.Deleted > 0 {
 			fmt.Fprintf(k.stderr, "%d minutes of the ledgers were deleted for their age, as the log says.\n", opened.Bad.Deleted)
 		}
 		if opened.Bad.Shut > 0 && len(opened.Speech) == 0 {
-			return nil, errOtherKey
+			return nil, false, errOtherKey
 		}
 	}
 	options.Log = e.part
-	return exposure.Investigate(t, options), nil
+	return exposure.Investigate(t, options), known != nil, nil
+}
+
+// page draws the report.
+func (o *investigateOptions) page(r *exposure.Report, zone *time.Location, verify, again string) ([]byte, error) {
+	var b bytes.Buffer
+	err := page.Report(&b, r, page.Options{Language: o.lang, Zone: zone, Fonts: pageFonts(), Again: again, Verify: verify})
+	return b.Bytes(), err
+}
+
+func reportJSON(r *exposure.Report) ([]byte, error) {
+	b, err := json.MarshalIndent(r, "", "  ")
+	return append(b, '\n'), err
 }
 
 func (o *investigateOptions) write(k *call, id conclave.MeetingID, r *exposure.Report, zone *time.Location, log string) error {
-	var b bytes.Buffer
+	var b []byte
+	var err error
 	extension := ".html"
 	if o.json {
 		extension = ".json"
-		out := json.NewEncoder(&b)
-		out.SetIndent("", "  ")
-		if err := out.Encode(r); err != nil {
-			return err
-		}
+		b, err = reportJSON(r)
 	} else {
-		again := "conclave investigate " + id.Text() + " --log " + log
+		again := "conclave investigate " + id.Text() + " --log " + quoted(log)
 		for _, s := range o.suspects {
 			again += " --suspect " + quoted(s)
 		}
-		if err := page.Report(&b, r, page.Options{Language: o.lang, Zone: zone, Fonts: pageFonts(), Again: again, Verify: "conclave audit verify " + log}); err != nil {
-			return err
-		}
+		b, err = o.page(r, zone, "conclave audit verify "+quoted(log), again)
+	}
+	if err != nil {
+		return err
 	}
 	name := o.out
 	if name == "" {
 		name = "exposure-" + id.Text()[:8] + extension
 	}
-	return writeReport(k, name, b.Bytes(), fmt.Sprintf("%d exposures, %v in all", len(r.Spans), (time.Duration(r.Totals.ExposedMS)*time.Millisecond).String()))
+	return writeReport(k, name, b, fmt.Sprintf("%d exposures, %v in all", len(r.Spans), (time.Duration(r.Totals.ExposedMS)*time.Millisecond).String()))
 }
 
 // writeReport writes a report where its owner alone can read it, and says where.

@@ -2,8 +2,11 @@ package page
 
 import (
 	_ "embed"
+	"fmt"
 	"html/template"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +28,9 @@ type Export struct {
 	Entry        map[string]any   `json:"entry"` // in the directory
 	Devices      []map[string]any `json:"devices"`
 	Meetings     []ExportMeeting  `json:"meetings"` // that name the person
-	Records      []audit.Entry    `json:"records"`  // that name the person or a device of theirs
+	Records      []audit.Entry    `json:"records"`  // that name the person or a device of theirs, or are of what they did
+	Stored       []ExportStored   `json:"stored"`   // what the store holds besides
+	Logged       []ExportLogged   `json:"logged"`   // in the device log
 	Kept         ExportKept       `json:"kept"`
 	Record       audit.Index      `json:"record,omitempty"` // that this was made
 }
@@ -36,6 +41,25 @@ type ExportMeeting struct {
 	Title   string    `json:"title"`
 	Chair   bool      `json:"chair"`
 	Opened  time.Time `json:"opened"`
+}
+
+// ExportStored is a value of the store. What is sealed, or holds others too, is told without its content.
+type ExportStored struct {
+	Kind    string    `json:"kind"`
+	Written time.Time `json:"written,omitzero"`
+	Meeting string    `json:"meeting,omitempty"`
+	Leg     string    `json:"leg,omitempty"`
+	Device  string    `json:"device,omitempty"`
+	Minute  *uint32   `json:"minute,omitempty"`
+	Octets  int       `json:"octets"`
+	Content any       `json:"content,omitempty"`
+}
+
+// ExportLogged is an entry of the device log.
+type ExportLogged struct {
+	Entry  audit.Index `json:"entry"`
+	Kind   string      `json:"kind"`
+	Device string      `json:"device"`
 }
 
 // ExportKept says for how many days what is kept; 0: as long as the log itself.
@@ -52,7 +76,8 @@ type exportView struct {
 	top
 	Kick, Lead, None, More, Made                      string
 	EntryHead, DevicesHead, MeetingsHead, RecordsHead string
-	Kept, Entry, Devices, Meetings                    []pair
+	StoredHead                                        string
+	Kept, Entry, Devices, Meetings, Stored            []pair
 	Columns                                           []string
 	Records                                           []exportedRecord
 }
@@ -69,7 +94,7 @@ func Person(out io.Writer, e *Export, o Options) error {
 	v := &exportView{top: top{Lang: w.lang, Style: styles(o.Fonts), Title: w.say("export_title", "name", name)}}
 	v.Style += printed(w, "")
 	v.Kick = w.say("export_kick", "organisation", e.Organisation, "date", w.date(e.Made))
-	v.Lead = w.say("export_lead", "records", w.number(int64(len(e.Records))), "entries", w.number(int64(min(len(e.Entry), 1)+len(e.Devices)+len(e.Meetings))))
+	v.Lead = w.say("export_lead", "records", w.number(int64(len(e.Records))), "entries", w.number(int64(min(len(e.Entry), 1)+len(e.Devices)+len(e.Meetings)+len(e.Stored)+len(e.Logged))))
 	days := func(n uint32) string {
 		if n == 0 {
 			return w.say("export_forever")
@@ -90,6 +115,7 @@ func Person(out io.Writer, e *Export, o Options) error {
 	for _, m := range e.Meetings {
 		v.Meetings = append(v.Meetings, pair{m.Title, w.date(m.Opened)})
 	}
+	v.StoredHead, v.Stored = w.say("export_stored"), stored(w, e)
 	v.Columns = []string{"", w.say("export_col_time"), w.say("export_col_kind"), w.say("export_col_detail")}
 	for i := range e.Records[:min(len(e.Records), maxExported)] {
 		r := &e.Records[i].Record
@@ -114,3 +140,76 @@ func Person(out io.Writer, e *Export, o Options) error {
 	}
 	return exportTemplate.ExecuteTemplate(out, "export", v)
 }
+
+// stored sums up by kind what the store holds: hundreds of minutes are no reading. The JSON has each.
+func stored(w *words, e *Export) (out []pair) {
+	type sum struct {
+		n           int
+		first, last time.Time
+		said        []string
+	}
+	sums, order := map[string]*sum{}, []string{}
+	for i := range e.Stored {
+		one := &e.Stored[i]
+		s := sums[one.Kind]
+		if s == nil {
+			s = &sum{first: one.Written, last: one.Written}
+			sums[one.Kind], order = s, append(order, one.Kind)
+		}
+		s.n++
+		if one.Written.Before(s.first) {
+			s.first = one.Written
+		}
+		if one.Written.After(s.last) {
+			s.last = one.Written
+		}
+		if text := said(one.Content, e.Person); text != "" && len(s.said) < maxSaid {
+			s.said = append(s.said, text)
+		}
+	}
+	for _, kind := range order {
+		s := sums[kind]
+		text := w.count("export_stored_n", s.n, "from", w.date(s.first), "to", w.date(s.last))
+		if len(s.said) > 0 {
+			text += ": " + strings.Join(s.said, "; ")
+		}
+		out = append(out, pair{w.say("stored_" + kind), text})
+	}
+	if n := len(e.Logged); n > 0 {
+		out = append(out, pair{w.say("stored_devices"), w.count("export_logged", n)})
+	}
+	return out
+}
+
+// said is what a value says, as text: its names and values in order, but for the person whose page it is.
+func said(v any, person string) string {
+	switch v := v.(type) {
+	case map[string]any:
+		var out []string
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			text := said(v[name], person)
+			if name == "person" && text == person || text == "" {
+				continue
+			}
+			if _, plain := v[name].(string); plain || !strings.Contains(text, " ") {
+				text = name + " " + text
+			}
+			out = append(out, text)
+		}
+		return strings.Join(out, ", ")
+	case []any:
+		var out []string
+		for _, one := range v {
+			if text := said(one, person); text != "" {
+				out = append(out, text)
+			}
+		}
+		return strings.Join(out, "; ")
+	case nil:
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+// maxSaid is of how many values of a kind the page shows the content.
+const maxSaid = 8

@@ -542,3 +542,8 @@ func upper(text string) string {
 	r := []rune(text)
 	return strings.ToUpper(string(r[:1])) + string(r[1:])
 }
+
+// EvidenceReadme says how an evidence bundle is checked. root is the hash of the organisation's root key.
+func EvidenceReadme(language, file, meeting, root string) string {
+	return newWords(language, nil).say("evidence_readme", "file", file, "meeting", meeting, "root", root)
+}

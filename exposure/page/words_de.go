@@ -207,7 +207,7 @@ var german = map[string]string{
 	"damage_col_present":    "Währenddessen im Raum",
 	"damage_spoke":          "In dieser Zeit sprachen {n} Personen, zusammen {long}.",
 	"damage_spoke_one":      "In dieser Zeit sprach eine Person, {long}.",
-	"damage_speakers":       "Wer währenddessen sprach, die meisten zuerst",
+	"damage_speakers":       "Wer währenddessen sprach, die längsten zuerst",
 	"damage_col_spoke":      "Sprach währenddessen",
 	"damage_limit_gaps":     "Alles, was gesagt wurde: Die Sprechverzeichnisse von {n} Leitungen haben Lücken, während sie gefährdet waren.",
 	"damage_limit_gaps_one": "Alles, was gesagt wurde: Das Sprechverzeichnis einer Leitung hat eine Lücke, während sie gefährdet war.",
@@ -222,7 +222,7 @@ var german = map[string]string{
 
 	"export_title":        "Alles, was über {name} aufbewahrt wird",
 	"export_kick":         "{organisation}. Erstellt am {date}",
-	"export_lead":         "{records} Einträge im Protokoll und {entries} im Verzeichnis nennen diese Person. Das ist alles; von dem, was gesagt wurde, wird nirgends etwas aufbewahrt.",
+	"export_lead":         "{records} Einträge im Protokoll nennen diese Person oder handeln von dem, was sie tat, und {entries} Einträge im Verzeichnis und im Speicher handeln von ihr. Neben Kopien und Sicherungen ist das alles; von dem, was gesagt wurde, wird nirgends etwas aufbewahrt.",
 	"export_entry":        "Im Verzeichnis",
 	"export_devices":      "Geräte",
 	"export_meetings":     "Besprechungen",
@@ -240,6 +240,62 @@ var german = map[string]string{
 	"export_kept_records": "Personenbezogene Teile von Einträgen",
 	"export_kept_ledgers": "Versiegelte Sprechverzeichnisse",
 	"export_kept_marks":   "Versiegelte Schlüssel von Markierungen",
+	"evidence_readme": `Beweise zur Besprechung {meeting}: {file}
+
+report.html und report.json sagen, was in der Besprechung zu hören war. Die anderen
+Dateien zeigen, dass das, worauf sie beruhen, im unterschriebenen Protokoll der
+Organisation steht.
+
+Mit dem Programm conclave, ohne Netz und ohne den Server:
+
+    conclave audit verify {file} --root {root}
+
+--root ist der Hash des Wurzelschlüssels der Organisation. Nehmen Sie ihn von anderswo
+als aus dieser Datei: Er steht in jedem Link und jeder Einladung. Mit --witness KEY
+muss auch die Unterschrift eines Zeugen da sein, dem Sie vertrauen.
+
+Von Hand:
+
+1. sha256sum -c contents sagt, ob eine Datei geändert wurde.
+2. organisation enthält den Wurzelschlüssel und die Erteilungen, mit denen er den
+   Schlüssel des Protokolls nennt. checkpoint ist eine unterschriebene Notiz (C2SP
+   tlog-checkpoint, Ed25519): Herkunft, Zahl der Einträge, Wurzelhash, Unterschriften.
+3. Jede Zeile von records.jsonl ist ein Eintrag. Der Hash eines Blattes ist SHA-256
+   über ein Oktett 0 und den Text in "leaf"; "path" führt von ihm zur Wurzel des
+   checkpoint (RFC 6962, Abschnitt 2.1.1). Der Eintrag mit der Nummer n ist Blatt n-1.
+4. "personal" ist, was an einem Eintrag gelöscht werden kann: SHA-256 über "Conclave
+   personal part 1", ein Oktett 0 und diesen Text steht im Blatt unter "personal".
+5. consistency führt vom Protokoll, aus dem der Bericht entstand (in report.json unter
+   "log"), zum checkpoint (RFC 6962, Abschnitt 2.1.2).
+6. Der letzte Eintrag der Art "investigation" mit "commitment" legt den Bericht fest:
+   SHA-256 über die Zeilen von contents für README.txt, report.html und report.json.
+   Er fehlt, wo kein Server lief, als diese Datei entstand.
+
+Was dies nicht zeigt: dass das Protokoll keine weiteren Einträge der Besprechung hat
+(das zeigt das ganze Protokoll: conclave audit verify ORDNER), was gesagt wurde, und wer
+sprach, wo der Bericht es sagt: Das kommt aus versiegelten Sprechverzeichnissen, die nur
+die Inhaber des Untersuchungsschlüssels öffnen können.
+`,
+	"export_stored":       "Was sonst gespeichert ist",
+	"export_stored_n":     "{n} Einträge, geschrieben {from} bis {to}",
+	"export_stored_n_one": "ein Eintrag, geschrieben {from}",
+	"export_logged":       "{n} Einträge, unter einer Marke, die nur bilden kann, wer die Kennung kennt",
+	"export_logged_one":   "ein Eintrag, unter einer Marke, die nur bilden kann, wer die Kennung kennt",
+	"stored_token":        "Persönliche Links",
+	"stored_phonecode":    "Telefoncodes (ohne den Code)",
+	"stored_invitation":   "Einladungen von Gästen",
+	"stored_trip":         "Angekündigte Reisen",
+	"stored_notice":       "Ungelesene Hinweise",
+	"stored_devicenotice": "Hinweise für ein Gerät",
+	"stored_history":      "Netze, aus denen ein Gerät kam, als Marken, die keines nennen",
+	"stored_ledger":       "Versiegelte Minuten des Sprechverzeichnisses: Hier kann sie niemand lesen",
+	"stored_mark":         "Versiegelte Schlüssel von Marken: Hier kann sie niemand lesen",
+	"stored_room":         "Listen, wer in einem laufenden Raum ist",
+	"stored_group":        "Öffentliche Schlüssel derer, die in einem Raum sind",
+	"stored_pending":      "Entfernungen im Gang",
+	"stored_commit":       "Frühere Schlüsselwechsel eines laufenden Raums",
+	"stored_device":       "Das Gerät eines Gastes",
+	"stored_devices":      "Die Geräteliste, die jeder kopieren darf",
 	"export_made":         "Dass dies erstellt wurde, ist selbst Eintrag {n}.",
 
 	"reason_line_too_weak":        "die Leitung ist für diese Stufe nicht gut genug geschützt",

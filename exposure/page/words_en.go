@@ -209,7 +209,7 @@ var english = map[string]string{
 	"damage_col_present":    "In the room meanwhile",
 	"damage_spoke":          "In that time {n} people spoke, for {long} in all.",
 	"damage_spoke_one":      "In that time one person spoke, for {long}.",
-	"damage_speakers":       "Who spoke meanwhile, the most first",
+	"damage_speakers":       "Who spoke meanwhile, the longest first",
 	"damage_col_spoke":      "Spoke meanwhile",
 	"damage_limit_gaps":     "All that was said: the ledgers of {n} lines have gaps while they were exposed.",
 	"damage_limit_gaps_one": "All that was said: the ledger of one line has a gap while it was exposed.",
@@ -225,7 +225,7 @@ var english = map[string]string{
 	// All that is kept on a person.
 	"export_title":        "All that is kept on {name}",
 	"export_kick":         "{organisation}. Made {date}",
-	"export_lead":         "{records} records in the log and {entries} entries in the directory name this person. This is all; nothing of what was said is kept anywhere.",
+	"export_lead":         "{records} records of the log name this person or are of what they did, and {entries} entries of the directory and the store are about them. Beside copies and backups this is all; nothing of what was said is kept anywhere.",
 	"export_entry":        "In the directory",
 	"export_devices":      "Devices",
 	"export_meetings":     "Meetings",
@@ -243,6 +243,61 @@ var english = map[string]string{
 	"export_kept_records": "Personal parts of records",
 	"export_kept_ledgers": "Sealed speech ledgers",
 	"export_kept_marks":   "Sealed keys of marks",
+	"evidence_readme": `Evidence of meeting {meeting}: {file}
+
+report.html and report.json say what could be heard in the meeting. The other
+files show that what they rest on stands in the organisation's signed log.
+
+With the program conclave, without a network and without the server:
+
+    conclave audit verify {file} --root {root}
+
+--root is the hash of the organisation's root key. Take it from somewhere else
+than from this bundle: it stands in every meeting link and every invitation.
+With --witness KEY the signature of a witness whom you trust must be there too.
+
+By hand:
+
+1. sha256sum -c contents says whether a file was changed.
+2. organisation holds the root key and the grants by which it names the log's
+   key. checkpoint is a signed note (C2SP tlog-checkpoint, Ed25519): origin,
+   number of records, root hash, signatures.
+3. Each line of records.jsonl is a record. The hash of a leaf is SHA-256 over an
+   octet 0 and the text in "leaf"; "path" leads from it to the checkpoint's root
+   (RFC 6962, Section 2.1.1). The record with number n is leaf n-1.
+4. "personal" is what can be erased of a record: SHA-256 over "Conclave personal
+   part 1", an octet 0 and this text is what the leaf has under "personal".
+5. consistency leads from the log that the report was made of (in report.json
+   under "log") to the checkpoint (RFC 6962, Section 2.1.2).
+6. The last record of kind "investigation" with a "commitment" commits to the
+   report: SHA-256 over the lines of contents for README.txt, report.html and
+   report.json. It is missing where no server ran when the bundle was made.
+
+What this does not show: that the log has no further records of the meeting (the
+whole log does: conclave audit verify FOLDER), what was said, and who spoke, where
+the report says so: that comes from sealed ledgers, which only the holders of the
+investigation key can open.
+`,
+	"export_stored":       "What else is stored",
+	"export_stored_n":     "{n} entries, written {from} to {to}",
+	"export_stored_n_one": "one entry, written {from}",
+	"export_logged":       "{n} entries, under a tag that only who knows the id can make",
+	"export_logged_one":   "one entry, under a tag that only who knows the id can make",
+	"stored_token":        "Personal links",
+	"stored_phonecode":    "Phone codes (without the code)",
+	"stored_invitation":   "Invitations of guests",
+	"stored_trip":         "Announced trips",
+	"stored_notice":       "Notices not read yet",
+	"stored_devicenotice": "Notices for a device",
+	"stored_history":      "Networks that a device came from, as tags that name none",
+	"stored_ledger":       "Sealed minutes of the speech ledger: nobody here can read them",
+	"stored_mark":         "Sealed keys of marks: nobody here can read them",
+	"stored_room":         "Lists of who is in a room that runs",
+	"stored_group":        "Public keys of who is in a room",
+	"stored_pending":      "Removals under way",
+	"stored_commit":       "Earlier changes of keys of a room that runs",
+	"stored_device":       "A guest’s device",
+	"stored_devices":      "The list of devices that anybody may copy",
 	"export_made":         "That this was made is itself record {n}.",
 
 	// Reasons and facts, as parts of sentences.

@@ -207,7 +207,7 @@ var french = map[string]string{
 	"damage_col_present":    "Dans la salle pendant ce temps",
 	"damage_spoke":          "Pendant ce temps, {n} personnes ont parlé, {long} au total.",
 	"damage_spoke_one":      "Pendant ce temps, une personne a parlé, {long}.",
-	"damage_speakers":       "Qui a parlé pendant ce temps, le plus d’abord",
+	"damage_speakers":       "Qui a parlé pendant ce temps, le plus longtemps d’abord",
 	"damage_col_spoke":      "A parlé pendant ce temps",
 	"damage_limit_gaps":     "Tout ce qui a été dit : les registres de {n} lignes ont des lacunes pendant leur exposition.",
 	"damage_limit_gaps_one": "Tout ce qui a été dit : le registre d’une ligne a une lacune pendant son exposition.",
@@ -222,7 +222,7 @@ var french = map[string]string{
 
 	"export_title":        "Tout ce qui est conservé sur {name}",
 	"export_kick":         "{organisation}. Établi le {date}",
-	"export_lead":         "{records} entrées du journal et {entries} de l’annuaire nomment cette personne. C’est tout ; rien de ce qui a été dit n’est conservé nulle part.",
+	"export_lead":         "{records} entrées du journal nomment cette personne ou disent ce qu’elle a fait, et {entries} entrées de l’annuaire et du stockage la concernent. Hormis les copies et sauvegardes, c’est tout ; rien de ce qui a été dit n’est conservé nulle part.",
 	"export_entry":        "Dans l’annuaire",
 	"export_devices":      "Appareils",
 	"export_meetings":     "Réunions",
@@ -240,6 +240,62 @@ var french = map[string]string{
 	"export_kept_records": "Parties personnelles des entrées",
 	"export_kept_ledgers": "Registres de parole scellés",
 	"export_kept_marks":   "Clés de marquage scellées",
+	"evidence_readme": `Preuves de la réunion {meeting} : {file}
+
+report.html et report.json disent ce que l’on pouvait entendre pendant la réunion. Les
+autres fichiers montrent que ce sur quoi ils reposent est dans le journal signé de
+l’organisation.
+
+Avec le programme conclave, sans réseau et sans le serveur :
+
+    conclave audit verify {file} --root {root}
+
+--root est l’empreinte de la clé racine de l’organisation. Prenez-la ailleurs que dans ce
+fichier : elle est dans chaque lien et chaque invitation. Avec --witness KEY, la signature
+d’un témoin en qui vous avez confiance doit y être aussi.
+
+À la main :
+
+1. sha256sum -c contents dit si un fichier a été modifié.
+2. organisation contient la clé racine et les attributions par lesquelles elle nomme la
+   clé du journal. checkpoint est une note signée (C2SP tlog-checkpoint, Ed25519) :
+   origine, nombre d’entrées, empreinte racine, signatures.
+3. Chaque ligne de records.jsonl est une entrée. L’empreinte d’une feuille est SHA-256 sur
+   un octet 0 et le texte de "leaf" ; "path" mène d’elle à la racine du checkpoint
+   (RFC 6962, section 2.1.1). L’entrée de numéro n est la feuille n-1.
+4. "personal" est ce qui peut être effacé d’une entrée : SHA-256 sur "Conclave personal
+   part 1", un octet 0 et ce texte est dans la feuille sous "personal".
+5. consistency mène du journal dont le rapport a été tiré (dans report.json sous "log") au
+   checkpoint (RFC 6962, section 2.1.2).
+6. La dernière entrée de genre "investigation" avec un "commitment" fixe le rapport :
+   SHA-256 sur les lignes de contents pour README.txt, report.html et report.json. Elle
+   manque là où aucun serveur ne tournait quand ce fichier a été établi.
+
+Ce que ceci ne montre pas : que le journal n’a pas d’autres entrées de la réunion (le
+journal entier le montre : conclave audit verify DOSSIER), ce qui a été dit, ni qui a parlé,
+là où le rapport le dit : cela vient de registres scellés, que seuls les détenteurs de la clé
+d’enquête peuvent ouvrir.
+`,
+	"export_stored":       "Ce qui est conservé par ailleurs",
+	"export_stored_n":     "{n} entrées, écrites du {from} au {to}",
+	"export_stored_n_one": "une entrée, écrite le {from}",
+	"export_logged":       "{n} entrées, sous une marque que seul peut former qui connaît l’identifiant",
+	"export_logged_one":   "une entrée, sous une marque que seul peut former qui connaît l’identifiant",
+	"stored_token":        "Liens personnels",
+	"stored_phonecode":    "Codes téléphoniques (sans le code)",
+	"stored_invitation":   "Invitations d’invités",
+	"stored_trip":         "Voyages annoncés",
+	"stored_notice":       "Avis non lus",
+	"stored_devicenotice": "Avis pour un appareil",
+	"stored_history":      "Réseaux d’où venait un appareil, en marques qui n’en nomment aucun",
+	"stored_ledger":       "Minutes scellées du registre de parole : nul ici ne peut les lire",
+	"stored_mark":         "Clés scellées de marques : nul ici ne peut les lire",
+	"stored_room":         "Listes de qui est dans une salle ouverte",
+	"stored_group":        "Clés publiques de qui est dans une salle",
+	"stored_pending":      "Retraits en cours",
+	"stored_commit":       "Changements de clés antérieurs d’une salle ouverte",
+	"stored_device":       "L’appareil d’un invité",
+	"stored_devices":      "La liste des appareils, que chacun peut copier",
 	"export_made":         "Que ceci a été établi est lui-même l’entrée {n}.",
 
 	"reason_line_too_weak":        "la ligne n’est pas assez protégée pour ce niveau",
