@@ -85,6 +85,17 @@ func (d *Directory) InvitationHolder(ctx context.Context, t Token) (conclave.Per
 	return guestID(hash), err
 }
 
+// GuestOf is the id of the guest whose invitation has a hash, "" where that is none.
+func GuestOf(hash []byte) conclave.PersonID {
+	if len(hash) != sha256.Size {
+		return ""
+	}
+	return guestID([sha256.Size]byte(hash))
+}
+
+// IsGuest says whether an id is a guest's.
+func IsGuest(id conclave.PersonID) bool { return strings.HasPrefix(string(id), guestPrefix) }
+
 // guestID is by what a guest is known: their invitation alone says who they are.
 func guestID(hash [sha256.Size]byte) conclave.PersonID {
 	return conclave.PersonID(guestPrefix + hex.EncodeToString(hash[16:24]))

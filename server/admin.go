@@ -46,6 +46,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("POST /retention", s.changeRetention)
 	mux.HandleFunc("POST /retention/now", s.retainNow)
 	mux.HandleFunc("POST /exports", s.recordExport)
+	mux.HandleFunc("POST /people/{person}/kept", s.serveKept)
 	mux.HandleFunc("/", s.notFound)
 	return mux
 }

@@ -42,3 +42,15 @@ func (s *Server) SetPolicy(p *admission.Policy) {
 	next.Policy = p
 	s.ground.Store(&next)
 }
+
+// PersonalWords are the words of the store under which something is found of a person; the others say why nothing is.
+func PersonalWords() (words []string, unexplained []string) {
+	for _, k := range keptWords {
+		if k.find != nil {
+			words = append(words, k.word)
+		} else if k.none == "" && k.elsewhere == "" {
+			unexplained = append(unexplained, k.word)
+		}
+	}
+	return words, unexplained
+}

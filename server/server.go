@@ -125,6 +125,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
+	cfg.Store = listed{cfg.Store}
 	s := &Server{
 		cfg:    cfg,
 		limits: newLimiter(cfg.Limits),
