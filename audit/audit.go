@@ -21,7 +21,7 @@ type Kind string
 
 // The kinds of records.
 const (
-	KindStarted        Kind = "started"         // the server started
+	KindStarted        Kind = "started"         // the server started; Codes say if the one before did not end
 	KindPersonAdded    Kind = "person_added"    //
 	KindPersonRemoved  Kind = "person_removed"  // struck off the directory
 	KindLinkIssued     Kind = "link_issued"     // a one-time enrolment link
@@ -76,6 +76,7 @@ const (
 const (
 	DeletedLedgers = "ledgers" // minutes of sealed speech ledgers
 	DeletedMarks   = "marks"   // sealed keys of marks
+	DeletedLinks   = "links"   // one-time links and invitations that had run out
 )
 
 // Index is a record's number in the log; the first has 1.

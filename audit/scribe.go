@@ -217,7 +217,10 @@ func (l *Log) Write(ctx context.Context, rest time.Duration, tell func(cause err
 				told = true
 				tell(cause)
 			}
-			if len(late) == 0 {
+			select {
+			case <-late:
+				return s.giveUp()
+			default:
 				continue
 			}
 		}

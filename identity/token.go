@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -173,4 +174,39 @@ func (d *Directory) spend(ctx context.Context, stored storedToken, key store.Key
 		return problem("link_used", "ask_link")
 	}
 	return err
+}
+
+// DropLinks deletes what is kept of one-time links and invitations that ran out before a moment, used or not, once record has
+// written how many there are.
+func (d *Directory) DropLinks(ctx context.Context, before time.Time, record func(n int) error) (int, error) {
+	var gone []store.Key
+	for _, word := range []store.Key{"token", "invitation", "gatewaytoken"} {
+		entries, err := d.store.List(ctx, word)
+		if err != nil {
+			return 0, fmt.Errorf("identity: %w", err)
+		}
+		for _, e := range entries {
+			var link struct {
+				Expires time.Time `json:"expires"`
+			}
+			if err := json.Unmarshal(e.Value, &link); err != nil {
+				return 0, fmt.Errorf("identity: a stored value cannot be read: %v", err)
+			}
+			if link.Expires.Before(before) {
+				gone = append(gone, e.Key)
+			}
+		}
+	}
+	if len(gone) == 0 {
+		return 0, nil
+	}
+	if err := record(len(gone)); err != nil {
+		return 0, err
+	}
+	for _, key := range gone {
+		if err := d.store.Delete(ctx, key); err != nil {
+			return 0, fmt.Errorf("identity: %w", err)
+		}
+	}
+	return len(gone), nil
 }

@@ -13,6 +13,7 @@ import (
 	"conclave/audit/folder"
 	"conclave/identity"
 	"conclave/merkle"
+	"conclave/store"
 	"conclave/witness"
 )
 
@@ -140,7 +141,36 @@ func (r *records) write(ctx context.Context) {
 	})
 	if unwritten > 0 {
 		r.cfg.Log.Error("records of what protected are lost: the disk did not take them before the end", "records", unwritten)
+		return
 	}
+	last, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if _, err := r.cfg.Store.Put(last, endedKey, []byte("{}")); err != nil {
+		r.cfg.Log.Warn("that all was recorded before the end is not kept: the next start will not know", "cause", err)
+	}
+}
+
+// endedKey stands in the store from the end of a server that had written all its records to the next start.
+const endedKey store.Key = "ended.whole"
+
+// codeNotEnded is of KindStarted: the server before was killed, or lost records at its end. Of what protected in its last
+// moments something may be missing.
+const codeNotEnded = "not_ended"
+
+// lastEnd returns the codes for the record of a start: how the server before ended. The mark of its end is taken away first.
+func (s *Server) lastEnd(ctx context.Context) ([]string, error) {
+	_, err := s.cfg.Store.Get(ctx, endedKey)
+	if err == nil {
+		return nil, s.cfg.Store.Delete(ctx, endedKey)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	before, err := s.audit.Read(ctx, 1, 1)
+	if err != nil || len(before) == 0 { // the first start of all
+		return nil, err
+	}
+	return []string{codeNotEnded}, nil
 }
 
 // publish signs a checkpoint soon after each change, until ctx is done, and a last one then.

@@ -17,7 +17,7 @@ import (
 // Retention says how many days what is kept; 0: as long as the log itself. Records without their personal parts are kept for
 // ever: the log would not verify without them.
 type Retention struct {
-	Personal uint32 `json:"personal_days"` // the personal parts of records
+	Personal uint32 `json:"personal_days"` // the personal parts of records, and links that ran out
 	Ledgers  uint32 `json:"ledgers_days"`  // sealed speech ledgers
 	Marks    uint32 `json:"marks_days"`    // sealed keys of marks
 }
@@ -27,6 +27,7 @@ type Retained struct {
 	Records uint64 `json:"records"` // whose personal parts were erased
 	Ledgers int    `json:"ledgers"`
 	Marks   int    `json:"marks"`
+	Links   int    `json:"links"`
 }
 
 const (
@@ -84,7 +85,7 @@ func (s *Server) startRetention() {
 			if err != nil && s.ctx.Err() == nil {
 				s.cfg.Log.Error("what was kept long enough is not deleted", "cause", err)
 			} else if done != (Retained{}) {
-				s.cfg.Log.Info("deleted what was kept long enough", "records", done.Records, "ledgers", done.Ledgers, "marks", done.Marks)
+				s.cfg.Log.Info("deleted what was kept long enough", "records", done.Records, "ledgers", done.Ledgers, "marks", done.Marks, "links", done.Links)
 			}
 		}
 	}()
@@ -112,7 +113,15 @@ func (s *Server) Retain(ctx context.Context) (Retained, error) {
 	if r.Personal == 0 {
 		return done, nil
 	}
-	done.Records, err = s.retainPersonal(ctx, now.AddDate(0, 0, -int(r.Personal)), now)
+	before := now.AddDate(0, 0, -int(r.Personal))
+	done.Links, err = s.directory.DropLinks(ctx, before, func(n int) error {
+		_, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindDeleted, Time: now, Codes: []string{audit.DeletedLinks}, Size: uint64(n), Until: before})
+		return err
+	})
+	if err != nil {
+		return done, err
+	}
+	done.Records, err = s.retainPersonal(ctx, before, now)
 	return done, err
 }
 

@@ -47,6 +47,9 @@ func TestWhatWasKeptLongEnoughIsDeletedAndTheLogSaysSo(t *testing.T) {
 	if personal() != 0 {
 		t.Error("personal parts are left")
 	}
+	if left, err := w.Server.Store().List(ctx, "token"); err != nil || done.Links != 1 || len(left) != 0 {
+		t.Errorf("%d links were deleted, %d are left, %v", done.Links, len(left), err)
+	}
 	var erasures int
 	for _, e := range w.Records() {
 		if e.Record.Kind == audit.KindErasure {

@@ -159,7 +159,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now()}); err != nil {
+	codes, err := s.lastEnd(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now(), Codes: codes}); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	if err := s.recordGround(ctx, s.ground.Load()); err != nil {

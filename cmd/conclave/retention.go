@@ -76,10 +76,11 @@ func (o *retentionOptions) run(ctx context.Context, k *call) error {
 		Records uint64 `json:"records"`
 		Ledgers int    `json:"ledgers"`
 		Marks   int    `json:"marks"`
+		Links   int    `json:"links"`
 	}
 	if err := server.ask(ctx, "/retention/now", struct{}{}, &done); err != nil {
 		return err
 	}
-	fmt.Fprintf(k.stdout, "deleted: personal parts of %d records, %d ledgers, %d marks\n", done.Records, done.Ledgers, done.Marks)
+	fmt.Fprintf(k.stdout, "deleted: personal parts of %d records, %d ledgers, %d marks, %d links that had run out\n", done.Records, done.Ledgers, done.Marks, done.Links)
 	return nil
 }
