@@ -29,7 +29,7 @@ bench: build test-needs test/node_modules/.package-lock.json ## what must be fas
 bench-gate: ## from a line that turns bad to keys without it, and back, in rooms of 2, 20, 50 and 100
 	@go test ./server -run TestFiguresOfTheGate -count=1 -timeout 20m -v -args -figures.legs 2,20,50,100 -figures.rounds 20
 
-bench-record: ## the record: 1000 kills of what records, 300 of a server in a meeting, 10 million records (hours; 7 GB in TMPDIR)
+bench-record: ## the record: 1000 kills of what records, 300 of a server in a meeting, 10 million records (30 min on two busy cores; 7 GB in TMPDIR)
 	@go test ./audit/folder -run TestNoEffectIsWithoutItsRecord -count=1 -timeout 2h -v -args -kills 1000
 	@go test ./cmd/conclaved -run TestAServerThatIsKilledInAMeeting -count=1 -timeout 2h -v -args -kills 300
 	@go test ./audit/folder -run TestTheLogAtScale -count=1 -timeout 2h -v -args -records 10000000
