@@ -30,8 +30,12 @@ func (s *session) hello(m *signal.Challenge) {
 	}
 	s.greeted = true
 	s.takeFresh()
+	place := s.place
+	if s.member != nil && !s.member.entered {
+		place = nil // whether it was let into the group was not heard: it comes in anew
+	}
 	s.send(&signal.Hello{Meeting: s.cfg.Meeting, Statement: s.cfg.Identity.Statement, Signature: sig,
-		Client: s.cfg.Client, Facts: s.cfg.Facts, Resume: s.place})
+		Client: s.cfg.Client, Facts: s.cfg.Facts, Resume: place})
 	s.after(dueAnswer, answerLimit)
 }
 
@@ -219,9 +223,22 @@ func (s *session) setState(state signal.State) {
 	}
 }
 
+// comesAgain says whether what the server had trouble with is asked again over another connection: the way in, some times. A
+// place is kept meanwhile.
+func (s *session) comesAgain(of string) bool {
+	on := s.state == StateAsking || s.state == StateEntering || s.state == StateReconnecting
+	return s.wanted && on && s.failed < firstTries && (of == "hello" || of == "join" || of == "enter")
+}
+
+var errTrouble = errors.New("endpoint: the server had trouble")
+
 // unable is a message that the server could not follow.
 func (s *session) unable(m *signal.Failed) {
 	s.emit(Event{Failed: &FailedEvent{Of: m.Of, Reason: m.Reason}})
+	if m.Reason.Code == "server_trouble" && s.comesAgain(m.Of) {
+		s.lost(errTrouble)
+		return
+	}
 	switch m.Of {
 	case "enter", "hello":
 		s.finish(StateRefused, &m.Reason)

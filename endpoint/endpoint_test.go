@@ -413,3 +413,31 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		jan.stop()
 	})
 }
+
+// The server has let a leg into the group, and the line dies with the word of it: founder or not, it comes in anew.
+func TestOneThatWasLetInAndDidNotHearItComesInAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		heard := map[string]bool{}
+		h.lie.entered = func(e *signal.Entered) {
+			for _, l := range h.legs {
+				if l.leaf == e.Leaf && !heard[l.device.name] {
+					heard[l.device.name] = true
+					l.conn.Close()
+				}
+			}
+		}
+		anna := h.in(h.device(h.org, "anna"))
+		jan := h.in(h.device(h.org, "jan"))
+		alike(t, anna, jan)
+		if len(heard) != 2 {
+			t.Fatalf("lines broke for %v", heard)
+		}
+		for _, c := range []*client{anna, jan} {
+			if _, ok := c.find(func(e Event) bool { return e.Alarm != nil }); ok {
+				t.Errorf("%s was alarmed:%s", c.device.name, c.story())
+			}
+			c.stop()
+		}
+	})
+}

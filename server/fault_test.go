@@ -105,6 +105,25 @@ func TestNothingThatLetsSomebodyInHappensWithoutARecord(t *testing.T) {
 	alike(t, anna)
 }
 
+func TestWhoReconnectsWhileNothingCanBeRecordedIsBackOnceItCan(t *testing.T) {
+	disk := new(broken)
+	w := servertest.StartWith(t, servertest.Options{Store: func(s store.Store) store.Store { disk.Store = s; return disk }})
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	var line wire
+	ben := comeOver(t, w, b, "ben", m, &line).in()
+	alike(t, anna, ben)
+	from := ben.count()
+	line.cut()
+	disk.appends.Store(true)
+	line.mend()
+	ben.await("trouble", from, func(e endpoint.Event) bool { return e.Failed != nil && e.Failed.Reason.Code == "server_trouble" })
+	disk.appends.Store(false)
+	ben.await("in", from, state(endpoint.StateIn))
+	alike(t, anna, ben)
+}
+
 // startBroken starts a server of startClaims on a disk that can be broken.
 func startBroken(t *testing.T) (*servertest.World, *broken) {
 	t.Helper()

@@ -296,7 +296,9 @@ test("a leg in quarantine holds no media, is told why, and comes back by itself"
   const { edge, session, state } = inRoom();
   session.screen.value = true;
   const reasons = [{ code: "headset_radio", fix: "use_wired_headset" }];
+  edge.onevent({ event: "hold", hold: { on: true } });
   edge.onevent({ event: "suspended" });
+  assert.equal(edge.held, true, "a room that is paused is so still on the way back: only the core lets it go on");
   state({ state: "quarantined", reasons, since: new Date(edge.now - 2000).toISOString() });
   assert.equal(edge.suspended, 1, "the media path is gone");
   assert.equal(edge.closed, 0, "the devices are kept for the way back");
@@ -308,6 +310,9 @@ test("a leg in quarantine holds no media, is told why, and comes back by itself"
   state({ state: "in" });
   assert.equal(session.quarantine.value, undefined);
   assert.equal(edge.opened.length, 2, "a media path of its own");
+  assert.equal(edge.held, true);
+  session.open();
+  assert.equal(edge.held, false, "another core knows nothing of that pause");
   assert.ok(session.notes.value.some((n) => n.what === "back" && n.missed === 2));
 });
 

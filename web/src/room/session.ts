@@ -512,9 +512,8 @@ export class Session {
         this.#media.setHeld(event.hold.on);
         return;
       case "suspended":
-        // What was held belongs to a room that this leg is no longer in.
+        // Whether sending is held is for the core to say: a room that is paused is so still when this leg is back in it.
         this.#media.suspend();
-        this.#media.setHeld(false);
         this.mediaUp.value = false;
         return;
       case "media_wanted":
@@ -746,6 +745,7 @@ export class Session {
     this.removing.value = new Map();
     this.decided.value = new Set();
     this.stopped.value = this.alarmed.value = false;
+    this.#media.setHeld(false); // another room, or the same with another core
     this.mediaUp.value = false;
     this.wasIn.value = this.testing.value = false;
     this.quarantine.value = undefined;
