@@ -311,9 +311,9 @@ test("a leg in quarantine holds no media, is told why, and comes back by itself"
   assert.equal(session.quarantine.value, undefined);
   assert.equal(edge.opened.length, 2, "a media path of its own");
   assert.equal(edge.held, true);
+  assert.ok(session.notes.value.some((n) => n.what === "back" && n.missed === 2));
   session.open();
   assert.equal(edge.held, false, "another core knows nothing of that pause");
-  assert.ok(session.notes.value.some((n) => n.what === "back" && n.missed === 2));
 });
 
 test("from quarantine, one touch leads back where a raised level asks for it", async () => {
