@@ -198,25 +198,42 @@ func (d *Directory) Devices(ctx context.Context, person conclave.PersonID) ([]De
 	return devices, nil
 }
 
-// RevokeDevice makes a device useless from the next ruling on.
+// RevokeDevice makes a device useless from the next ruling on, and enters that in the device log. Of one that is revoked
+// already it enters what is missing: whoever was told of an error tries once more.
 func (d *Directory) RevokeDevice(ctx context.Context, id conclave.DeviceID, now time.Time) error {
-	device, revision, err := d.device(ctx, id)
+	ctx = context.WithoutCancel(ctx) // who asked may hang up: what has begun is finished
+	device, err := d.revoke(ctx, id, now.UTC())
 	if err != nil {
-		return err
-	}
-	at := now.UTC()
-	device.Revoked = &at
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindDeviceRevoked, Time: at, Device: id}); err != nil {
-		return err
-	}
-	if err := d.change(ctx, device, revision); err != nil {
 		return err
 	}
 	log, err := d.DeviceLog(ctx)
 	if err != nil {
 		return err
 	}
-	return log.addRevocation(ctx, device.Person, id)
+	return log.addRevocation(ctx, device.Person, id) // once, however often it is asked for
+}
+
+// revoke marks a device as revoked, however often it is renewed meanwhile, and returns it as it is now.
+func (d *Directory) revoke(ctx context.Context, id conclave.DeviceID, at time.Time) (Device, error) {
+	for recorded := false; ; recorded = true {
+		var device Device
+		revision, err := d.get(ctx, deviceKey(id), &device)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return device, problem("device_unknown", "enrol_again")
+		case err != nil || device.Revoked != nil:
+			return device, err
+		}
+		if !recorded {
+			if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindDeviceRevoked, Time: at, Device: id}); err != nil {
+				return device, err
+			}
+		}
+		device.Revoked = &at
+		if err := d.change(ctx, device, revision); err != nil && !errors.Is(err, store.ErrConflict) {
+			return device, err
+		}
+	}
 }
 
 // Holder returns the person that a device's statement names, where it may still name one: from the directory, or a guest's

@@ -176,16 +176,16 @@ func (d *Directory) RemovePerson(ctx context.Context, id conclave.PersonID, now 
 		return nil, err
 	}
 	var revoked []conclave.DeviceID
+	var failed []error // of one: the others are revoked all the same
 	for _, device := range devices {
-		if device.Revoked != nil {
-			continue
-		}
 		if err := d.RevokeDevice(ctx, device.ID, now); err != nil {
-			return revoked, err
+			failed = append(failed, err)
 		}
-		revoked = append(revoked, device.ID)
+		if device.Revoked == nil {
+			revoked = append(revoked, device.ID)
+		}
 	}
-	return revoked, nil
+	return revoked, errors.Join(failed...)
 }
 
 // active is Person for one who stands in the directory, or a Problem person_removed.

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -397,11 +398,54 @@ func TestAPersonsDevicesAreListedAlsoTheRevoked(t *testing.T) {
 
 func FuzzParseToken(f *testing.F) {
 	f.Add("AAAAAAAAAAAAAAAAAAAAAA")
-	f.Add("AAAAAAAAAAAAAAAAAAAAAB") // not canonical
+	f.Add("AAAAAAAAAAAAAAAAAAAAAB")   // not canonical
 	f.Add("AAAAAAAAAAA\nAAAAAAAAAAA") // which the decoder passes over
 	f.Fuzz(func(t *testing.T, s string) {
 		if token, err := ParseToken(s); err == nil && token.Text() != s {
 			t.Errorf("%q and %q are one token", s, token.Text())
 		}
 	})
+}
+
+// A thief who renews all the time, and a disk that fails halfway, keep no device in use.
+func TestADeviceIsRevokedWhateverComesBetween(t *testing.T) {
+	w := newWorld(t)
+	_, e := enrolment(t, w.token(t))
+	_, device, err := w.Enrol(t.Context(), e, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := w.store
+	touched := between{st, new(sync.Once), func() {
+		entry, err := st.Get(t.Context(), deviceKey(device.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Put(t.Context(), deviceKey(device.ID), entry.Value); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	f := &failing{Store: touched, fail: true}
+	w.Directory = NewDirectory(f, w.org, w.record)
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	if err := w.RevokeDevice(gone, device.ID, now); !errors.Is(err, errDisk) {
+		t.Fatalf("revoked while the device log could not be written: %v", err)
+	}
+	_, err = w.Device(t.Context(), device.ID)
+	wantProblem(t, err, "device_revoked")
+	f.fail = false
+	log, err := w.DeviceLog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := log.tree.Size()
+	for range 2 { // entered once, though it is asked for twice
+		if err := w.RevokeDevice(t.Context(), device.ID, now); err != nil {
+			t.Fatal(err)
+		}
+		if log.tree.Size() != before+1 {
+			t.Errorf("the device log went from %d to %d", before, log.tree.Size())
+		}
+	}
 }

@@ -212,11 +212,11 @@ func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
 	if id.UnmarshalText([]byte(r.PathValue("device"))) == nil {
 		err = s.directory.RevokeDevice(r.Context(), id, s.now())
 	}
+	s.recheck(id) // also where it could not be entered everywhere: as far as it is revoked, it is out
 	if err != nil {
 		s.fail(w, "revoke device", err)
 		return
 	}
-	s.recheck(id)
 	s.answer(w, http.StatusOK, struct{}{})
 }
 

@@ -402,12 +402,12 @@ func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		err = s.directory.RevokeDevice(r.Context(), m.Device, s.now())
+		s.recheck(m.Device) // also where it could not be entered everywhere: as far as it is revoked, it is out
 	}
 	if err != nil {
 		s.fail(w, "revoke own device", err)
 		return
 	}
-	s.recheck(m.Device)
 	s.answer(w, http.StatusOK, struct{}{})
 }
 
