@@ -78,7 +78,7 @@ test-wasm:
 
 # The race detector costs ten times the time, so it watches only the packages in which goroutines meet.
 test-race:
-	@scripts/say go test -race -short ./sfu/... ./signal/... ./store/... ./endpoint/... ./server/... ./phone/call ./phone/jitter ./phone/media ./phone/sip
+	@scripts/say go test -race -short ./sfu/... ./signal/... ./store/... ./endpoint/... ./server/... ./phone/call ./phone/jitter ./phone/media ./phone/sip ./gateway
 
 test-web: web/node_modules/.package-lock.json
 	@cd web && ../scripts/say npm run check --silent && ../scripts/say npm test --silent

@@ -191,7 +191,7 @@ func (b *besieged) attack(t *testing.T) {
 	pbx := exchange(t, guesser, b.sip[sip.UDP])
 	callers := make([]*caller, 4) // three who guess, and one whose own packets are none
 	for i := range callers {
-		callers[i] = ring(t, pbx)
+		callers[i] = ring(t, pbx, nil)
 	}
 	ports := b.gateway.Ports()
 	var all sync.WaitGroup

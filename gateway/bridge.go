@@ -13,7 +13,6 @@ import (
 	"conclave/endpoint/headless"
 	"conclave/opus"
 	"conclave/phone/call"
-	"conclave/phone/codec"
 	"conclave/phone/dsp"
 	"conclave/phone/jitter"
 	"conclave/sfu/slot"
@@ -29,6 +28,7 @@ type bridge struct {
 	client *headless.Client
 	cancel context.CancelFunc
 	done   chan struct{}
+	hall   *hall
 
 	mu      sync.Mutex // guards all below
 	opened  bool
@@ -43,6 +43,8 @@ type bridge struct {
 	toCall  dsp.Mixer
 	saying  []dsp.Source // what the room is told of the leg
 	voices  map[uint32]*voice
+	sound   dsp.Frame // of one voice
+	framed  []byte    // a frame on its way into a voice's buffer
 	closed  bool
 
 	marking  *endpoint.Marking   // nil: the organisation wants no mark
@@ -53,7 +55,7 @@ type bridge struct {
 // voice is one member who is heard.
 type voice struct {
 	buffer  *jitter.Buffer
-	decoder codec.Decoder
+	conceal dsp.Concealer
 	last    time.Time
 }
 
@@ -79,7 +81,7 @@ func newBridge(l *leg, statement []byte, meeting conclave.MeetingID) (*bridge, e
 		return nil, err
 	}
 	b := &bridge{leg: l, done: make(chan struct{}), voices: map[uint32]*voice{}}
-	if b.encoder, err = opus.NewEncoder(opus.Config{}); err != nil {
+	if b.encoder, err = opus.NewEncoder(opus.Config{Transform: true}); err != nil {
 		return nil, err
 	}
 	b.client, err = headless.New(headless.Config{
@@ -94,6 +96,7 @@ func newBridge(l *leg, statement []byte, meeting conclave.MeetingID) (*bridge, e
 		b.encoder.Close()
 		return nil, err
 	}
+	b.hall = l.gateway.enter(meeting)
 	return b, nil
 }
 
@@ -131,6 +134,7 @@ func (b *bridge) leave() {
 	b.closed, b.opened = true, false
 	clear(b.voices)
 	b.encoder.Close()
+	b.leg.gateway.leave(b.hall)
 }
 
 // event takes what the endpoint tells; it runs on the endpoint's goroutine.
@@ -306,18 +310,18 @@ func (b *bridge) mix(now time.Time) *dsp.Frame {
 		payload, verdict := v.buffer.Pop(now)
 		switch verdict {
 		case jitter.Packet:
-			pcm, err := v.decoder.Decode(payload)
-			if err != nil || len(pcm) < dsp.FrameSamples {
-				b.toCall.Add(v.decoder.Conceal())
+			if !b.hall.decode(leaf, payload, &b.sound) {
+				b.toCall.Add(v.conceal.Conceal())
 				continue
 			}
-			b.toCall.Add((*dsp.Frame)(pcm[:dsp.FrameSamples]))
+			v.conceal.Good(b.sound[:])
+			b.toCall.Add(&b.sound)
 			if v.buffer.Advice() == jitter.Skip { // sound waits longer than it must
 				v.buffer.Followed()
 				_, _ = v.buffer.Pop(now)
 			}
 		case jitter.Missing:
-			b.toCall.Add(v.decoder.Conceal())
+			b.toCall.Add(v.conceal.Conceal())
 		}
 	}
 	f := new(dsp.Frame)
@@ -365,14 +369,11 @@ func (b *bridge) heard(f headless.Frame) {
 		if len(b.voices) >= maxVoices {
 			return
 		}
-		d, err := codec.NewDecoder(codec.Opus)
-		if err != nil {
-			return
-		}
-		v = &voice{buffer: jitter.New(opus.SampleRate), decoder: d}
+		v = &voice{buffer: jitter.New(opus.SampleRate)}
 		b.voices[f.Leaf] = v
 	}
 	v.last = time.Now()
 	// The sender's numbers end at the server; its clock runs by a packet at a time.
-	v.buffer.Put(v.last, uint16(f.Timestamp/sampleStep), f.Timestamp, false, f.Data)
+	b.framed = appendFrame(b.framed[:0], &f)
+	v.buffer.Put(v.last, uint16(f.Timestamp/sampleStep), f.Timestamp, false, b.framed)
 }

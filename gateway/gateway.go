@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"conclave"
 	"conclave/phone/call"
 	"conclave/phone/codec"
 	"conclave/phone/media"
@@ -42,6 +43,11 @@ type Config struct {
 	Limits    sip.Limits
 	// TrunkRoots are the authorities for the certificates of trunks that are dialled; nil: the system's.
 	TrunkRoots *x509.CertPool
+	// Calls is how many there may be at once; 0: as many as Limits says. Who calls beyond them is told so, which is better than to be heard
+	// badly and to have all others heard badly too.
+	Calls int
+	// Rings is how many calls are made in a day on the server's wish, whatever it wishes: what fraud can cost where the server is another's. 0: 200.
+	Rings int
 
 	Media    netip.Addr // to bind calls' media to
 	External netip.Addr // what stands in descriptions instead: the outer address of a NAT; zero: Media
@@ -68,6 +74,11 @@ const (
 	ringTime        = 45 * time.Second
 	// silentTime is how long a caller's media may be silent before the line counts as lost.
 	silentTime = 30 * time.Second
+	// turnedAway is how many callers are told at once that all lines are in use; the next ones get the answer without a word.
+	turnedAway = 8
+	// defaultRings is what the server too allows in a day; ringsAtOnce is how many ring before somebody takes them.
+	defaultRings = 200
+	ringsAtOnce  = 16
 )
 
 // Gateway is a running phone gateway. New, then Run.
@@ -79,10 +90,12 @@ type Gateway struct {
 	draining    atomic.Bool
 	counts      counts
 
-	mu   sync.Mutex
-	legs map[signal.CallID]*leg // guarded by mu
-	wait sync.WaitGroup         // rings
-	life context.Context        // of rings: set by Run, before anything can ring
+	mu    sync.Mutex
+	legs  map[signal.CallID]*leg       // guarded by mu
+	halls map[conclave.MeetingID]*hall // guarded by mu
+	rung  rung                         // guarded by mu
+	wait  sync.WaitGroup               // rings
+	life  context.Context              // of rings: set by Run, before anything can ring
 }
 
 type counts struct{ came, refused, in, rings, wrong atomic.Uint64 }
@@ -118,10 +131,20 @@ func New(c Config) (*Gateway, error) {
 	if c.Language == "" {
 		c.Language = prompt.English
 	}
+	if c.Limits == (sip.Limits{}) {
+		c.Limits = sip.DefaultLimits()
+	}
+	if c.Calls == 0 {
+		c.Calls = c.Limits.Calls
+	}
+	if c.Rings == 0 {
+		c.Rings = defaultRings
+	}
+	c.Limits.Calls = c.Calls + turnedAway
 	if !c.External.IsValid() {
 		c.External = c.Media
 	}
-	g := &Gateway{config: c, legs: map[signal.CallID]*leg{}}
+	g := &Gateway{config: c, legs: map[signal.CallID]*leg{}, halls: map[conclave.MeetingID]*hall{}}
 	var err error
 	if g.certificate, err = media.NewCertificate(c.Now()); err != nil {
 		return nil, err
@@ -228,10 +251,47 @@ func (g *Gateway) find(id signal.CallID) *leg {
 	return g.legs[id]
 }
 
-func (g *Gateway) add(l *leg) {
+// add takes a leg in. Where as many calls live as there may, one that came is there to be told so alone.
+func (g *Gateway) add(l *leg, incoming bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	n := 0
+	for _, other := range g.legs {
+		if !other.turnedAway {
+			n++
+		}
+	}
+	l.turnedAway = incoming && n >= g.config.Calls
 	g.legs[l.id] = l
+}
+
+// rung is what was rung of late.
+type rung struct {
+	now   int     // that nobody has taken yet
+	spent float64 // of a day's
+	at    time.Time
+}
+
+// mayRing counts a ring in, and returns what counts it out when it was taken or is over; nil: there are too many. The server keeps a budget of
+// its own. This one holds where the server is another's: what it wishes for costs no more than the operator has said.
+func (g *Gateway) mayRing() (over func()) {
+	now := g.config.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if passed := now.Sub(g.rung.at); passed > 0 {
+		g.rung.spent = max(0, g.rung.spent-passed.Hours()/24*float64(g.config.Rings))
+		g.rung.at = now
+	}
+	if len(g.legs)+g.rung.now >= g.config.Calls || g.rung.now >= ringsAtOnce || g.rung.spent+1 > float64(g.config.Rings) {
+		return nil
+	}
+	g.rung.spent++
+	g.rung.now++
+	return sync.OnceFunc(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.rung.now--
+	})
 }
 
 func (g *Gateway) remove(l *leg) {
@@ -280,7 +340,7 @@ func (g *Gateway) incoming(ctx context.Context, c *sip.Call) {
 		return
 	}
 	l.line = lineOf(c.Secure(), keying)
-	g.add(l)
+	g.add(l, true)
 	defer g.remove(l)
 	l.run(ctx, call.Config{Default: g.config.Language, Chosen: g.config.Called[c.Called()], Hop: l.line == signal.PhoneHop,
 		EarlyMedia: g.config.EarlyMedia, Limit: g.config.TimeLimit, Reminder: g.config.Reminder})
@@ -301,6 +361,12 @@ func (g *Gateway) ring(ctx context.Context, m *signal.RingOut) {
 		outcome = "forbidden"
 		return
 	}
+	over := g.mayRing()
+	if over == nil {
+		g.config.Log.Warn("the server wishes for more calls than there may be")
+		return
+	}
+	defer over()
 	session, err := g.session()
 	if err != nil {
 		g.config.Log.Error("no media for a call", "cause", err)
@@ -342,7 +408,8 @@ func (g *Gateway) ring(ctx context.Context, m *signal.RingOut) {
 	}
 	l.started = g.config.Now()
 	outcome = ""
-	g.add(l)
+	over()
+	g.add(l, false)
 	defer g.remove(l)
 	l.tell(call.Taken{})
 	l.run(ctx, call.Config{Default: g.config.Language, Hop: l.line == signal.PhoneHop, Outgoing: true, Limit: g.config.TimeLimit, Reminder: g.config.Reminder})

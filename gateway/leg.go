@@ -29,7 +29,9 @@ type leg struct {
 	line    signal.PhoneLine
 	events  chan call.Event
 	inRoom  atomic.Bool
-	started time.Time // from when on the caller's silence counts: of the media, or of the end of a hold; zero before
+	// turnedAway says that all lines were in use when it came; guarded by the gateway's mutex, and not changed after add.
+	turnedAway bool
+	started    time.Time // from when on the caller's silence counts: of the media, or of the end of a hold; zero before
 
 	course    *call.Call
 	wait      sync.WaitGroup // what run starts
@@ -82,7 +84,11 @@ func (l *leg) run(ctx context.Context, c call.Config) {
 	log := l.gateway.config.Log.With("call", l.id, "trunk", l.sip.Trunk())
 	log.Info("call", "line", string(l.line), "outgoing", c.Outgoing)
 	l.sip.Changed(l.changed)
-	if !c.Outgoing {
+	switch {
+	case c.Outgoing:
+	case l.turnedAway:
+		l.tell(call.Screened{Why: prompt.Full})
+	default:
 		l.wait.Go(func() { l.tell(l.gateway.link.screen(ctx, l)) })
 	}
 	timer := time.NewTimer(time.Hour)

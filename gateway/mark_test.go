@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"conclave"
 	"conclave/endpoint"
 	"conclave/endpoint/headless"
 	"conclave/opus"
@@ -28,7 +29,7 @@ import (
 func called(t *testing.T, sync *watermark.Sync, frames, lost int, says func(frame []int16)) (sent []dsp.Frame) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bridge{leg: &leg{gateway: &Gateway{config: Config{Now: time.Now}}}, voices: map[uint32]*voice{}}
+		b := &bridge{leg: &leg{gateway: &Gateway{config: Config{Now: time.Now}}}, voices: map[uint32]*voice{}, hall: newHall(conclave.MeetingID{})}
 		b.marked(&endpoint.Marking{Sync: sync, Code: marktest.Key(t, 1).Code(), Began: time.Now().Add(-time.Minute)})
 		b.open(true)
 		encoder, err := opus.NewEncoder(opus.Config{})
@@ -45,7 +46,7 @@ func called(t *testing.T, sync *watermark.Sync, frames, lost int, says func(fram
 				t.Fatal(err)
 			}
 			if rng.IntN(lost) > 0 {
-				b.heard(headless.Frame{Leaf: 3, Kind: slot.Microphone, Timestamp: uint32(i) * opus.FrameSamples, Data: packet})
+				b.heard(headless.Frame{Leaf: 3, Kind: slot.Microphone, Timestamp: uint32(i) * opus.FrameSamples, Data: packet, Counter: uint32(i)})
 			}
 			time.Sleep(20 * time.Millisecond)
 			b.mu.Lock()
@@ -59,6 +60,9 @@ func called(t *testing.T, sync *watermark.Sync, frames, lost int, says func(fram
 
 // What a caller hears is traced to their leg, though packets of the room are lost before it.
 func TestWhatACallerHearsIsMarked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short is for the race detector, and nothing here runs beside anything")
+	}
 	sync := marktest.Sync(t)
 	var sound []float32
 	for _, f := range called(t, sync, 20*50, 20, marktest.Vowels()) {
@@ -107,6 +111,9 @@ func ffmpeg(t *testing.T, in []byte, args ...string) []byte {
 // What goes to a telephone goes on: as A-law over a trunk, and from there perhaps through GSM to a mobile. Half a minute of it
 // names the caller's leg.
 func TestWhatACallerHearsIsTracedThroughTheTelephoneNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short is for the race detector, and nothing here runs beside anything")
+	}
 	sync := marktest.Sync(t)
 	sent := called(t, sync, 30*50, 1<<30, speech(t))
 	encoder, err := codec.NewEncoder(codec.PCMA)

@@ -27,9 +27,11 @@ func (m *member) forget() {
 // listens waits until a member has heard a sound since it last forgot; both at 48 kHz.
 func (h *house) listens(m *member, what string, said []int16, atLeast float64) {
 	h.t.Helper()
-	piece, best := downsample(said, 8000), 0.0
+	piece, best, seconds := downsample(said, 8000), 0.0, 20
 	for deadline := time.Now().Add(60 * time.Second); best < atLeast && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
-		heard := downsample(late(m.all(), 48000), 8000)
+		all := m.all()
+		heard := downsample(all[max(0, len(all)-seconds*48000):], 8000)
+		seconds = 5 // what is older was looked through
 		if len(piece) < 8000 {
 			best = max(best, place(piece, heard))
 		} else {

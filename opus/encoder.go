@@ -37,6 +37,9 @@ type compiledLibrary struct {
 type Config struct {
 	Bitrate    int // bits a second, 6000 to 128000 in steps of 400; 0 is DefaultBitrate
 	Complexity int // 1 (fastest) to 10; 0 is 5
+	// Transform encodes whatever is said by the transform alone (CELT), without speech's own model (SILK): at the room's bit rate it takes a
+	// quarter of the time, and 4 ms less delay. For a process that encodes for many.
+	Transform bool
 }
 
 // Encoder encodes one stream of sound at a constant bit rate. It is not safe for use by two goroutines at once. Each has
@@ -73,7 +76,11 @@ func NewEncoder(c Config) (*Encoder, error) {
 		return nil, fmt.Errorf("opus: start libopus: %v", err)
 	}
 	e := &Encoder{instance: instance, encode: instance.ExportedFunction("encode"), memory: instance.Memory(), size: c.Bitrate / 400}
-	code, err := e.call("init", uint64(c.Bitrate), uint64(c.Complexity))
+	transform := uint64(0)
+	if c.Transform {
+		transform = 1
+	}
+	code, err := e.call("init", uint64(c.Bitrate), uint64(c.Complexity), transform)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("libopus error %d", code)
 	}

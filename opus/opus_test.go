@@ -39,7 +39,12 @@ func strength(pcm []int16, hz float64) float64 {
 
 func encodeAll(t testing.TB, pcm []int16) [][]byte {
 	t.Helper()
-	e, err := NewEncoder(Config{})
+	return encodeWith(t, Config{}, pcm)
+}
+
+func encodeWith(t testing.TB, c Config, pcm []int16) [][]byte {
+	t.Helper()
+	e, err := NewEncoder(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,33 +68,40 @@ func TestEveryFrameHasTheSameSizeWhateverIsSaid(t *testing.T) {
 	pcm := append(tone(440, 0.5, 50*FrameSamples), make([]int16, 50*FrameSamples)...)
 	pcm = append(pcm, noise...)
 	pcm = append(pcm, tone(3000, 0.01, 50*FrameSamples)...)
-	for i, frame := range encodeAll(t, pcm) {
-		if len(frame) != FrameBytes {
-			t.Fatalf("frame %d has %d bytes, want %d", i, len(frame), FrameBytes)
+	for _, c := range []Config{{}, {Transform: true}} {
+		for i, frame := range encodeWith(t, c, pcm) {
+			if len(frame) != FrameBytes {
+				t.Fatalf("%+v: frame %d has %d bytes, want %d", c, i, len(frame), FrameBytes)
+			}
+			if c.Transform && frame[0]>>3 < 16 { // RFC 6716, Table 2: from 16 on it is CELT alone
+				t.Fatalf("frame %d is of configuration %d: speech's own model took part", i, frame[0]>>3)
+			}
 		}
 	}
 }
 
 func TestAToneSurvivesTheRoundTrip(t *testing.T) {
-	for _, hz := range []float64{300, 440, 1000, 2200} {
-		decoder, err := NewDecoder()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var heard []int16
-		for _, frame := range encodeAll(t, tone(hz, 0.3, SampleRate)) {
-			pcm, err := decoder.Decode(frame)
+	for _, c := range []Config{{}, {Transform: true}} {
+		for _, hz := range []float64{300, 440, 1000, 2200} {
+			decoder, err := NewDecoder()
 			if err != nil {
 				t.Fatal(err)
 			}
-			heard = append(heard, pcm...)
-		}
-		heard = heard[SampleRate/10:]
-		if s := strength(heard, hz); s < 0.9 {
-			t.Errorf("%v Hz: share %.3f of what was heard, want over 0.9", hz, s)
-		}
-		if s := strength(heard, hz*1.5); s > 0.01 {
-			t.Errorf("%v Hz: share %.3f at a frequency that was not played", hz, s)
+			var heard []int16
+			for _, frame := range encodeWith(t, c, tone(hz, 0.3, SampleRate)) {
+				pcm, err := decoder.Decode(frame)
+				if err != nil {
+					t.Fatal(err)
+				}
+				heard = append(heard, pcm...)
+			}
+			heard = heard[SampleRate/10:]
+			if s := strength(heard, hz); s < 0.9 {
+				t.Errorf("%+v, %v Hz: share %.3f of what was heard, want over 0.9", c, hz, s)
+			}
+			if s := strength(heard, hz*1.5); s > 0.01 {
+				t.Errorf("%+v, %v Hz: share %.3f at a frequency that was not played", c, hz, s)
+			}
 		}
 	}
 }
@@ -199,16 +211,20 @@ func TestTheDemonstrationsSpeechIsOfOneSizeAndLength(t *testing.T) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	e, err := NewEncoder(Config{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer e.Close()
-	pcm := tone(440, 0.3, FrameSamples)
-	dst := make([]byte, 0, FrameBytes)
-	b.ReportAllocs()
-	for b.Loop() {
-		e.Encode(dst, pcm)
+	for name, c := range map[string]Config{"speech": {}, "transform": {Transform: true}} {
+		b.Run(name, func(b *testing.B) {
+			e, err := NewEncoder(c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Close()
+			pcm := tone(440, 0.3, FrameSamples)
+			dst := make([]byte, 0, FrameBytes)
+			b.ReportAllocs()
+			for b.Loop() {
+				e.Encode(dst, pcm)
+			}
+		})
 	}
 }
 

@@ -235,6 +235,36 @@ func TestACodeIsWornOutByTenWrongTriesOfWhomever(t *testing.T) {
 	}
 }
 
+// Who guesses in many calls at once has no more tries than one after the other.
+func TestCodesOfManyCallsAtOnceAreNotLookedAtBeyondTheBrake(t *testing.T) {
+	t.Parallel()
+	w, _, code := phoneWorld(t, 0)
+	g := connectGateway(t, w, enrolGateway(t, w))
+	wrong := []byte(code)
+	wrong[11] = '0' + (wrong[11]-'0'+1)%10
+	const calls = 14 // of one caller, who may try nine in an hour
+	var ids [calls]signal.CallID
+	for i := range ids {
+		ids[i] = signal.NewCallID()
+		if s := g.came(ids[i], signal.PhoneOpen); !s.Ask {
+			t.Fatalf("call %d: %v", i, codes(s.Reasons))
+		}
+	}
+	d := w.NewDevice()
+	for _, id := range ids {
+		g.send(&signal.CallCode{Call: id, Code: string(wrong), LeafKey: d.Point, Proof: d.Sign(signal.CallContent(g.nonce, id))})
+	}
+	tried := 0
+	for range ids {
+		if slices.Contains(codes(told[*signal.CallAnswer](g).Reasons), "phone_code_wrong") {
+			tried++
+		}
+	}
+	if tried != 9 {
+		t.Errorf("%d codes were looked at, want 9", tried)
+	}
+}
+
 func TestARefusedCallerIsRungOnceTheCallIsOverAndOnlyWithSRTP(t *testing.T) {
 	t.Parallel()
 	w, _, code := phoneWorld(t, 1) // no open line is let in

@@ -29,6 +29,9 @@ var (
 	problemRingSoon  = conclave.Problem{Code: "phone_ring_too_soon", Fix: "wait_a_minute"}
 	problemNotChair  = conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
 	problemRingSpent = conclave.Problem{Code: "phone_rings_spent", Fix: "ring_later"}
+
+	problemRingPerson  = conclave.Problem{Code: "phone_rings_person", Fix: "ring_in_hours"}
+	problemRingMeeting = conclave.Problem{Code: "phone_rings_meeting", Fix: "ring_later"}
 )
 
 // receive takes a message of a gateway that is known.
@@ -147,18 +150,29 @@ func (g *gateway) check(m *signal.CallCode) {
 // code finds out whose code it is, and rules on the call.
 func (g *gateway) code(ctx context.Context, m *signal.CallCode) *signal.CallAnswer {
 	answer := &signal.CallAnswer{Call: m.Call}
-	no := func(why conclave.Problem) *signal.CallAnswer {
-		answer.Reasons = []conclave.Problem{why}
+	what, why := g.try(ctx, m, answer)
+	if why != nil {
+		answer.Reasons = []conclave.Problem{*why}
 		return answer
 	}
+	answer.Right = true
+	g.phones.change(m.Call, g.device, func(c *phoneCall) { c.person, c.meeting = what.Person, what.Meeting })
+	g.admitCall(ctx, m.Call, m.LeafKey, m.Proof, answer)
+	return answer
+}
+
+// try looks at a code, one at a time, as codes are hashed anyhow: of many that come at once none is looked at beyond the brakes.
+func (g *gateway) try(ctx context.Context, m *signal.CallCode, answer *signal.CallAnswer) (what identity.PhoneCode, why *conclave.Problem) {
+	g.phones.trying.Lock()
+	defer g.phones.trying.Unlock()
 	c, ok := g.phones.take(m.Call, g.device)
 	switch {
 	case !ok:
-		return no(problemTurn)
+		return what, &problemTurn
 	case c.left <= 0:
-		return no(problemCodeWrong)
+		return what, &problemCodeWrong
 	case !g.phones.mayTry(c.caller, g.now()):
-		return no(problemBraked)
+		return what, &problemBraked
 	}
 	what, err := g.directory.PhoneCode(ctx, m.Code, g.now())
 	if errors.Is(err, identity.ErrCode) {
@@ -168,16 +182,13 @@ func (g *gateway) code(ctx context.Context, m *signal.CallCode) *signal.CallAnsw
 			g.cfg.Log.Error("phone codes are being guessed: calls are braked", "gateway", g.device)
 			g.recordCall(ctx, &c, "refuse", []conclave.Problem{problemBraked})
 		}
-		return no(problemCodeWrong)
+		return what, &problemCodeWrong
 	}
 	if err != nil {
 		g.cfg.Log.Error("phone code not looked at", "cause", err)
-		return no(problemTrouble)
+		return what, &problemTrouble
 	}
-	answer.Right = true
-	g.phones.change(m.Call, g.device, func(c *phoneCall) { c.person, c.meeting = what.Person, what.Meeting })
-	g.admitCall(ctx, m.Call, m.LeafKey, m.Proof, answer)
-	return answer
+	return what, nil
 }
 
 // key takes the key of a call that the server asked for: who took it has consented.
@@ -331,7 +342,7 @@ func (s *Server) ringPerson(ctx context.Context, id conclave.MeetingID, who conc
 	if g == nil {
 		return problemGateway
 	}
-	if why := s.phones.mayRing(who, s.now()); why != nil {
+	if why := s.phones.mayRing(id, who, s.now()); why != nil {
 		return *why
 	}
 	c := &phoneCall{id: signal.NewCallID(), gateway: g.device, line: signal.PhoneOpen, person: who, meeting: id, out: true, secure: secure}

@@ -49,12 +49,17 @@ type bucket struct {
 }
 
 func (b *bucket) take(rate, burst float64, now time.Time) bool {
-	b.leak(rate, now)
-	if b.level+1 > burst {
+	if !b.has(rate, burst, now) {
 		return false
 	}
 	b.level++
 	return true
+}
+
+// has says whether one could be taken.
+func (b *bucket) has(rate, burst float64, now time.Time) bool {
+	b.leak(rate, now)
+	return b.level+1 <= burst
 }
 
 func (b *bucket) leak(rate float64, now time.Time) {

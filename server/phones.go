@@ -22,9 +22,11 @@ type phones struct {
 	wrong   map[[sha256.Size]byte]*bucket // wrong codes by caller
 	all     bucket                        // wrong codes in all
 	alerted time.Time
+	trying  sync.Mutex // held while a code is looked at and its outcome is counted
 
-	rings  map[conclave.PersonID]time.Time // when a person was last rung
-	budget bucket                          // rings in all
+	rings    map[conclave.PersonID]*rings
+	meetings map[conclave.MeetingID]*bucket // rings for a meeting
+	budget   bucket                         // rings in all
 
 	screened map[signal.PhoneLine]screening
 }
@@ -33,6 +35,12 @@ type phones struct {
 type screening struct {
 	at  time.Time
 	ask bool
+}
+
+// rings are a person's: when they were last rung, and how often of late.
+type rings struct {
+	last   time.Time
+	budget bucket
 }
 
 // phoneCall is one call, in or out.
@@ -63,9 +71,12 @@ const (
 	alertEvery     = 10 * time.Minute
 	maxCallers     = 1 << 14
 
-	// ringPause is how long a person is left alone after a ring; ringsPerDay bounds what rings can cost in all.
-	ringPause   = time.Minute
-	ringsPerDay = 200
+	// ringPause is how long a person is left alone after a ring. What rings can cost, and how much they can bother, is bounded for a person, for
+	// a meeting, so that one that is abused does not use up what the others need, and in all.
+	ringPause       = time.Minute
+	ringsPerPerson  = 12  // a day: one more after two hours
+	ringsPerMeeting = 72  // in half a day: one more after ten minutes
+	ringsPerDay     = 200 // one more after seven minutes
 
 	screenedFor = 2 * time.Second
 )
@@ -329,20 +340,38 @@ func (p *phones) wasWrong(caller [sha256.Size]byte, now time.Time) (alert bool) 
 	return false
 }
 
-// mayRing counts a ring in, or says that it is too soon, or too many.
-func (p *phones) mayRing(person conclave.PersonID, now time.Time) *conclave.Problem {
+// mayRing counts a ring in, or says that it is too soon, or too many. What is denied counts nowhere.
+func (p *phones) mayRing(meeting conclave.MeetingID, person conclave.PersonID, now time.Time) *conclave.Problem {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.rings[person]) < ringPause {
-		return &problemRingSoon
+	if p.rings == nil || len(p.rings) >= maxCallers {
+		p.rings = map[conclave.PersonID]*rings{}
 	}
-	if !p.budget.take(ringsPerDay/86400.0, ringsPerDay, now) {
+	if p.meetings == nil || len(p.meetings) >= maxCallers {
+		p.meetings = map[conclave.MeetingID]*bucket{}
+	}
+	one, whole := p.rings[person], p.meetings[meeting]
+	if one == nil {
+		one = new(rings)
+	}
+	if whole == nil {
+		whole = new(bucket)
+	}
+	const day = 24 * 3600.0
+	switch {
+	case now.Sub(one.last) < ringPause:
+		return &problemRingSoon
+	case !one.budget.has(ringsPerPerson/day, ringsPerPerson, now):
+		return &problemRingPerson
+	case !whole.has(2*ringsPerMeeting/day, ringsPerMeeting, now):
+		return &problemRingMeeting
+	case !p.budget.take(ringsPerDay/day, ringsPerDay, now):
 		return &problemRingSpent
 	}
-	if p.rings == nil || len(p.rings) >= maxCallers {
-		p.rings = map[conclave.PersonID]time.Time{}
-	}
-	p.rings[person] = now
+	one.budget.level++
+	whole.level++
+	one.last = now
+	p.rings[person], p.meetings[meeting] = one, whole
 	return nil
 }
 

@@ -67,7 +67,12 @@ func TestGuessersOfPhoneCodesAreBrakedAloneAndTogether(t *testing.T) {
 
 func TestRingsAreBoundedForAPersonAndInAll(t *testing.T) {
 	var p phones
-	rings := func(person conclave.PersonID, at time.Time) bool { return p.mayRing(person, at) == nil }
+	// Each meeting rings few of them: its own budget is another test's.
+	var n byte
+	rings := func(person conclave.PersonID, at time.Time) bool {
+		n++
+		return p.mayRing(conclave.MeetingID{n}, person, at) == nil
+	}
 	if !rings("bert", noon) || rings("bert", noon.Add(ringPause-time.Second)) || !rings("bert", noon.Add(ringPause)) {
 		t.Error("a person is rung once a minute")
 	}
@@ -93,8 +98,10 @@ func TestRingsAreBoundedForAPersonAndInAll(t *testing.T) {
 
 func TestAPersonIsLeftAloneAfterARingAndADayHasItsRings(t *testing.T) {
 	p, now := new(phones), time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	var meeting byte // each rings few
 	rings := func(person conclave.PersonID) string {
-		if why := p.mayRing(person, now); why != nil {
+		meeting++
+		if why := p.mayRing(conclave.MeetingID{meeting}, person, now); why != nil {
 			return why.Code
 		}
 		return ""
@@ -125,5 +132,51 @@ func TestAPersonIsLeftAloneAfterARingAndADayHasItsRings(t *testing.T) {
 	now = now.Add(10 * time.Minute)
 	if why := rings("carla"); why != "" {
 		t.Errorf("ten minutes later, as people are told: %q", why)
+	}
+}
+
+// Nobody is rung the whole day, and a meeting that has all rung again and again leaves the others their calls.
+func TestRingsAreBoundedForAPersonsDayAndForAMeeting(t *testing.T) {
+	p, now := new(phones), time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	rings := func(meeting byte, person conclave.PersonID) string {
+		if why := p.mayRing(conclave.MeetingID{meeting}, person, now); why != nil {
+			return why.Code
+		}
+		return ""
+	}
+	const times = ringsPerPerson
+	for i := range times {
+		if why := rings(byte(i), "bert"); why != "" { // whatever the meeting
+			t.Fatalf("ring %d: %q", i, why)
+		}
+		now = now.Add(ringPause)
+	}
+	if why := rings(200, "bert"); why != "phone_rings_person" {
+		t.Errorf("after %d rings: %q", times, why)
+	}
+	if now = now.Add(2 * time.Hour); rings(200, "bert") != "" || rings(200, "bert") != "phone_ring_too_soon" {
+		t.Error("two hours later, as people are told, there is one more")
+	}
+	if now = now.Add(ringPause); rings(200, "bert") != "phone_rings_person" {
+		t.Error("two hours later there is more than one more")
+	}
+
+	p = new(phones)
+	person := func(i int) conclave.PersonID { return conclave.PersonID(fmt.Sprint("p", i)) }
+	for i := range ringsPerMeeting {
+		if why := rings(1, person(i)); why != "" {
+			t.Fatalf("ring %d of a meeting: %q", i, why)
+		}
+	}
+	for range ringsPerDay { // what is denied costs the others nothing
+		if why := rings(1, "carla"); why != "phone_rings_meeting" {
+			t.Fatalf("after %d rings: %q", ringsPerMeeting, why)
+		}
+	}
+	if why := rings(2, "carla"); why != "" {
+		t.Errorf("another meeting rings nobody any more: %q", why)
+	}
+	if now = now.Add(10 * time.Minute); rings(1, "david") != "" {
+		t.Error("ten minutes later, as people are told, there is one more")
 	}
 }

@@ -55,6 +55,7 @@ type From struct {
 	Leaf    Leaf
 	Context Context
 	Epoch   uint64
+	Counter uint32 // of the frame: with the rest it names it
 }
 
 // NewKeyring returns an empty Keyring.
@@ -146,7 +147,7 @@ func (k *Keyring) Open(dst []byte, kind Kind, prefix, sealed []byte, now time.Ti
 	if e == nil || e.over(now) {
 		return dst, From{}, ErrUnknownEpoch
 	}
-	from := From{Leaf: leaf, Context: context, Epoch: e.number}
+	from := From{Leaf: leaf, Context: context, Epoch: e.number, Counter: ctr}
 	if _, ok := e.members[leaf]; !ok {
 		return dst, from, ErrNotMember
 	}

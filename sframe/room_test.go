@@ -48,13 +48,13 @@ func TestAFrameSaysWhoSealedItAndIsOfFixedSize(t *testing.T) {
 			k := mustKeyring(t, epoch, leaf)
 			for _, context := range []Context{FirstContext, LastContext} {
 				s := mustSender(t, epoch, leaf, context, Microphone)
-				for range 3 {
+				for n := range uint32(3) {
 					sealed := seal(t, s, nil, "eighty octets of sound")
 					if len(sealed) != Overhead+22 || len(sealed) != HeaderSize+22+RoomSuite.Overhead() {
 						t.Errorf("%d octets", len(sealed))
 					}
 					frame, from, err := k.Open(nil, Microphone, nil, sealed, now)
-					if err != nil || string(frame) != "eighty octets of sound" || from != (From{leaf, context, epoch}) {
+					if err != nil || string(frame) != "eighty octets of sound" || from != (From{leaf, context, epoch, firstCounter + n}) {
 						t.Errorf("epoch %d leaf %d: %q, %v, %v", epoch, leaf, frame, from, err)
 					}
 				}

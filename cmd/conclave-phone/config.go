@@ -44,8 +44,10 @@ type config struct {
 	// Limit is how long a leg may be in a meeting, Reminder the time between two tones in it.
 	Limit    duration `toml:"limit"`
 	Reminder duration `toml:"reminder"`
-	// Calls is how many there may be at once.
+	// Calls is how many there may be at once: as many as this machine carries without a stutter. The next caller is told that all lines are in use.
 	Calls int `toml:"calls"`
+	// Rings is how many calls it makes in a day on the server's wish.
+	Rings int `toml:"rings"`
 
 	Media struct {
 		// Address is bound to; External stands in descriptions instead, behind a NAT.
@@ -76,7 +78,8 @@ type config struct {
 		Transport    string   `toml:"transport"`
 		Domain       string   `toml:"domain"`
 		Register     bool     `toml:"register"`
-		Ring         []string `toml:"ring"` // beginnings of numbers, and hosts of addresses, that may be rung
+		Calls        int      `toml:"calls"` // of it at once; 0: as many as there may be in all
+		Ring         []string `toml:"ring"`  // beginnings of numbers, and hosts of addresses, that may be rung
 	} `toml:"trunk"`
 	// TrunkCA is a file with the authorities of the certificates of trunks that we dial.
 	TrunkCA string `toml:"trunk_ca"`
@@ -116,6 +119,8 @@ func readConfig(path string) (*config, error) {
 		return nil, fmt.Errorf("read %s: [[trunk]] is missing", path)
 	case c.Calls < 1 || c.Calls > 500:
 		return nil, fmt.Errorf("read %s: calls: 1 to 500", path)
+	case c.Rings < 0:
+		return nil, fmt.Errorf("read %s: rings: 1 or more a day, or none for 200", path)
 	}
 	return c, nil
 }
@@ -174,7 +179,7 @@ func (c *config) gateway() (gateway.Config, error) {
 		}
 	}
 	g.Limits = sip.DefaultLimits()
-	g.Limits.Calls = c.Calls
+	g.Calls, g.Rings = c.Calls, c.Rings
 	if err := c.listeners(&g); err != nil {
 		return g, err
 	}
@@ -205,8 +210,11 @@ func (c *config) listeners(g *gateway.Config) error {
 
 func (c *config) trunks(g *gateway.Config) error {
 	for _, t := range c.Trunk {
+		if t.Calls < 0 {
+			return fmt.Errorf("trunk %s: calls: 1 or more, or none for as many as there may be in all", t.Name)
+		}
 		one := sip.Trunk{Name: t.Name, User: t.User, Realm: t.Realm, SHA256: t.SHA256, Target: t.Target, TargetNetwork: sip.Network(t.Transport),
-			Domain: t.Domain, Register: t.Register, Prefixes: t.Ring}
+			Domain: t.Domain, Register: t.Register, Calls: t.Calls, Prefixes: t.Ring}
 		for _, text := range t.Networks {
 			p, err := netip.ParsePrefix(text)
 			if a, aerr := netip.ParseAddr(text); err != nil && aerr == nil {

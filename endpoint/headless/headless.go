@@ -25,6 +25,9 @@ type Frame struct {
 	Data      []byte // an Opus packet or a VP8 frame
 	Timestamp uint32 // RTP, of the slot
 	KeyFrame  bool
+	// Epoch, Context and Counter name the frame among all of its leaf's: they are authentic, and the same for whoever opens it.
+	Epoch            uint64
+	Context, Counter uint32
 }
 
 // Sound is what a client says: one Opus packet of opus.FrameBytes every 20 ms; nil is silence. The packet is not kept.

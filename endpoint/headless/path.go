@@ -382,7 +382,8 @@ func (p *path) open(at slot.Slot, timestamp uint32, prefix, sealed []byte, keyFr
 		return
 	}
 	if out = p.handed(v, out, timestamp); out != nil {
-		p.client.cfg.Heard(Frame{Leaf: v.leaf, Kind: v.kind, Data: out, Timestamp: timestamp, KeyFrame: keyFrame})
+		p.client.cfg.Heard(Frame{Leaf: v.leaf, Kind: v.kind, Data: out, Timestamp: timestamp, KeyFrame: keyFrame,
+			Epoch: from.Epoch, Context: uint32(from.Context), Counter: from.Counter})
 	}
 }
 

@@ -13,12 +13,12 @@ static unsigned char packet[max_bytes];
 EXPORT("pcm") opus_int16 *conclave_pcm(void) { return pcm; }
 EXPORT("packet") unsigned char *conclave_packet(void) { return packet; }
 
-// Returns OPUS_OK or an error of libopus.
-EXPORT("init") int conclave_init(opus_int32 bitrate, opus_int32 complexity) {
+// transform: without SILK, whatever is said. Returns OPUS_OK or an error of libopus.
+EXPORT("init") int conclave_init(opus_int32 bitrate, opus_int32 complexity, opus_int32 transform) {
 	OpusEncoder *encoder = (OpusEncoder *)state;
 	if (opus_encoder_get_size(1) > state_size)
 		return OPUS_ALLOC_FAIL;
-	int e = opus_encoder_init(encoder, 48000, 1, OPUS_APPLICATION_VOIP);
+	int e = opus_encoder_init(encoder, 48000, 1, transform ? OPUS_APPLICATION_RESTRICTED_LOWDELAY : OPUS_APPLICATION_VOIP);
 	if (e == OPUS_OK) e = opus_encoder_ctl(encoder, OPUS_SET_BITRATE(bitrate));
 	if (e == OPUS_OK) e = opus_encoder_ctl(encoder, OPUS_SET_VBR(0));
 	if (e == OPUS_OK) e = opus_encoder_ctl(encoder, OPUS_SET_DTX(0));

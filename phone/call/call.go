@@ -222,6 +222,7 @@ type Call struct {
 	offered  bool // a call-back may be asked for
 	ringBack bool // and was: the telephone must be free before it is rung
 	outcome  string
+	busy     bool // refused because all lines are in use: another gateway may be tried
 	entered  bool // Enter was done and Leave was not
 	told     bool // the room was told that the leg is in
 	paused   bool
@@ -384,7 +385,7 @@ func (c *Call) invited(now time.Time, e Event) []Effect {
 			c.due = time.Time{}
 			return []Effect{Answer{}}
 		}
-		c.outcome = "refused"
+		c.outcome, c.busy = "refused", e.Why == prompt.Full
 		var sentences []Sentence
 		for _, l := range c.languages() {
 			sentences = append(sentences, Sentence{l, RefusalTone}, Sentence{l, e.Why})
@@ -585,7 +586,7 @@ func (c *Call) follow(now time.Time, what RoomEvent) []Effect {
 func (c *Call) spoken(now time.Time) []Effect {
 	switch c.state {
 	case RefusedEarly:
-		return c.refuse(403, "Forbidden", c.outcome)
+		return c.refused()
 	case RefusedAnswered:
 		if c.offered {
 			c.due = now.Add(languageTime)
@@ -605,6 +606,14 @@ func (c *Call) spoken(now time.Time) []Effect {
 	return nil
 }
 
+// refused ends a call to which the reason was spoken before it was answered.
+func (c *Call) refused() []Effect {
+	if c.busy {
+		return c.refuse(503, "Service Unavailable", c.outcome)
+	}
+	return c.refuse(403, "Forbidden", c.outcome)
+}
+
 func (c *Call) tick(now time.Time) []Effect {
 	if !c.due.IsZero() && !now.Before(c.due) {
 		c.due = time.Time{}
@@ -615,7 +624,7 @@ func (c *Call) tick(now time.Time) []Effect {
 			}
 			return c.refuse(503, "Service Unavailable", "failed") // the server did not say
 		case RefusedEarly:
-			return c.refuse(403, "Forbidden", c.outcome)
+			return c.refused()
 		case Language: // nobody chose
 			c.enter(Code, now, codeTime)
 			return []Effect{c.say(prompt.Code)}

@@ -10,9 +10,10 @@ import (
 // opusEncoder is one instance of libopus: an instance must never serve two directions.
 type opusEncoder struct{ *opus.Encoder }
 
-// newOpusEncoder starts an encoder at the room's constant bit rate: sizes tell nobody whether somebody speaks.
+// newOpusEncoder starts an encoder at the room's constant bit rate: sizes tell nobody whether somebody speaks. A gateway encodes for many, so
+// it does by the transform alone.
 func newOpusEncoder() (Encoder, error) {
-	e, err := opus.NewEncoder(opus.Config{})
+	e, err := opus.NewEncoder(opus.Config{Transform: true})
 	if err != nil {
 		return nil, fmt.Errorf("codec: %v", err)
 	}

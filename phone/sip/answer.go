@@ -201,6 +201,17 @@ func (s *Stack) add(c *Call) bool {
 	if len(s.calls) >= s.config.Limits.Calls || s.calls[c.dialog] != nil || s.closing || s.drained.Load() {
 		return false
 	}
+	if most := c.trunk.Calls; most > 0 && !c.outgoing {
+		n := 0
+		for _, other := range s.calls {
+			if other.trunk == c.trunk && !other.outgoing {
+				n++
+			}
+		}
+		if n >= most {
+			return false
+		}
+	}
 	s.calls[c.dialog] = c
 	s.wait.Add(1)
 	return true

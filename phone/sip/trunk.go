@@ -31,6 +31,8 @@ type Trunk struct {
 	// Register has us register there, every RegisterEvery (0: 10 minutes).
 	Register      bool
 	RegisterEvery time.Duration
+	// Calls is how many of its calls are taken at once, so that one trunk cannot keep all others out; 0: as many as there may be in all.
+	Calls int
 	// Prefixes are the beginnings of numbers ("+4930") and the hosts of addresses ("@pbx.example") that may be rung over it.
 	Prefixes []string
 }
