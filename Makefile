@@ -34,8 +34,8 @@ bench-record: ## the record: 1000 kills of what records, 300 of a server in a me
 	@go test ./cmd/conclaved -run TestAServerThatIsKilledInAMeeting -count=1 -timeout 2h -v -args -kills 300
 	@go test ./audit/folder -run TestTheLogAtScale -count=1 -timeout 2h -v -args -records 10000000
 
-bench-trace: test-needs ## which share of recordings is traced, after what was done to them
-	@go run ./test/bench-trace
+bench-trace: test-needs ## which share of recordings is traced, after what was done to them (an hour or two)
+	@go run ./test/bench-trace -clips 30 -narrow -enough 100
 
 need:
 	@scripts/need go node npm

@@ -39,11 +39,12 @@ type bench struct {
 	limit                time.Duration // for a part of it
 	enough               float64       // percent
 	lengths              []int
+	speeds               []int // numbers of legs
 	out                  io.Writer
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	b := bench{out: out, lengths: []int{5, 10, 20, 30, 60}}
+	b := bench{out: out, lengths: []int{5, 10, 20, 30, 60}, speeds: []int{50, 10000}}
 	set := flag.NewFlagSet("bench-trace", flag.ContinueOnError)
 	set.IntVar(&b.clips, "clips", 20, "clips for each cell")
 	set.IntVar(&b.legs, "legs", 1000, "legs among which the right one is looked for")
@@ -57,6 +58,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				return fmt.Errorf("no length: %q", s)
 			}
 			b.lengths = append(b.lengths, n)
+		}
+		return nil
+	})
+	set.Func("speeds", "`numbers` of legs for -parts speed, with commas between; empty: none", func(text string) error {
+		b.speeds = nil
+		for s := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(s)
+			if err != nil && text != "" {
+				return err
+			}
+			if err == nil {
+				b.speeds = append(b.speeds, n)
+			}
 		}
 		return nil
 	})
@@ -305,39 +319,64 @@ func (t *tally) count(r *watermark.Result, guilty int) {
 	t.Named, t.OfTen, t.Top = t.Named+whole(named), t.OfTen+whole(ofTen), t.Top+whole(top)
 }
 
-// speed searches a recording of 38 minutes.
+// speed searches a recording of 38 minutes, marked and not, among the numbers of legs that are asked for.
 func (b *bench) speed(ctx context.Context) error {
 	const minutes = 38
-	sound, err := meeting(minutes*60, 2, "")
-	if err != nil {
-		return err
-	}
-	changed, err := through("mp3", "-c:a", "libmp3lame", "-b:a", "32k")(marked(sound, 0))
-	if err != nil {
-		return err
-	}
-	unmarked, err := through("mp3", "-c:a", "libmp3lame", "-b:a", "32k")(sound)
-	if err != nil {
-		return err
-	}
+	mp3 := through("mp3", "-c:a", "libmp3lame", "-b:a", "32k")
 	fmt.Fprintf(b.out, "\nA recording of %d minutes (MP3, 32 kbit/s) on %d cores, marked and not:\n", minutes, min(2, runtime.NumCPU()))
-	for i, n := range []int{50, 10000, 50, 10000} {
-		if i == 2 {
-			changed = unmarked
-		}
-		list := suspects(n, minutes*60)
-		began, used := time.Now(), processor()
-		r, err := watermark.Search{Sync: syncKey(), Suspects: list, Wide: true, Far: true, Workers: 2}.Run(ctx, changed)
+	for _, kind := range []string{"marked", "not marked"} {
+		recording, err := b.keptSound(kind, func() ([]float32, error) {
+			sound, err := meeting(minutes*60, 2, "")
+			if err == nil && kind == "marked" {
+				sound = marked(sound, 0)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return mp3(sound)
+		})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(b.out, "  %6d legs: %5.1f s (%.1f s of processor time)", n, time.Since(began).Seconds(), (processor() - used).Seconds())
-		for _, f := range r.Named {
-			fmt.Fprintf(b.out, ", names leg %d with 10^%.0f", f.Suspect, f.LogP/2.302586)
+		for _, n := range b.speeds {
+			began, used := time.Now(), processor()
+			r, err := watermark.Search{Sync: syncKey(), Suspects: suspects(n, minutes*60), Wide: true, Far: true, Workers: 2}.Run(ctx, recording)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(b.out, "  %-10s %6d legs: %5.1f s (%.1f s of processor time), at most %d MB", kind, n, time.Since(began).Seconds(), (processor() - used).Seconds(), memory()>>20)
+			for _, f := range r.Named {
+				fmt.Fprintf(b.out, ", names leg %d with 10^%.0f", f.Suspect, f.LogP/2.302586)
+			}
+			fmt.Fprintf(b.out, "; %+v\n", r.Tried)
 		}
-		fmt.Fprintf(b.out, "; %+v\n", r.Tried)
 	}
 	return nil
+}
+
+// keptSound makes sound, or with -state takes it from where it was kept: what is timed alone need not be made alone.
+func (b *bench) keptSound(name string, make func() ([]float32, error)) ([]float32, error) {
+	if b.state == "" {
+		return make()
+	}
+	file := b.state + "." + strings.ReplaceAll(name, " ", "-")
+	if raw, err := os.ReadFile(file); err == nil {
+		return floats(raw), nil
+	}
+	sound, err := make()
+	if err != nil {
+		return nil, err
+	}
+	return sound, os.WriteFile(file, octets(sound), 0o600)
+}
+
+// memory is the most that this process has had in memory so far, in bytes.
+func memory() int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return u.Maxrss * 1024
 }
 
 // processor is the processor time that this process has taken: on a busy machine it says more than the clock.

@@ -203,6 +203,16 @@ func mix(sound []float32, added []float64, db float64, inBand bool) []float32 {
 	return out
 }
 
+// dropouts leaves 100 ms out of each second, at a place of its own.
+func dropouts(sound []float32) ([]float32, error) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	out := append([]float32(nil), sound...)
+	for at := 0; at+48000 <= len(out); at += 48000 {
+		clear(out[at+rng.IntN(43200):][:4800])
+	}
+	return out, nil
+}
+
 // room is a loudspeaker in a room with a reverberation time, in seconds, and noise 25 dB below: exponentially fading noise, the
 // direct sound as strong as the rest.
 func room(rt60 float64) step {
