@@ -1,4 +1,5 @@
-// Two people in Chromium talk; what one page plays is recorded, made an MP3, and traced: to that page's leg, never the other's.
+// Two people in Chromium talk; what one page plays is recorded, made an MP3, and traced: to that page's leg, never the other's. So is
+// the sound of a shared tab.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
 import { comeIn, House } from "./lib/house.mjs";
+import { sampleRate, share } from "./lib/sound.mjs";
 
 const conclave = fileURLToPath(new URL("../bin/conclave", import.meta.url));
 const sounds = "/usr/share/asterisk/sounds";
@@ -69,7 +71,7 @@ before(async () => {
   await house.start();
   pointer = await house.meeting({ level: "INTERNAL" });
   browsers = {
-    anna: await house.chromium("anna", { microphone: speech("en_US_f_Allison", "anna") }),
+    anna: await house.chromium("anna", { microphone: speech("en_US_f_Allison", "anna"), tab: "Conclave sound" }),
     ben: await house.chromium("ben", { microphone: speech("it_IT_m_Carlo", "ben") }),
   };
   pages = {};
@@ -109,4 +111,75 @@ test("what a page played is traced to it, through an MP3", { timeout: 180_000 },
     assert.ok(result.named[0].log10_probability < -6);
     console.log(`${name}: ${result.sentence}`);
   }
+});
+
+const hz = 1500;
+
+/** Runs in a tab: plays a recording in a loop, and a tone beneath it. */
+async function play({ base64, hz }) {
+  const context = new AudioContext();
+  const source = context.createBufferSource();
+  source.buffer = await context.decodeAudioData(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+  source.loop = true;
+  source.connect(context.destination);
+  source.start();
+  const tone = context.createOscillator();
+  const gain = context.createGain();
+  tone.frequency.value = hz;
+  gain.gain.value = 0.08;
+  tone.connect(gain).connect(context.destination);
+  tone.start();
+}
+
+/**
+ * What a page plays for so many seconds: its file, in which share of tenths of a second the tone fills most of it, and how loud the tone
+ * is, in the mean.
+ */
+async function heard(page, name, length) {
+  const webm = join(house.network.folder, `${name}.webm`);
+  writeFileSync(webm, Buffer.from(await page.evaluate(record, length), "base64"));
+  const pcm = execFileSync("ffmpeg", ["-loglevel", "error", "-i", webm, "-f", "f32le", "-ac", "1", "-ar", String(sampleRate), "-"], { maxBuffer: 1 << 28 });
+  const samples = new Float32Array(pcm.buffer, pcm.byteOffset, pcm.length >> 2);
+  let tone = 0;
+  let level = 0;
+  const step = sampleRate / 10;
+  const looks = Math.floor(samples.length / step);
+  for (let i = 0; i < looks; i++) {
+    const part = samples.subarray(i * step, (i + 1) * step);
+    const of = share(part, hz);
+    if (of > 0.5) tone++;
+    level += Math.sqrt((of * part.reduce((sum, x) => sum + x * x, 0)) / step) / looks;
+  }
+  return { webm, tone: tone / looks, level };
+}
+
+test("the sound of a shared tab is heard, muted or not, is marked, and ends with the share", { timeout: 240_000 }, async () => {
+  const { anna, ben } = pages;
+  const before = await heard(ben, "before-share", 4);
+  assert.equal(before.tone, 0);
+  const tab = await browsers.anna.context.newPage();
+  await tab.goto("data:text/html,<title>Conclave sound</title><h1>Report</h1>");
+  const wav = speech("ru_RU_f_IvrvoiceRU", "tab");
+  const mp3 = execFileSync("ffmpeg", ["-loglevel", "error", "-i", wav, "-t", "30", "-ac", "1", "-b:a", "64k", "-f", "mp3", "-"], { maxBuffer: 1 << 28 });
+  await tab.evaluate(play, { base64: mp3.toString("base64"), hz });
+  await anna.page.bringToFront();
+  await anna.click("share");
+  await anna.until(() => document.querySelector('[data-testid="note-sharing"]')?.innerText.includes("even while your microphone is muted"), undefined, { what: "the word that the computer's sound goes out" });
+  const both = await heard(ben, "share", 8);
+  assert.ok(both.level > 4 * before.level, `the tone is at ${both.level}, and at ${before.level} before`);
+  await anna.click("mute");
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const muted = await heard(ben, "share-muted", seconds);
+  assert.ok(muted.tone > 0.03, `while muted the tone stands out in ${muted.tone} of the time`);
+  const mp3File = join(house.network.folder, "share.mp3");
+  execFileSync("ffmpeg", ["-loglevel", "error", "-y", "-i", muted.webm, "-ac", "1", "-b:a", "32k", mp3File]);
+  const { status, result, stderr } = trace(mp3File);
+  assert.equal(status, 0, `${result?.sentence} ${stderr}`);
+  assert.deepEqual(result.named.map((n) => n.name), ["Ben Okafor"], result.sentence);
+  await anna.click("share");
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const after = await heard(ben, "after-share", 4);
+  assert.equal(after.tone, 0, "it goes on after the share");
+  await anna.click("mute");
+  console.log(`the tone is at ${before.level.toFixed(5)} before, ${both.level.toFixed(5)} with the microphone, ${muted.level.toFixed(5)} while it is muted, ${after.level.toFixed(5)} after; ${result.sentence}`);
 });

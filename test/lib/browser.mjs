@@ -194,18 +194,21 @@ export class Page {
 }
 
 /** Starts a Chromium on host whose microphone is the WAV file and whose camera is Chromium's moving test picture. */
-export async function startChromium(host, { microphone, args = [], viewport = { width: 1280, height: 800 } } = {}) {
+/** With tab, sharing a screen shares the tab of that title, with its sound; else the browser's test picture. */
+export async function startChromium(host, { microphone, tab, args = [], viewport = { width: 1280, height: 800 } } = {}) {
   const browser = await playwright.launch({
     executablePath: host.launcher(find("chromium"), "chromium"),
     headless: true,
+    ignoreDefaultArgs: tab ? ["--mute-audio"] : [], // or the tab would be heard by nobody
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-      "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream=fps=10", "--use-fake-ui-for-media-stream",
+      "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream=fps=10",
+      tab ? `--auto-select-tab-capture-source-by-title=${tab}` : "--use-fake-ui-for-media-stream",
       ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}`] : []),
       ...args,
     ],
   });
-  const context = await browser.newContext({ viewport, locale: "en-GB" });
+  const context = await browser.newContext({ viewport, locale: "en-GB", ...(tab && { permissions: ["microphone", "camera"] }) });
   await context.addInitScript(instrument);
   return {
     kind: "chromium",

@@ -9,9 +9,19 @@ import type { Media } from "../room/core";
 import { certificate, fingerprint } from "./certificate";
 import { Devices } from "./devices";
 import { Levels, loudnessByte } from "./levels";
+import { Mixer } from "./mixer";
 import { Path, type Streams } from "./path";
 import { Probe, type ProbeOffer } from "./probe";
 import { Watchdog, type Totals } from "./watchdog";
+
+/** What newer browsers know beyond the standard: not this page's own sound and picture, which would come back to those who made them. */
+const screenWants = {
+  video: { frameRate: { ideal: 10, max: 10 }, width: { max: 1920 }, height: { max: 1080 } },
+  // What makes speech clear spoils all else.
+  audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, restrictOwnAudio: true },
+  selfBrowserSurface: "exclude",
+  systemAudio: "include",
+} as DisplayMediaStreamOptions;
 
 const none: Streams = { audio: [], camera: [], screen: [] };
 
@@ -21,6 +31,8 @@ export class BrowserMedia implements Media {
   readonly streams = signal<Streams>(none);
   /** The own shared screen, for showing. */
   readonly screenPicture = signal<MediaStream | undefined>(undefined);
+  /** The sound of what is shared goes out as well, muted or not. */
+  readonly screenSound = signal(false);
 
   /** What is heard, with this leg's mark. */
   readonly output = new MarkedOutput(this.devices, this.streams, marks);
@@ -39,6 +51,7 @@ export class BrowserMedia implements Media {
   #watchdog: Watchdog | undefined;
   #sealed: Totals = { microphone: 0, camera: 0, screen: 0 };
   #screen: MediaStreamTrack | undefined;
+  #mixer: Mixer | undefined;
   #levels: Levels | undefined;
   #timers: ReturnType<typeof setInterval>[] = [];
   #muted = false;
@@ -50,7 +63,7 @@ export class BrowserMedia implements Media {
   constructor(frames: Worker) {
     this.#frames = frames;
     frames.addEventListener("message", ({ data }: MessageEvent<FromFrames>) => this.#fromFrames(data));
-    this.devices.onmicrophone = (track) => this.#send("microphone", track);
+    this.devices.onmicrophone = (track) => (this.#mixer ? this.#mixer.setMicrophone(track) : this.#send("microphone", track));
     this.devices.oncamera = (track) => this.#send("camera", track);
   }
 
@@ -100,6 +113,7 @@ export class BrowserMedia implements Media {
 
   close(): void {
     this.#drop();
+    this.#mix(undefined);
     this.#screen?.stop();
     this.#screen = undefined;
     this.screenPicture.value = undefined;
@@ -120,7 +134,7 @@ export class BrowserMedia implements Media {
   /** What is to be sent now: nothing in a paused room, not even silence. */
   #tracks(): Record<StreamKind, MediaStreamTrack | null> {
     if (this.#held) return { microphone: null, camera: null, screen: null };
-    return { microphone: this.devices.microphoneTrack, camera: this.devices.cameraTrack, screen: this.#screen ?? null };
+    return { microphone: this.#mixer?.track ?? this.devices.microphoneTrack, camera: this.devices.cameraTrack, screen: this.#screen ?? null };
   }
 
   #send(kind: StreamKind, track: MediaStreamTrack | null): void {
@@ -129,6 +143,10 @@ export class BrowserMedia implements Media {
 
   mark(mark: Mark): void {
     void this.output.mark(mark);
+  }
+
+  setUnmarked(allowed: boolean): void {
+    this.output.setUnmarked(allowed);
   }
 
   setMuted(muted: boolean): void {
@@ -146,11 +164,10 @@ export class BrowserMedia implements Media {
       return false;
     }
     try {
-      const stream = await navigator.mediaDevices.getDisplayMedia({
-        video: { frameRate: { ideal: 10, max: 10 }, width: { max: 1920 }, height: { max: 1080 } },
-        audio: false,
-      });
-      this.#useScreen(stream.getVideoTracks()[0]);
+      const stream = await navigator.mediaDevices.getDisplayMedia(screenWants);
+      // It runs after a press, which there was; but a browser that lets it wait must not keep the picture back.
+      await Promise.race([this.devices.context.resume(), new Promise((done) => setTimeout(done, 1000))]);
+      this.#useScreen(stream.getVideoTracks()[0], stream.getAudioTracks()[0]);
     } catch {
       // The person thought better of it: what was, stays.
     }
@@ -162,7 +179,7 @@ export class BrowserMedia implements Media {
     this.#crowded = crowded;
   }
 
-  #useScreen(track: MediaStreamTrack | undefined): void {
+  #useScreen(track: MediaStreamTrack | undefined, sound?: MediaStreamTrack): void {
     const old = this.#screen;
     this.#screen = track;
     if (track) {
@@ -175,7 +192,27 @@ export class BrowserMedia implements Media {
     }
     this.screenPicture.value = track && new MediaStream([track]);
     this.#send("screen", track ?? null);
+    this.#mix(sound);
     old?.stop();
+  }
+
+  /** Has the computer's sound go out with the microphone's, in place of what went with it before; or the microphone's alone. */
+  #mix(sound: MediaStreamTrack | undefined): void {
+    const old = this.#mixer;
+    this.#mixer = undefined;
+    const microphone = this.devices.microphoneTrack;
+    if (sound && this.devices.context.state === "running") {
+      const mixer = new Mixer(this.devices.context, sound, microphone);
+      mixer.onended = () => {
+        if (this.#mixer === mixer) this.#mix(undefined);
+      };
+      this.#mixer = mixer;
+    } else {
+      sound?.stop();
+    }
+    if (old || this.#mixer) this.#send("microphone", this.#mixer?.track ?? microphone);
+    this.screenSound.value = this.#mixer !== undefined;
+    old?.close();
   }
 
   #drop(): void {
@@ -193,7 +230,7 @@ export class BrowserMedia implements Media {
   #hear(): void {
     const own = this.devices.level.value;
     this.onlevels(this.#levels?.measure() ?? [], own);
-    if (this.#crowded) this.#toFrames({ do: "loudness", loudness: loudnessByte(this.#muted ? 0 : own) });
+    if (this.#crowded) this.#toFrames({ do: "loudness", loudness: loudnessByte(Math.max(this.#muted ? 0 : own, this.#mixer?.level ?? 0)) });
   }
 
   async #measure(): Promise<void> {

@@ -108,7 +108,7 @@ function pick(app: App): Told | undefined {
   const lost = last("lost");
   if (lost) return told(lost, "lost", { line: "lost" });
   if (session.screen.value) {
-    return { tone: "plain", icon: "monitor-up", first: w.room.ownScreen, rest: "", act: { label: w.room.stopShare, run: () => void session.setScreen(false) }, testid: "note-sharing" };
+    return { tone: "plain", icon: "monitor-up", first: w.room.ownScreen, rest: app.media.screenSound.value ? w.room.ownScreenSound : "", act: { label: w.room.stopShare, run: () => void session.setScreen(false) }, testid: "note-sharing" };
   }
   const healed = last("healed");
   if (healed) return told(healed, "good", { line: "good" });

@@ -389,6 +389,7 @@ export const de = {
     screenOf: "Bildschirm von {name}",
     ownPicture: "Ihr eigenes Bild",
     ownScreen: "Sie teilen Ihren Bildschirm. Alle sehen ihn, jeder mit dem eigenen Namen darauf.",
+    ownScreenSound: "Alle hören auch den Ton dessen, was Sie teilen, selbst wenn Ihr Mikrofon stumm ist.",
     lostTile: "Leitung seit {clock} weg. Der Platz bleibt.",
     more: { one: "{n} weitere Person", other: "{n} weitere Personen" },
     controls: "Bedienung der Besprechung",

@@ -389,6 +389,7 @@ export const en = {
     screenOf: "Screen of {name}",
     ownPicture: "Your own picture",
     ownScreen: "You are sharing your screen. Everyone sees it, with their own name on it.",
+    ownScreenSound: "Everyone also hears the sound of what you share, even while your microphone is muted.",
     lostTile: "Line lost {clock} ago. Place kept.",
     more: { one: "{n} more", other: "{n} more" },
     controls: "Meeting controls",

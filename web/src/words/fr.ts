@@ -389,6 +389,7 @@ export const fr = {
     screenOf: "Écran de {name}",
     ownPicture: "Votre propre image",
     ownScreen: "Vous partagez votre écran. Chacun le voit, avec son propre nom dessus.",
+    ownScreenSound: "Chacun entend aussi le son de ce que vous partagez, même quand votre micro est coupé.",
     lostTile: "Ligne perdue depuis {clock}. Place gardée.",
     more: { one: "{n} autre", other: "{n} autres" },
     controls: "Commandes de la réunion",
