@@ -263,7 +263,7 @@ func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment 
 		}
 	}
 	found.tiles = new(tiles)
-	found.tiles.read(x.Sync, found)
+	found.tiles.weigh(x.Sync, found)
 	found.reading = nil
 	return found
 }

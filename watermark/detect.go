@@ -305,9 +305,11 @@ func cut(samples, length int) [][2]int {
 	return parts
 }
 
-// stretches are the speeds within 0.2 % of one, so close together that over the window no slot is off by more than 10 ms.
+// stretches are the speeds within 0.2 % of one, so close together that over the window no slot is off by more than 10 ms, nor over a
+// short one by more than 5.
 func stretches(pitch, speed float64, samples int) []stretch {
-	step := min(0.001, 0.02*Rate/float64(samples))
+	seconds := float64(samples) / Rate
+	step := max(min(0.002, 0.01/seconds), min(0.001, 0.02/seconds))
 	n := int(math.Ceil(0.002 / step))
 	var out []stretch
 	for i := -n; i <= n; i++ {
@@ -576,17 +578,23 @@ func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []s
 		}
 		seeds = append(seeds, seed{window: w, rank: rank, suspect: i, tile: place, bits: len(sc.bits), sum: top})
 		if len(seeds) == 4*seedsKept {
-			slices.SortFunc(seeds, func(a, b seed) int { return cmp.Compare(b.sum, a.sum) })
-			seeds = seeds[:seedsKept]
+			seeds = highest(seeds)
 			least = seeds[seedsKept-1].sum
 		}
 	}
+	seeds = highest(seeds)
 	for i := range seeds {
 		_, count := sc.positions(len(x.codes[seeds[i].suspect]))
 		seeds[i].logP = logTail(sc.bits, seeds[i].sum)
 		seeds[i].places = places(w, rank, count)
 	}
 	return best(seeds, seedsKept), scored, most
+}
+
+// highest returns the seeds of one alignment that score best.
+func highest(seeds []seed) []seed {
+	slices.SortFunc(seeds, func(a, b seed) int { return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(a.suspect, b.suspect)) })
+	return seeds[:min(seedsKept, len(seeds))]
 }
 
 // places is the logarithm of the weight of a place: the positions of the leg, and h·(h+1) for the h-th alignment. The

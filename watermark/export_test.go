@@ -3,12 +3,13 @@ package watermark
 import "math"
 
 // Fits says how well a code fits sound that begins at a time of the leg, in samples: the best score, in standard deviations of
-// an innocent leg's, of the readings that are searched, and of the plain ones (all bands, and the telephone's) alone.
+// an innocent leg's, of the readings that are searched, each band by its weight, and of the plain ones (all bands, and the telephone's)
+// alone.
 func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain float64) {
 	p := newAnalysis().power(sound)
 	bytes := make([]byte, (began+len(sound))*25/8/Rate+8)
 	code.Fill(bytes, 0)
-	best := func(chips *field) float64 {
+	best := func(chips *field, weigh bool) float64 {
 		z := math.Inf(-1)
 		for d := -4.0; d <= 4; d++ { // the embedder's delay is a frame
 			slot := (float64(began)+windowSize/2)/(slotFrames*hop) - 0.5 + d/slotFrames
@@ -16,7 +17,11 @@ func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain f
 			a := &alignment{reading: &reading{chips, 1}, speed: 1, first: (phase - slot) * slotFrames, phase: int(phase) % Period}
 			var ts tiles
 			var sc scores
-			ts.read(sync, a)
+			if weigh {
+				ts.weigh(sync, a)
+			} else {
+				ts.read(sync, a)
+			}
 			sc.set(&ts)
 			squares := 0.0
 			for _, x := range sc.squares {
@@ -27,12 +32,12 @@ func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain f
 		return z
 	}
 	for _, r := range p.readings(1) {
-		searched = max(searched, best(r.chips))
+		searched = max(searched, best(r.chips, true))
 	}
 	levels := p.levels(1)
 	for _, bands := range [...]int{Bands, NarrowBands} {
 		whitened, _ := whiten(levels, nil, bands)
-		plain = max(plain, best(chips(whitened)))
+		plain = max(plain, best(added(newField(levels.frames, Bands), chips(whitened)), false))
 	}
 	return searched, plain
 }

@@ -3,7 +3,7 @@ package watermark
 import (
 	"math"
 	"math/bits"
-	"sync"
+	"sync/atomic"
 )
 
 // fft is a complex Fourier transform of one size, a power of two. It may be used by several goroutines.
@@ -49,14 +49,16 @@ func newFFT(n int) *fft {
 
 // sharedFFT is newFFT, made once for a size.
 func sharedFFT(n int) *fft {
-	if f, ok := ffts.Load(n); ok {
-		return f.(*fft)
+	at := &ffts[bits.TrailingZeros(uint(n))]
+	if f := at.Load(); f != nil {
+		return f
 	}
-	f, _ := ffts.LoadOrStore(n, newFFT(n))
-	return f.(*fft)
+	f := newFFT(n)
+	at.Store(f) // whoever else makes one at the same moment makes the same
+	return f
 }
 
-var ffts sync.Map // of *fft by size: a few powers of two
+var ffts [32]atomic.Pointer[fft] // by the size's power of two
 
 // forward transforms in place: X[k] = Σ x[j] exp(-2πi jk/n).
 func (f *fft) forward(re, im []float64) {
