@@ -11,7 +11,7 @@ before(async () => {
   pointer = await house.meeting();
   // Half a minute in which the second half is silent, from the start of the browser on; whenever the capture begins, ten
   // seconds from either half are in it.
-  browser = await house.chromium("anna", { tone: { seconds: 20, silence: [[10, 20]] } });
+  browser = await house.chromium("anna", { tone: { seconds: 20, silence: [[10, 20]] }, tab: "Conclave sound" });
   page = await browser.page();
   await comeIn(page, await house.link(pointer, "anna"));
   david = await house.headless("david", pointer);
@@ -54,4 +54,35 @@ test("speech, silence and mute look the same at the socket", { timeout: 120_000 
     assert.deepEqual([...steps], [960], `${name}: no step in time is left out`);
     console.log(`${name}: ${packets.length} packets of ${[...sizes]} bytes, ${rates.map((r) => r.toFixed(2)).join(" / ")} a second in speech, silence and mute`);
   }
+});
+
+// Whoever shares a screen sends its pictures, which shows; that sound goes with them does not.
+test("the sound of a shared screen changes neither the size nor the rate of packets", { timeout: 120_000 }, async () => {
+  const tab = await browser.context.newPage();
+  await tab.goto("data:text/html,<title>Conclave sound</title><h1>Report</h1>");
+  await tab.evaluate(() => {
+    const context = new AudioContext();
+    const tone = context.createOscillator();
+    tone.connect(context.destination);
+    tone.start();
+    setInterval(() => tone.frequency.setValueAtTime(300 + 900 * Math.random(), context.currentTime), 300);
+  });
+  await page.page.bringToFront();
+  const capture = await startCapture(browser.host);
+  await page.click("share");
+  await page.shown("note-sharing");
+  assert.match(await page.text("note-sharing"), /hears the sound/);
+  await new Promise((resolve) => setTimeout(resolve, 10_000));
+  await page.click("share");
+  await page.gone("note-sharing");
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  const streams = sound(rtp(await capture.stop()), browser.host.address);
+  assert.equal(streams.length, 1, `one stream of sound: ${streams.map((s) => s.length)}`);
+  const [packets] = streams;
+  assert.deepEqual([...new Set(packets.map((p) => p.length))], [134]);
+  const seconds = packets.at(-1).time - packets[0].time;
+  assert.ok(Math.abs(packets.length / seconds - 50) <= 1, `${packets.length} packets in ${seconds} s`);
+  const steps = packets.slice(1).map((p, i) => (p.timestamp - packets[i].timestamp) >>> 0);
+  assert.deepEqual([...new Set(steps)], [960]);
+  console.log(`${packets.length} packets of 134 bytes in ${seconds.toFixed(1)} s`);
 });
