@@ -54,11 +54,10 @@ type (
 	StateEvent struct {
 		State   State              `json:"state"`
 		Reasons []conclave.Problem `json:"reasons,omitempty"`
-		Again   bool               `json:"again,omitempty"`  // refused: asking once more may help
-		Since   *time.Time         `json:"since,omitempty"`  // reconnecting, quarantined, waiting: since when
-		Early   bool               `json:"early,omitempty"`  // waiting: the meeting starts with its chair
-		Absent  bool               `json:"absent,omitempty"` // waiting: no chair is in the room who could be asked
-		Level   string             `json:"level,omitempty"`  // quarantined: the level that the line is held against now
+		Again   bool               `json:"again,omitempty"` // refused: asking once more may help
+		Since   *time.Time         `json:"since,omitempty"` // reconnecting, quarantined, waiting: since when
+		Early   bool               `json:"early,omitempty"` // waiting: the meeting starts with its chair
+		Level   string             `json:"level,omitempty"` // quarantined: the level that the line is held against now
 		// Assertion is set in quarantine where another join with a fresh touch of the passkey helps.
 		Assertion *signal.AssertionWanted `json:"assertion,omitempty"`
 	}

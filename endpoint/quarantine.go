@@ -71,12 +71,12 @@ func (s *session) waiting(m *signal.Waiting) {
 	if s.member != nil || s.state == StateQuarantined {
 		s.suspend()
 	}
-	if s.state == StateWaiting && s.early == m.Early && s.chairless == m.Absent || s.over {
+	if s.state == StateWaiting && s.early == m.Early || s.over {
 		return
 	}
 	since := m.Since
-	s.state, s.early, s.chairless = StateWaiting, m.Early, m.Absent
-	s.emit(Event{State: &StateEvent{State: StateWaiting, Since: &since, Early: m.Early, Absent: m.Absent}})
+	s.state, s.early = StateWaiting, m.Early
+	s.emit(Event{State: &StateEvent{State: StateWaiting, Since: &since, Early: m.Early}})
 }
 
 // claim tells the server of facts that have changed.

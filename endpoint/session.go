@@ -20,18 +20,17 @@ type session struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup // all goroutines of the session
 
-	state     State
-	leaving   bool
-	over      bool
-	reason    error              // why it is over; nil by own wish
-	reasons   []conclave.Problem // of the quarantine
-	early     bool               // of waiting: for the meeting to start
-	chairless bool               // of waiting: no chair is in the room
-	level     string             // of quarantined: the level that the line is held against
-	exposed   bool               // a leaf that lapsed long ago is still in the group: nothing is sent
-	resuming  bool               // commits that were missed are applied
-	held      bool               // the owner of media was told to send nothing
-	out       *conclave.Problem  // what dueEnd tells; nil by own wish
+	state    State
+	leaving  bool
+	over     bool
+	reason   error              // why it is over; nil by own wish
+	reasons  []conclave.Problem // of the quarantine
+	early    bool               // of waiting: for the meeting to start
+	level    string             // of quarantined: the level that the line is held against
+	exposed  bool               // a leaf that lapsed long ago is still in the group: nothing is sent
+	resuming bool               // commits that were missed are applied
+	held     bool               // the owner of media was told to send nothing
+	out      *conclave.Problem  // what dueEnd tells; nil by own wish
 
 	// The connection.
 	wire     *wire // nil while there is none

@@ -58,7 +58,6 @@ func (r *room) act(effects []roster.Effect) {
 			}
 		}
 	}
-	r.tellDoor()
 	if keep && !r.broken {
 		if err := r.keep(); err != nil {
 			r.fail("keep the roster", err)

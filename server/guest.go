@@ -47,6 +47,6 @@ func (s *Server) guest(ctx context.Context, j *judgement, device identity.Device
 	}
 	j.request.Person = admission.Person{ID: device.Person, Known: holds, Unit: device.Guest.Unit}
 	j.request.Chair = false
-	j.request.Invited = holds && device.Guest.Meeting == id
+	j.request.Invited = holds && device.Guest.Meeting == id && j.meeting.ID == id
 	return nil
 }

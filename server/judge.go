@@ -123,6 +123,9 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		m := &j.meeting
 		j.request.Meeting = admission.Meeting{ID: id, Level: m.Level, Door: admission.Door(m.Door), From: m.From, Until: m.Until, Ended: m.Ended != nil}
 		j.request.Invited, j.request.Chair = m.Invited(person.ID), m.Chair == person.ID && person.ID != ""
+	}
+	// Whether there is such a meeting or none, a guest of another is told the same.
+	if j.request.Statement != admission.StatementInvalid {
 		if err := s.guest(ctx, &j, device, id); err != nil {
 			return j, err
 		}

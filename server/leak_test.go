@@ -155,12 +155,36 @@ func TestLeakWebexMeetingsThatCanBeCounted(t *testing.T) {
 // Webex, 2024: whoever came by phone and pressed # skipped the PIN; a journalist sat unnoticed in a party's call. A phone is
 // ruled on as everybody is, and seen by the chair first.
 func TestLeakPhonesThatSkipTheDoor(t *testing.T) {
-	phone := officer("OPEN", func(r *admission.Request) { r.Grade, r.LetIn = conclave.GradeOpen, false })
-	if got := admission.Default().Rule(phone, time.Now()); got.Outcome != conclave.Wait {
-		t.Errorf("ruled %+v", got)
+	comes := func(p *admission.Policy) (where endpoint.State) {
+		w := servertest.StartWith(t, servertest.Options{Policy: p})
+		w.AddPerson("chief", "")
+		w.AddPerson("officer", "")
+		m := w.OpenMeeting("chief", "officer")
+		code, _, err := w.Server.Directory().IssuePhoneCode(context.Background(), "officer", m, 0, rand.Reader, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := connectGateway(t, w, enrolGateway(t, w)).living()
+		id := signal.NewCallID()
+		g.came(id, signal.PhoneOpen)
+		key := w.NewDevice()
+		g.send(&signal.CallCode{Call: id, Code: code, LeafKey: key.Point, Proof: key.Sign(signal.CallContent(g.nonce, id))})
+		if key.Statement = told[*signal.CallAnswer](g).Statement; len(key.Statement) == 0 {
+			t.Fatal("the call has no statement")
+		}
+		come(t, w, key, "officer", m).await("the door, or past it", 0, func(e endpoint.Event) bool {
+			if e.State != nil && (e.State.State == endpoint.StateWaiting || e.State.State == endpoint.StateIn) {
+				where = e.State.State
+			}
+			return where != ""
+		})
+		return where
 	}
-	if got := without(t, "chair_decides").Rule(phone, time.Now()); got.Outcome != conclave.Admit {
-		t.Errorf("without the chair's look: %+v", got)
+	if where := comes(admission.Default()); where != endpoint.StateWaiting {
+		t.Errorf("a telephone with a right code is %s", where)
+	}
+	if where := comes(without(t, "chair_decides")); where != endpoint.StateIn {
+		t.Errorf("without the chair's look it is %s: this test shows nothing", where)
 	}
 	stopped(t, officer("OPEN", func(r *admission.Request) { r.Grade, r.Invited = conclave.GradeOpen, false }), "not_invited")
 	stopped(t, officer("INTERNAL", func(r *admission.Request) { r.Grade = conclave.GradeOpen }), "line_too_weak")
@@ -189,7 +213,23 @@ func TestLeakAPINInAPhotograph(t *testing.T) {
 
 // Signalgate, 2025: a contact was merged into another, and a journalist with nothing to look for there was added.
 func TestLeakSomebodyWhoShouldNotHaveBeenAdded(t *testing.T) {
-	stopped(t, officer("RESTRICTED", func(r *admission.Request) { r.Assurance = conclave.AssuranceGuest }), "device_too_weak")
+	comes := func(p *admission.Policy) signal.Message {
+		w := &crawled{World: servertest.StartWith(t, servertest.Options{Policy: p})}
+		w.AddPerson("chief", "")
+		m := openRestricted(w.World, "chief")
+		journalist := w.guest(t, w.invitation(t, m)) // with a real invitation, which somebody sent to the wrong contact
+		r := connect(t, w.World)
+		r.hello(journalist, m)
+		expect[*signal.Line](r)
+		r.send(&signal.Join{})
+		return r.next()
+	}
+	if m, ok := comes(admission.Default()).(*signal.Refused); !ok || !slices.Equal(codes(m.Reasons), []string{"device_too_weak"}) || m.Reasons[0].Fix != "enrol_device" {
+		t.Errorf("answered with %+v", m)
+	}
+	if _, ok := comes(without(t, "device_too_weak")).(*signal.Waiting); !ok {
+		t.Error("without the rule the chair is not asked: this test shows nothing")
+	}
 	stopped(t, officer("INTERNAL", func(r *admission.Request) { r.Person.Known = false }), "person_unknown", "not_invited")
 }
 

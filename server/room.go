@@ -58,7 +58,6 @@ type room struct {
 	looked  time.Time                  // when legs in quarantine were looked at last
 	// exceptable are the legs in quarantine whom policy would let be excepted, as last ruled.
 	exceptable map[conclave.LegID]bool
-	chaired    bool // a chair was in when those at the door were told last
 	queue      queue
 	remover    conclave.LegID // the chair's whose removal is carried out now; zero: none
 	change     *change        // of level or policy, that is under way; nil: none

@@ -194,18 +194,7 @@ func (r *room) hold(leg roster.Leg, early bool) {
 
 func (r *room) tellWaiting(id conclave.LegID) {
 	if leg, ok := r.roster.Leg(id); ok && leg.Standing == roster.Waiting {
-		r.send(id, &signal.Waiting{Since: leg.Since, Early: leg.Early, Absent: !r.roster.Chaired()})
-	}
-}
-
-// tellDoor tells those at the door when a chair has come whom they wait for, or gone.
-func (r *room) tellDoor() {
-	if r.roster.Chaired() == r.chaired {
-		return
-	}
-	r.chaired = !r.chaired
-	for _, leg := range r.roster.Legs() {
-		r.tellWaiting(leg.ID)
+		r.send(id, &signal.Waiting{Since: leg.Since, Early: leg.Early})
 	}
 }
 

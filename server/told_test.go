@@ -12,26 +12,6 @@ import (
 	"conclave/server/servertest"
 )
 
-func waitingFor(absent bool) func(endpoint.Event) bool {
-	return func(e endpoint.Event) bool {
-		return e.State != nil && e.State.State == endpoint.StateWaiting && e.State.Absent == absent
-	}
-}
-
-func TestWhoAsksIsToldWhetherAChairIsThereToBeAsked(t *testing.T) {
-	w := servertest.Start(t)
-	a, b := w.Enrol("anna"), w.Enrol("ben")
-	m := w.OpenMeetingWith(identity.Meeting{Title: "Asked", Level: 1, Chair: "anna", People: []conclave.PersonID{"ben"}, Door: identity.DoorChair})
-	ben := come(t, w, b, "ben", m)
-	ben.await("nobody to ask", 0, waitingFor(true))
-	from := ben.count()
-	anna := come(t, w, a, "anna", m).in()
-	ben.await("the chair was asked", from, waitingFor(false))
-	from = ben.count()
-	anna.Leave()
-	ben.await("nobody to ask any more", from, waitingFor(true))
-}
-
 func TestAChairWhoseOwnLineWouldNotPassRaisesNothing(t *testing.T) {
 	w := startClaims(t)
 	a, b := w.Enrol("anna"), w.Enrol("ben")

@@ -213,12 +213,11 @@ type (
 		Reasons []conclave.Problem `json:"reasons"` // never empty
 		Again   bool               `json:"again"`
 	}
-	// Waiting says that the chair has been asked, or (Early) that the meeting starts with its chair. Absent says that no
-	// chair is in the room: nobody has been asked yet. It is told again when that changes.
+	// Waiting says that the chair decides, or (Early) that the meeting starts with its chair. Whether a chair is in the room, or
+	// anybody, it does not say.
 	Waiting struct {
-		Since  time.Time `json:"since"`
-		Early  bool      `json:"early,omitempty"`
-		Absent bool      `json:"absent,omitempty"`
+		Since time.Time `json:"since"`
+		Early bool      `json:"early,omitempty"`
 	}
 	// Quarantined says that the line is no longer good enough: media are cut, the keys are changed without this leg. The
 	// connection stays; the leg is let in again by itself, with Admitted, once the reasons are gone.

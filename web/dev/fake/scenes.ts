@@ -162,7 +162,6 @@ export const scenes: Record<string, Scene> = {
   "room-absent-none": { ...room, events: [...into([anna, marta]), roster([anna, marta], [], { absent: crowd.map((m) => ({ person: `p${m.leaf}`, name: m.name, unit: m.unit, ringing: false, against: { code: "phone_not_allowed", fix: "use_enrolled_device" } })) })] },
   door: { ...room, events: into(four, [...guests, stranger, caller, barred]) },
   notices: { ...room, events: [...into(four), { event: "notice", notice: { notice: problem("device_enrolled", "revoke_if_not_you", { device: "Chrome, Windows" }) } }, { event: "notice", notice: { notice: problem("call_refused_room", "ring_back", { name: "Jan Novák", person: "jan.novak" }) } }] },
-  absent: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), absent: true })] },
   "quarantined-raised": { ...room, events: [...into([{ ...anna, role: "member" }, marta]), state({ state: "quarantined", level: "CONFIDENTIAL", since: ago(9), reasons: [problem("assertion_missing", "confirm_with_passkey"), problem("transport_open", "use_https")] })] },
   "room-alarm-read": { ...room, events: [...into(four), { event: "alarm", alarm: { problem: problem("alarm_hidden_member", "leave_and_report", { name: "Jan Novák" }) } }], press: ["alarm-read", "alarms"] },
   early: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), early: true })] },

@@ -36,8 +36,6 @@ export interface StateEvent {
   since?: string;
   /** Waiting: the meeting starts with its chair. */
   early?: boolean;
-  /** Waiting: no chair is in the room who could be asked. */
-  absent?: boolean;
   /** Quarantined: the name of the level that the line is held against now. */
   level?: string;
   /** Quarantined: a fresh touch of the passkey helps. */

@@ -212,7 +212,6 @@ function door({ state, line }: Known, before: readonly Station[], found: readonl
   const ask = problems.length < found.length ? "door_chair" : "door_ask";
   const station = (mark: Mark, code: string): Station => ({ id: "door", mark, means: { code }, problems });
   if (state.state === "waiting" && state.early) return station("waiting", "door_early");
-  if (state.state === "waiting" && state.absent) return station("waiting", "door_absent");
   if (state.state === "waiting" || state.state === "asking") return station("waiting", "door_waiting");
   if (!line) return station("testing", "door_testing");
   if (!line.enough || problems.length > 0) return station(line.enough ? "better" : "bad", line.enough ? ask : "door_bad");

@@ -207,7 +207,7 @@ function AtDoor({ app }: { app: App }) {
       </div>
     );
   }
-  const { early, absent } = session.state.value;
+  const { early } = session.state.value;
   if (state === "waiting" && early) {
     return (
       <div class="doorcard" data-testid="early">
@@ -226,11 +226,10 @@ function AtDoor({ app }: { app: App }) {
     <div class="doorcard" data-testid="waiting">
       <h2>
         <Icon name="door-closed" size={22} />
-        <span role="status">{state === "waiting" ? (absent ? w.door.absent : w.door.asked) : w.check.joining}</span>
+        <span role="status">{state === "waiting" ? w.door.asked : w.check.joining}</span>
       </h2>
       {state === "asking" && <TouchNote app={app} problem={undefined} testid="join-problem" />}
-      {state === "waiting" && absent && <p>{w.door.absentText}</p>}
-      {state === "waiting" && !absent && <p class="num">{fill(w.door.since, { clock: stopwatch(secondsSince(since)) })}</p>}
+      {state === "waiting" && <p class="num">{fill(w.door.since, { clock: stopwatch(secondsSince(since)) })}</p>}
       <p>{w.door.meanwhile}</p>
       <button class="btn" type="button" onClick={() => app.stopAsking()} data-testid="stop-asking">
         {w.door.stop}

@@ -15,7 +15,7 @@ export const aside: Shape<typeof en> = {
     sinceLong: "Draußen seit {clock}.",
     entering: "Ihre Leitung ist wieder gut",
     enteringText: "Die Tür öffnet sich. Neue Schlüssel für den Raum entstehen.",
-    waiting: "Ihre Leitung ist wieder gut. Der Vorsitz wurde gefragt.",
+    waiting: "Ihre Leitung ist wieder gut. Der Vorsitz entscheidet.",
     reconnecting: "Der Server ist gerade nicht erreichbar. Wir versuchen es weiter.",
     change: "Hier beheben",
     alone: "Ich bin wieder allein; niemand sonst kann das hören oder sehen",

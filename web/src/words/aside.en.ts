@@ -13,7 +13,7 @@ export const aside = {
     sinceLong: "Out for {clock}.",
     entering: "Your line is good again",
     enteringText: "The door opens. New keys are made for the room.",
-    waiting: "Your line is good again. The chair has been asked.",
+    waiting: "Your line is good again. The chair decides.",
     reconnecting: "The server cannot be reached just now. We go on trying.",
     change: "Put it right here",
     alone: "I am alone again; nobody else can hear or see this",

@@ -15,7 +15,7 @@ export const aside: Shape<typeof en> = {
     sinceLong: "Dehors depuis {clock}.",
     entering: "Votre ligne est de nouveau bonne",
     enteringText: "La porte s’ouvre. De nouvelles clés sont créées pour la salle.",
-    waiting: "Votre ligne est de nouveau bonne. La présidence a été prévenue.",
+    waiting: "Votre ligne est de nouveau bonne. La présidence décide.",
     reconnecting: "Le serveur est injoignable pour l’instant. Nous continuons d’essayer.",
     change: "Corriger ici",
     alone: "Je suis de nouveau seul ; personne d’autre ne peut entendre ni voir",

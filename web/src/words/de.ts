@@ -170,8 +170,7 @@ export const de = {
       door_testing: "Wir warten auf die Stationen darüber.",
       door_bad: "An dieser Tür würden Sie mit Ihrer Leitung, wie sie jetzt ist, nicht eingelassen.",
       door_early: "Sie öffnet sich, sobald der Vorsitz da ist. {clock}",
-      door_absent: "Der Vorsitz ist noch nicht da und wird gefragt, sobald er kommt. {clock}",
-      door_waiting: "Der Vorsitz wurde gefragt. {clock}",
+      door_waiting: "Der Vorsitz entscheidet über Ihre Anfrage. {clock}",
     },
     fixes: {
       browser_unsafe_address: "Öffnen Sie den Link mit https:// am Anfang.",
@@ -293,9 +292,7 @@ export const de = {
   },
 
   door: {
-    asked: "Der Vorsitz wurde gefragt.",
-    absent: "Der Vorsitz ist noch nicht da.",
-    absentText: "Sobald er hereinkommt, wird er gefragt. Sie müssen nichts tun; bleiben Sie auf dieser Seite.",
+    asked: "Der Vorsitz entscheidet über Ihre Anfrage.",
     since: "Gefragt vor {clock}. Sie müssen nichts tun; bleiben Sie auf dieser Seite.",
     meanwhile: "Niemand im Raum kann Sie jetzt hören oder sehen, und Sie hören niemanden.",
     stop: "Nicht mehr fragen",

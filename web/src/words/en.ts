@@ -170,8 +170,7 @@ export const en = {
       door_testing: "We wait for the stations above.",
       door_bad: "At this door you would not be let in as your line is now.",
       door_early: "It opens once the chair is there. {clock}",
-      door_absent: "The chair is not here yet, and is asked once they come. {clock}",
-      door_waiting: "The chair has been asked. {clock}",
+      door_waiting: "The chair decides on your request. {clock}",
     },
     fixes: {
       browser_unsafe_address: "Open the link with https:// at its beginning.",
@@ -293,9 +292,7 @@ export const en = {
   },
 
   door: {
-    asked: "The chair has been asked.",
-    absent: "The chair is not here yet.",
-    absentText: "The chair is asked as soon as they come in. You do not have to do anything; stay on this page.",
+    asked: "The chair decides on your request.",
     since: "Asked {clock} ago. You do not have to do anything; stay on this page.",
     meanwhile: "Nobody in the room can hear or see you now, and you cannot hear them.",
     stop: "Stop asking",

@@ -170,8 +170,7 @@ export const fr = {
       door_testing: "Nous attendons les stations ci-dessus.",
       door_bad: "À cette porte, vous ne seriez pas admis avec votre ligne actuelle.",
       door_early: "Elle s’ouvre dès que la présidence est là. {clock}",
-      door_absent: "La présidence n’est pas encore là ; elle sera prévenue à son arrivée. {clock}",
-      door_waiting: "La présidence a été prévenue. {clock}",
+      door_waiting: "La présidence décide de votre demande. {clock}",
     },
     fixes: {
       browser_unsafe_address: "Ouvrez le lien avec https:// au début.",
@@ -293,9 +292,7 @@ export const fr = {
   },
 
   door: {
-    asked: "La présidence a été prévenue.",
-    absent: "La présidence n’est pas encore là.",
-    absentText: "Elle sera prévenue dès son arrivée. Vous n’avez rien à faire ; restez sur cette page.",
+    asked: "La présidence décide de votre demande.",
     since: "Demandé il y a {clock}. Vous n’avez rien à faire ; restez sur cette page.",
     meanwhile: "Personne dans la salle ne peut vous entendre ni vous voir, et vous n’entendez personne.",
     stop: "Ne plus demander",
