@@ -55,6 +55,16 @@ func (d *Directory) Posture(device *Device, now time.Time) Posture {
 	return PostureLapsed
 }
 
+// CertifiedUntil returns when the certificate ends that vouches for a device now; zero: none does.
+func (d *Directory) CertifiedUntil(device *Device, now time.Time) time.Time {
+	if d.Posture(device, now) != PostureManaged {
+		return time.Time{}
+	}
+	d.certificates.mu.Lock()
+	defer d.certificates.mu.Unlock()
+	return d.certificates.until[device.ID]
+}
+
 // Assurance is what vouches for a device's key now, by what was shown when it was enrolled.
 func (d *Directory) Assurance(device *Device, now time.Time) conclave.Assurance {
 	switch d.Posture(device, now) {

@@ -57,6 +57,7 @@ type asker struct {
 	nonce     [32]byte      // of its connection: what it asserts is good for no other
 	asserted  bool          // it has shown a fresh assertion on this connection
 	inherited bool          // or it was shown on the one before, by a member that has come back since
+	certified time.Time     // until when a certificate vouches for its device, as last judged; zero: none does
 	rings     bool          // by the last ruling: it may see which of the invited are not there, and have them rung
 	// fingerprint is what that assertion binds its media to; nil: to nothing.
 	fingerprint []byte
@@ -109,6 +110,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	}
 	j.request.Person = admission.Person{ID: a.statement.Person, Known: known && person.Removed == nil, Removed: person.Removed != nil, Unit: person.Unit}
 	j.request.Assurance = s.directory.Assurance(&device, now)
+	a.certified = s.directory.CertifiedUntil(&device, now)
 
 	j.meeting, err = s.directory.Meeting(ctx, id)
 	known, err = found(err)

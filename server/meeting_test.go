@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -149,7 +150,11 @@ func look(t testing.TB, w *servertest.World, d *servertest.Device, name string, 
 
 func (g *guest) come(t testing.TB, w *servertest.World, d *servertest.Device, name string, meeting conclave.MeetingID, line *wire) *guest {
 	t.Helper()
-	dial, host, err := endpoint.Dial(w.URL, nil)
+	var config *tls.Config
+	if w.Roots != nil {
+		config = &tls.Config{RootCAs: w.Roots}
+	}
+	dial, host, err := endpoint.Dial(w.URL, config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,6 +215,7 @@ func (r *room) run() {
 func (r *room) tick() {
 	now := r.now()
 	r.lapseStatements()
+	r.lapseCertificates()
 	r.act(r.roster.Tick(now))
 	if due := r.healDue(); !due.IsZero() && !now.Before(due) {
 		r.heal()
@@ -255,6 +256,9 @@ func (r *room) idle() time.Duration {
 		next = t
 	}
 	if t, ok := r.statementDue(); ok && t.Before(next) {
+		next = t
+	}
+	if t, ok := r.certificateDue(); ok && t.Before(next) {
 		next = t
 	}
 	if r.change != nil && now.Add(changeAgain).Before(next) {

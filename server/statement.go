@@ -69,16 +69,42 @@ const statementAgain = time.Second
 
 // statementEnd returns when the statement by which a leg goes runs out.
 func (r *room) statementEnd(leg *roster.Leg) time.Time {
-	if a := r.askerAt(leg.ID); a != nil {
-		return a.statement.NotAfter
-	}
-	if a := r.away[leg.ID]; a != nil {
+	if a := r.knownOf(leg.ID); a != nil {
 		return a.statement.NotAfter
 	}
 	if statement, err := pass.ParseStatement(leg.Statement); err == nil {
 		return statement.NotAfter
 	}
 	return time.Time{}
+}
+
+// knownOf returns what is known of who a leg is, nil for one whose line was lost before the server was.
+func (r *room) knownOf(id conclave.LegID) *asker {
+	if a := r.askerAt(id); a != nil {
+		return a
+	}
+	return r.away[id]
+}
+
+// certificateDue returns when a certificate ends next that a leg's last ruling rested on, and false if there is none.
+func (r *room) certificateDue() (next time.Time, any bool) {
+	for _, leg := range r.roster.Legs() {
+		if a := r.knownOf(leg.ID); a != nil && !a.certified.IsZero() && (!any || a.certified.Before(next)) {
+			next, any = a.certified, true
+		}
+	}
+	return next, any
+}
+
+// lapseCertificates rules anew on legs for whose device a certificate no longer vouches.
+func (r *room) lapseCertificates() {
+	now := r.now()
+	for _, leg := range r.roster.Legs() {
+		if a := r.knownOf(leg.ID); a != nil && !a.certified.IsZero() && !now.Before(a.certified) {
+			a.certified = time.Time{} // once: what the ruling finds stands for it
+			r.ruleAnew(leg.ID)
+		}
+	}
 }
 
 // statementDue returns when a statement runs out next, and false if no leg has one that matters.
@@ -106,7 +132,7 @@ func (r *room) lapseStatements() {
 			continue
 		}
 		r.stated = now
-		if r.askerAt(leg.ID) == nil && r.away[leg.ID] == nil {
+		if r.knownOf(leg.ID) == nil {
 			r.act(r.roster.Drop(leg.ID, conclave.Problem{Code: "place_lost", Fix: "join_again"}, now))
 			continue
 		}
