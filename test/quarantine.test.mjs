@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { comeIn, hears, House, people } from "./lib/house.mjs";
+import { comeIn, hears, House, inRoom, people } from "./lib/house.mjs";
 
 // What the default policy asks at CONFIDENTIAL is asked at RESTRICTED here, where a test without approved networks can meet:
 // to be alone, and (with an exception by two) a headset with a wire.
@@ -79,6 +79,35 @@ test("anybody stops all sound without a name, and the chair lets it go on", { ti
   const from = legs.david.all.length;
   tell("anna", { do: "pause", on: false });
   await legs.david.next(roster((r) => !r.paused), { from });
+  await hears(page, ["anna", "ben", "david"]);
+});
+
+test("a headset by radio that is taken up in the room puts its line out, by its label alone, and back once it is laid down", { timeout: 120_000 }, async () => {
+  // The page is told of a change as a browser tells it, and asks for the devices anew.
+  await page.evaluate(() => {
+    const own = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
+    window.headset = "";
+    navigator.mediaDevices.enumerateDevices = async () =>
+      (await own()).map((d) => (window.headset && d.kind !== "videoinput" ? { deviceId: d.deviceId, groupId: d.groupId, kind: d.kind, label: window.headset } : d));
+  });
+  const plug = (label) =>
+    page.evaluate((label) => {
+      window.headset = label;
+      navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
+    }, label);
+  const seen = legs.anna.all.length;
+  const began = Date.now();
+  await plug("Bluetooth Headset (AirPods)");
+  await page.shown("screen-quarantined");
+  const out = await legs.anna.next(roster((r) => r.away?.some((a) => a.name === people.carla.name)), { from: seen });
+  console.log(`a headset by radio: out ${out.came - began} ms after the browser told of it`);
+  const shown = await page.evaluate(() => ({ ...document.querySelector('[data-testid="reason"]').dataset }));
+  assert.deepEqual([shown.code, shown.fix], ["headset_radio", "use_wired_headset"]);
+  assert.equal(out.roster.away[0].reasons[0].code, "headset_radio");
+  const mended = Date.now();
+  await plug("");
+  await inRoom(page);
+  console.log(`back by itself after ${Date.now() - mended} ms`);
   await hears(page, ["anna", "ben", "david"]);
 });
 
