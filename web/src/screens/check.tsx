@@ -61,7 +61,7 @@ export function Check({ app }: { app: App }) {
               <TouchNote app={app} problem={session.joinProblem.value} testid="join-problem" />
             </div>
           )}
-          <RenewCard app={app} />
+          <RenewCard app={app} reasons={session.line.value?.findings ?? []} />
         </section>
         <Rail app={app} list={list.value} onAgain={again} />
       </div>

@@ -37,19 +37,21 @@ export function TouchNote({ app, problem, testid }: { app: App; problem: Problem
   return problem ? <ProblemCard problem={problem} testid={testid} /> : null;
 }
 
-/** Asks for the touch that renews the statement, days before it runs out. */
-export function RenewCard({ app }: { app: App }) {
+/** Asks for the touch that renews the statement, days before it runs out; or where the server says that it has. */
+export function RenewCard({ app, reasons = [] }: { app: App; reasons?: readonly { code: string }[] }) {
   const w = words.value;
   const { session } = app;
   const identity = session.identity.value;
-  if (!identity?.due) return null;
+  // The clock that counts is the server's.
+  const over = reasons.some((r) => r.code === "statement_expired");
+  if (!identity || (!identity.due && !over)) return null;
   return (
     <section class="renewcard" aria-label={w.renew.title} data-testid="renew-card">
       <h2>
         <Icon name="key" size={22} />
         {w.renew.title}
       </h2>
-      <p>{fill(w.renew.text, { day: day(new Date(identity.until)) })}</p>
+      <p>{over ? w.renew.over : fill(w.renew.text, { day: day(new Date(identity.until)) })}</p>
       <TouchNote app={app} problem={session.renewProblem.value} testid="renew-problem" />
       <button class="btn" type="button" disabled={session.renewing.value} onClick={() => session.renew()} data-testid="renew">
         {session.renewing.value ? w.renew.busy : w.renew.button}

@@ -6,7 +6,7 @@ import { secondsSince } from "../parts/time";
 import { levelWord } from "../room/levels";
 import { fill, fixText, language, problemText, stopwatch, words } from "../words/words";
 import { DevicePickers } from "./check";
-import { TouchNote } from "./enrol";
+import { RenewCard, TouchNote } from "./enrol";
 
 /** What is put right only with the page left, or loaded anew. */
 const leaving: ReadonlySet<string> = new Set(["use_passkey", "use_hardware_key", "use_https", "use_named_address", "use_enrolled_device", "enrol_again", "enrol_device", "update_client", "reload"]);
@@ -55,6 +55,7 @@ export function Quarantined({ app }: { app: App }) {
                 ))}
               </div>
             </div>
+            <RenewCard app={app} reasons={reasons} />
             {state === "reconnecting" && (
               <p role="status" data-testid="quarantine-reconnecting">
                 <Icon name="wifi-off" size={18} /> {q.reconnecting}
