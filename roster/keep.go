@@ -35,6 +35,15 @@ func (r *Room) Snapshot() []byte {
 	return b
 }
 
+// Memory encodes what outlives the room's being empty, until the meeting is over: whom the chair has sent away. It is nil where
+// there is nothing.
+func (r *Room) Memory() []byte {
+	if len(r.sentAway) == 0 {
+		return nil
+	}
+	return (&Room{sentAway: r.sentAway}).Snapshot()
+}
+
 // Restore returns the room of a snapshot after a restart at now. leaves are those in the tree; newLeg draws names.
 //
 // Every leg's line is lost from now on: those who were lost before get their time anew, since nobody could come back

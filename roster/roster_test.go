@@ -168,7 +168,7 @@ func TestWhoWasRemovedComesBackOnlyByTheChairsWordAlsoAfterARestart(t *testing.T
 	if !s.room.SentAway(c.Person) || s.room.SentAway("somebody") {
 		t.Fatal("the wrong one is sent away")
 	}
-	again, err := Restore(s.room.Snapshot(), map[Leaf]conclave.DeviceID{}, nil, at(2))
+	again, err := Restore(s.room.Memory(), map[Leaf]conclave.DeviceID{}, nil, at(2))
 	if err != nil || !again.SentAway(c.Person) {
 		t.Fatalf("forgotten over a restart: %v", err)
 	}
@@ -176,6 +176,20 @@ func TestWhoWasRemovedComesBackOnlyByTheChairsWordAlsoAfterARestart(t *testing.T
 	s.room.Join(c, at(3))
 	if _, err := s.room.Decide(id('a'), id('d'), true, at(4)); err != nil || s.room.SentAway(c.Person) {
 		t.Fatalf("let in again, and still sent away: %v", err)
+	}
+	// Removed while another leg of theirs is past the door and a third on its way in: both have to ask anew.
+	s.want(s.room.Quarantine(id('d'), []conclave.Problem{{Code: "line_too_weak"}}, at(5)), "cut d; told d line_too_weak; changed")
+	c.ID, c.Device, c.Standing = id('e'), dev('e'), Admitted
+	s.room.Join(c, at(6))
+	c.ID, c.Device, c.Standing = id('f'), dev('f'), Waiting
+	s.room.Join(c, at(6))
+	effects, err := s.room.Remove(id('a'), id('f'), "other", at(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(effects, "ended e removed_other; gone e removed_other; ended f removed_other; gone f removed_other; changed")
+	if d, _ := s.room.Leg(id('d')); d.LetIn {
+		t.Error("one in quarantine comes back past the door")
 	}
 }
 

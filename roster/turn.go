@@ -199,10 +199,28 @@ func (r *Room) Remove(by, leg conclave.LegID, reason string, now time.Time) ([]E
 	if l == nil {
 		return nil, problemNoLeg
 	}
-	if l.Person != "" {
-		r.sentAway[l.Person] = true
+	effects := r.sendAway(l, Removed(reason), now)
+	return append(effects, r.Drop(leg, Removed(reason), now)...), nil
+}
+
+// sendAway has the person of a leg that is removed come back by the chair's word alone, with their other legs too: what is on
+// its way in is put out, what stands at the door or in quarantine was let in by nobody. A member of theirs stays: the chair sees it.
+func (r *Room) sendAway(removed *Leg, why conclave.Problem, now time.Time) (effects []Effect) {
+	if removed.Person == "" {
+		return nil
 	}
-	return r.Drop(leg, Removed(reason), now), nil
+	r.sentAway[removed.Person] = true
+	for _, other := range r.Legs() {
+		l := r.legs[other.ID]
+		switch {
+		case l == nil || l == removed || l.Person != removed.Person:
+		case l.Standing == Admitted:
+			effects = append(effects, r.drop(l, why, now)...)
+		case l.Standing == Waiting || l.Standing == Quarantined:
+			l.LetIn = false
+		}
+	}
+	return effects
 }
 
 // SentAway says that the chair has removed this person and has not let them in again since: whatever the door of the meeting

@@ -56,6 +56,8 @@ func (r *room) excepted(id conclave.LegID, j *judgement) bool {
 }
 
 // problemSecond tells who may not be one of the two.
+var problemNoLeg = conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
+
 var problemSecond = conclave.Problem{Code: "exception_second", Fix: "ask_another_member"}
 
 // mayVouch says whether a leg may be one of the two who make an exception: a person of the directory on a device of theirs,
@@ -72,11 +74,11 @@ func (r *room) except(by roster.Leg, m *signal.Except) error {
 	}
 	leg, ok := r.roster.Leg(m.Leg)
 	if !ok || leg.Standing != roster.Quarantined {
-		return conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
+		return problemNoLeg
 	}
 	a, known, err := r.askerOf(leg)
 	if err != nil || !known {
-		return conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
+		return problemNoLeg
 	}
 	j, err := r.judge(r.ctx, a, r.meeting.ID, true)
 	if err != nil {

@@ -135,6 +135,11 @@ func (g *gateway) hello(m *signal.GatewayHello) bool {
 	o := g.cfg.Organisation
 	g.conn.send(&signal.GatewayReady{Organisation: o.Name, Root: o.Root, Grants: o.Grants, Statement: renewed})
 	g.phones.connected(g, m.Calls, now)
+	// One that was revoked since it was looked up is not kept: from here on its revocation finds it.
+	if _, err := g.directory.Gateway(ctx, known.ID); err != nil {
+		g.dropCalls(g.phones.revoked(known.ID))
+		return g.turnAway(problemOf(err, problemTrouble))
+	}
 	g.gatewaysChanged()
 	g.cfg.Log.Info("phone gateway connected", "gateway", known.ID, "calls", len(m.Calls))
 	return true

@@ -229,14 +229,9 @@ func (g *gateway) admitCall(ctx context.Context, id signal.CallID, leafKey, proo
 		panic("server: own statement cannot be read: " + err.Error())
 	}
 	device := parsed.Device()
-	older, ok := g.phones.seat(id, g.device, device)
-	if !ok {
+	if !g.phones.seat(id, g.device, device) {
 		no(problemTurn)
 		return
-	}
-	if older != nil {
-		g.endCall(older, problemReplaced)
-		g.dropCalls([]*phoneCall{older})
 	}
 	j, err := g.judge(ctx, &asker{address: g.conn.address, transport: transportPlain, encoded: statement, statement: parsed, device: device}, c.meeting, false)
 	var ruling conclave.Ruling
@@ -254,6 +249,11 @@ func (g *gateway) admitCall(ctx context.Context, id signal.CallID, leafKey, proo
 		no(ruling.Reasons...)
 		g.refused(ctx, &c, ruling.Reasons, answer)
 		return
+	}
+	// Only a call that may come in takes the place of the one before: a worse line ends no better one.
+	if older := g.phones.replaced(device); older != nil {
+		g.endCall(older, problemReplaced)
+		g.dropCalls([]*phoneCall{older})
 	}
 	g.recordCall(ctx, &c, outcomeWord(ruling.Outcome), nil)
 	answer.Statement, answer.Meeting = statement, c.meeting

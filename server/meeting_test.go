@@ -389,8 +389,17 @@ func TestThreeMeetOneIsRemovedOneLeaves(t *testing.T) {
 	wait(t, "ben at the door", 5*time.Second, func() bool { return len(anna.roster().Waiting) == 1 })
 	anna.Decide(anna.roster().Waiting[0].Leg, true)
 	alike(t, anna, cleo, again.in())
-	again.Leave()
-	again.await("end", 0, state(endpoint.StateEnded))
+	var leg conclave.LegID
+	wait(t, "ben's new leg", 5*time.Second, func() bool {
+		for _, m := range anna.roster().Members {
+			if m.Person == "ben" {
+				leg = m.Leg
+			}
+		}
+		return leg != conclave.LegID{}
+	})
+	anna.Remove(leg, "other")
+	again.await("end", 0, reason("removed_other"))
 	alike(t, anna, cleo)
 	anna.Leave()
 	anna.await("end", 0, state(endpoint.StateEnded))
@@ -401,6 +410,14 @@ func TestThreeMeetOneIsRemovedOneLeaves(t *testing.T) {
 	// The last one turns off the light: the next makes a new group.
 	cleo.Leave()
 	cleo.await("end", 0, state(endpoint.StateEnded))
+	// Also when all have gone for a while, and over a restart: who was removed does not walk into the empty room.
+	w.Restart()
+	for range 2 {
+		empty := come(t, w, b, "ben", m)
+		empty.await("waiting", 0, state(endpoint.StateWaiting))
+		empty.Leave()
+		empty.await("end", 0, state(endpoint.StateEnded))
+	}
 	alike(t, come(t, w, c, "cleo", m).in())
 }
 

@@ -78,8 +78,9 @@ func (s *Server) changeNotices(ctx context.Context, person conclave.PersonID, ch
 		}
 		before := len(list)
 		list = slices.DeleteFunc(list, func(n storedNotice) bool { return s.now().Sub(n.At) >= noticeLife })
-		if list = change(list); len(list) == 0 && before == 0 {
-			return
+		kept := slices.Clone(list)
+		if list = change(list); before == len(kept) && slices.EqualFunc(list, kept, func(a, b storedNotice) bool { return a.ID == b.ID }) {
+			return // nothing is different: nothing is written
 		}
 		b, err := json.Marshal(list)
 		if err != nil {

@@ -49,7 +49,7 @@ func (r *room) setPause(by roster.Leg, m *signal.Pause) error {
 
 // setState takes what a leg shows of itself. A screen may be closed to all for now.
 func (r *room) setState(leg roster.Leg, m *signal.State) error {
-	if m.Screen && !leg.Shown.Screen && slices.Contains(r.closed, admission.ClosedScreen) {
+	if leg.Standing == roster.Member && m.Screen && !leg.Shown.Screen && slices.Contains(r.closed, admission.ClosedScreen) {
 		return problemClosed
 	}
 	r.show(leg, m)

@@ -233,25 +233,34 @@ func (p *phones) over(id signal.CallID, gateway conclave.DeviceID) *phoneCall {
 	return c
 }
 
-// seat binds a call to its leg's key, and returns the person's other call into the same meeting, which it replaces.
-func (p *phones) seat(id signal.CallID, gateway conclave.DeviceID, device conclave.DeviceID) (older *phoneCall, ok bool) {
+// seat binds a call to its leg's key.
+func (p *phones) seat(id signal.CallID, gateway conclave.DeviceID, device conclave.DeviceID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.calls[id]
 	if c == nil || c.gateway != gateway || p.legs[device] != nil {
-		return nil, false
-	}
-	for _, other := range p.legs {
-		if other.person == c.person && other.meeting == c.meeting {
-			older = other
-		}
+		return false
 	}
 	c.device = device
 	p.legs[device] = c
+	return true
+}
+
+// replaced drops a person's other call into the meeting of the one at device, in whose place that comes, and returns it; nil: there
+// is none.
+func (p *phones) replaced(device conclave.DeviceID) (older *phoneCall) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.legs[device]
+	for at, other := range p.legs {
+		if c != nil && at != device && other.person == c.person && other.meeting == c.meeting {
+			older = other
+		}
+	}
 	if older != nil {
 		p.drop(older)
 	}
-	return older, true
+	return older
 }
 
 // unseat takes a call's leg away: it was refused.

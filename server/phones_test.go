@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/signal"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -178,5 +179,25 @@ func TestRingsAreBoundedForAPersonsDayAndForAMeeting(t *testing.T) {
 	}
 	if now = now.Add(10 * time.Minute); rings(1, "david") != "" {
 		t.Error("ten minutes later, as people are told, there is one more")
+	}
+}
+
+// A call takes the place of its person's other one when it may come in, not when it asks: who is refused ends nothing.
+func TestACallThatIsRefusedEndsNoOther(t *testing.T) {
+	gateway, m := conclave.DeviceID{9}, conclave.MeetingID{1}
+	good, bad := &phoneCall{gateway: gateway, person: "anna", meeting: m}, &phoneCall{gateway: gateway, person: "anna", meeting: m}
+	p := phones{calls: map[signal.CallID]*phoneCall{{1}: good, {2}: bad}, legs: map[conclave.DeviceID]*phoneCall{}}
+	if !p.seat(signal.CallID{1}, gateway, conclave.DeviceID{1}) || !p.seat(signal.CallID{2}, gateway, conclave.DeviceID{2}) {
+		t.Fatal("a call has no seat")
+	}
+	p.unseat(conclave.DeviceID{2}) // it was refused
+	if older := p.replaced(conclave.DeviceID{2}); older != nil {
+		t.Error("a refused call replaces another")
+	}
+	if _, ok := p.leg(conclave.DeviceID{1}); !ok {
+		t.Fatal("the good call is gone")
+	}
+	if !p.seat(signal.CallID{2}, gateway, conclave.DeviceID{2}) || p.replaced(conclave.DeviceID{2}) != good {
+		t.Error("a call that may come in does not take the place of the one before")
 	}
 }

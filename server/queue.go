@@ -21,14 +21,19 @@ type queue struct {
 	legs  []conclave.LegID // who lost, the longest waiting first
 	turn  conclave.LegID   // who was told the newest state; zero: nobody
 	until time.Time        // of the turn
+	kept  conclave.LegID   // who kept its turn last, having lost it
 }
 
-// lost has a leg wait for its turn. Whoever had the turn and lost to somebody who came by keeps it.
+// lost has a leg wait for its turn. Whoever had the turn and lost to somebody who came by keeps it, once: one that always
+// starts from an old epoch would keep all others out.
 func (q *queue) lost(leg conclave.LegID) {
 	if q.turn == leg {
 		q.turn = conclave.LegID{}
-		q.legs = slices.Insert(q.legs, 0, leg)
-		return
+		if q.kept != leg {
+			q.kept = leg
+			q.legs = slices.Insert(q.legs, 0, leg)
+			return
+		}
 	}
 	if !slices.Contains(q.legs, leg) {
 		q.legs = append(q.legs, leg)

@@ -34,6 +34,17 @@ func TestWhoLostTheRaceGetsInOneAfterTheOther(t *testing.T) {
 	q.done(b)
 	q.done(c)
 	next(none, at)
+	// One that loses its turn again and again keeps it once: then others come first.
+	q.lost(a)
+	q.lost(b)
+	next(a, at)
+	q.lost(a)
+	next(a, at)
+	q.lost(a)
+	next(b, at)
+	q.done(b)
+	next(a, at)
+	q.done(a)
 	if _, waits := q.due(); waits {
 		t.Error("nobody waits, but something is due")
 	}

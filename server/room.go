@@ -282,9 +282,14 @@ func (r *room) newestPass(device conclave.DeviceID) []byte {
 
 // keep makes the roster durable.
 func (r *room) keep() error {
-	exists, snapshot := r.group.Exists(), r.roster.Snapshot()
+	snapshot := r.roster.Snapshot()
+	if !r.group.Exists() {
+		if snapshot = r.roster.Memory(); r.ended {
+			snapshot = nil
+		}
+	}
 	err := r.await(func() error {
-		if !exists {
+		if snapshot == nil {
 			return r.cfg.Store.Delete(r.ctx, r.key())
 		}
 		_, err := r.cfg.Store.Put(r.ctx, r.key(), snapshot)

@@ -368,6 +368,7 @@ func (r *room) renewPass(id conclave.LegID, grade conclave.Grade) bool {
 		return false
 	}
 	r.act(r.roster.Pass(id, b, until, grade))
+	r.closing() // a weaker line may close something
 	if leg.Standing != roster.Member {
 		r.send(id, &signal.Passes{Passes: []signal.LeafPass{{Pass: b}}})
 		return true
@@ -400,6 +401,9 @@ func (r *room) decide(by roster.Leg, m *signal.Decide) error {
 }
 
 func (r *room) decideOne(by roster.Leg, id conclave.LegID, admit bool) error {
+	if _, ok := r.roster.Leg(id); !ok {
+		return problemNoLeg // not worth a record
+	}
 	outcome := "refuse"
 	if admit {
 		outcome = "admit"

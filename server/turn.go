@@ -347,6 +347,7 @@ func (r *room) enter(leg roster.Leg, m *signal.Enter) error {
 	}
 	r.send(leg.ID, &signal.Entered{Epoch: uint64(staged.Epoch), Leaf: leaf})
 	r.act(effects)
+	r.closing() // what is closed for this line is closed before anything is forwarded to it
 	r.openMedia(leg.ID)
 	r.send(leg.ID, r.slotsMessage())
 	r.slotsDue = true
@@ -495,4 +496,7 @@ func (r *room) leave(leg roster.Leg, m *signal.Leave) {
 func (r *room) end() {
 	r.ended = true
 	r.act(r.roster.End(problemOver, r.now()))
+	if err := r.keep(); err != nil {
+		r.cfg.Log.Error("roster not kept", "meeting", r.meeting.ID, "cause", err)
+	}
 }

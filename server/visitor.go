@@ -297,7 +297,9 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	// Who is refused without a question to anybody opens no room.
 	policy, now := v.policy(), v.now() // taken once: what is recorded and told is what was decided
 	if ruling, rec := v.ruling(policy, now, &j, v.meeting, leg, v.asker.device); ruling.Outcome == conclave.Refuse && !v.mayAsk(policy, now, &j) {
-		if err := v.recordRuling(ctx, &j, &ruling, rec); err != nil {
+		if j.request.Statement == admission.StatementInvalid && !j.revoked {
+			v.noteRefused(ctx, rec) // anybody can make a statement: the records of strangers are bounded
+		} else if err := v.recordRuling(ctx, &j, &ruling, rec); err != nil {
 			return err
 		}
 		if j.revoked {
