@@ -206,8 +206,13 @@ func help(w io.Writer, args []string) error {
 
 // exitCode says what went wrong and returns the program's exit code.
 func exitCode(err error, stderr io.Writer) int {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil {
 		return exitDone
+	}
+	// A command whose end is to be stopped returns nil; to all others it happens before they are done.
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "conclave: stopped before it was done")
+		return exitFailed
 	}
 	fmt.Fprintf(stderr, "conclave: %s\n", explain(err))
 	var usage usageError

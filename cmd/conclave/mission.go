@@ -94,6 +94,7 @@ func runMission(ctx context.Context, d *device.Device, server string, level conc
 	if err != nil {
 		return nil, usageError{strings.TrimPrefix(err.Error(), "endpoint: ")}
 	}
+	asked := ctx
 	ctx, cancel := context.WithTimeout(ctx, missionTime)
 	defer cancel()
 	var mu sync.Mutex
@@ -143,6 +144,8 @@ func runMission(ctx context.Context, d *device.Device, server string, level conc
 		return m, nil
 	case failed != nil:
 		return nil, failed
+	case asked.Err() != nil:
+		return nil, asked.Err()
 	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return nil, err
 	}
