@@ -321,7 +321,7 @@ func TestAnOrganisationThatDoesNotHoldIsRefused(t *testing.T) {
 		at   time.Time
 		says string
 	}{
-		"nothing there": {func(dir string) error { return os.Remove(filepath.Join(dir, organisationFile)) }, now, "conclave init"},
+		"nothing there": {func(dir string) error { return os.Remove(filepath.Join(dir, organisationFile)) }, now, "conclaved init"},
 		"an open key":   {func(dir string) error { return os.Chmod(filepath.Join(dir, admissionFile), 0o640) }, now, "chmod 600"},
 		"no key":        {func(dir string) error { return os.Remove(filepath.Join(dir, removalFile)) }, now, removalFile},
 		"another key":   {func(dir string) error { return writeKey(filepath.Join(dir, enrolmentFile), ed(2)) }, now, "enrolment key"},

@@ -209,7 +209,7 @@ func (o *Organisation) readGrants(dir string) error {
 func readOrganisation(dir string) (*Organisation, error) {
 	b, err := os.ReadFile(filepath.Join(dir, organisationFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("identity: there is no organisation in %s: make one with conclave init", dir)
+		return nil, fmt.Errorf("identity: there is no organisation in %s: make one with conclaved init", dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)

@@ -95,17 +95,20 @@ func (a *admin) ask(ctx context.Context, path string, body, out any) error {
 type initOptions struct{ data, id, name string }
 
 var initCommand = command{
-	name: "init", usage: "[--id ORGANISATION] [--name NAME] [--data DIR]",
+	name: "init", usage: "--id ORGANISATION --name NAME [--data DIR]",
 	about: "makes an organisation's keys alone; conclaved init makes its first person too",
 	flags: func(f *flag.FlagSet) any {
 		o := new(initOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
-		f.StringVar(&o.id, "id", "conclave.example", "the organisation's `name` in DNS, for instance ministry.example")
-		f.StringVar(&o.name, "name", "Example Organisation", "the organisation's `name` for people")
+		f.StringVar(&o.id, "id", "", "the organisation's `name` in DNS, for instance ministry.example")
+		f.StringVar(&o.name, "name", "", "the organisation's `name` for people")
 		return o
 	},
 	run: func(_ context.Context, k *call) error {
 		o := k.options.(*initOptions)
+		if o.id == "" || o.name == "" {
+			return usageError{"an organisation needs --id (its name in DNS) and --name"}
+		}
 		dir := filepath.Join(o.data, organisationDir)
 		made, err := identity.NewOrganisation(dir, conclave.OrganisationID(o.id), o.name, rand.Reader, time.Now())
 		if err != nil {

@@ -174,7 +174,7 @@ func TestMistakesAreToldInOneSentence(t *testing.T) {
 		args []string
 		says string
 	}{
-		"no organisation":        {[]string{"--data", t.TempDir()}, "conclave init"},
+		"no organisation":        {[]string{"--data", t.TempDir()}, "conclaved init"},
 		"an argument too many":   {[]string{"--data", dir, "now"}, "unknown argument"},
 		"an unknown setting":     {[]string{"--data", dir, "--config", write("rank = 1")}, "no setting rank"},
 		"no TOML":                {[]string{"--data", dir, "--config", write("][")}, "read "},
