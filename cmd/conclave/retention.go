@@ -26,8 +26,8 @@ var retentionCommand = command{
 		o := new(retentionOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
 		f.StringVar(&o.personal, "personal", "", "`days` for the personal parts of records; 0: as long as the log")
-		f.StringVar(&o.ledgers, "ledgers", "", "`days` for sealed speech ledgers, after their meeting's end")
-		f.StringVar(&o.marks, "marks", "", "`days` for the sealed keys of marks, after their meeting's end")
+		f.StringVar(&o.ledgers, "ledgers", "", "`days` for sealed speech ledgers, from when each was handed in; 0: as long as the log")
+		f.StringVar(&o.marks, "marks", "", "`days` for the sealed keys of marks, from when each was handed in; 0: as long as the log")
 		f.BoolVar(&o.now, "now", false, "delete what is past its time now, rather than within twelve hours")
 		return o
 	},

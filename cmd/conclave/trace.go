@@ -38,7 +38,7 @@ type traceOptions struct {
 
 var traceCommand = command{
 	name: "trace", usage: "FILE --holder FILE… --reason TEXT [--meeting POINTER | --since TIME --until TIME] [--json] [--page FILE] [--data DIR | --marks FILE --sync FILE]",
-	about: "names the leg to which a recording was played",
+	about: "names the leg to which a recording was played; its page is in English",
 	flags: func(f *flag.FlagSet) any {
 		o := new(traceOptions)
 		f.StringVar(&o.data, "data", defaultData, "the server's data `folder`")
