@@ -111,6 +111,7 @@ func silentRoom(t *testing.T, heard []int16) {
 }
 
 func TestTheLineOfACallIsWhatItsSignallingAndMediaAre(t *testing.T) {
+	t.Parallel() // so that nobody waits for the last of them
 	for name, c := range map[string]struct {
 		line
 		grade   conclave.Grade
@@ -159,6 +160,7 @@ func TestTheLineOfACallIsWhatItsSignallingAndMediaAre(t *testing.T) {
 }
 
 func TestARefusedCallerHearsWhyAndNothingOfTheRoom(t *testing.T) {
+	t.Parallel()
 	for i, l := range prompt.Languages {
 		t.Run(string(l), func(t *testing.T) {
 			t.Parallel()
@@ -188,6 +190,7 @@ func TestARefusedCallerHearsWhyAndNothingOfTheRoom(t *testing.T) {
 }
 
 func TestARefusalIsSpokenBeforeTheCallIsAnswered(t *testing.T) {
+	t.Parallel()
 	for number, l := range map[string]prompt.Language{"4930901": prompt.German, "4930902": prompt.English, "4930903": prompt.French} {
 		t.Run(string(l), func(t *testing.T) {
 			t.Parallel()
@@ -308,6 +311,7 @@ func TestWhoDoesNotConsentIsNotIn(t *testing.T) {
 }
 
 func TestALegIsPutOutWithASentence(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		act  func(*house)
 		want prompt.Name
@@ -482,6 +486,7 @@ func TestARefusedCallerIsRungBackOnABetterLine(t *testing.T) {
 
 // Where the meeting admits no open line, a telephone that speaks no SRTP, and a trunk that speaks no TLS, are not rung in the clear.
 func TestWhoCannotBeRungWithSRTPIsNotRungInTheClear(t *testing.T) {
+	t.Parallel()
 	for name, network := range map[string]sip.Network{"a telephone without SRTP": sip.TLS, "a trunk without TLS": sip.UDP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

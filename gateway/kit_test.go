@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,8 +66,8 @@ var builtIn = sync.OnceValue(func() *prompt.Set {
 	return s
 })
 
-// prompts are the built-in recordings, the English warnings of them cut to their first two seconds: consent counts once they
-// are out, and most tests have no reason to hear them to their end.
+// prompts are the built-in recordings, the English warnings and announcements of them cut to their first two seconds: consent counts once the
+// ones are out, the caller is heard alone once the others are, and most tests have no reason to hear them to their end.
 var prompts = sync.OnceValue(func() *prompt.Set {
 	folder := fstest.MapFS{}
 	for _, n := range prompt.Names {
@@ -75,8 +76,8 @@ var prompts = sync.OnceValue(func() *prompt.Set {
 		for f := (dsp.Frame{}); source.Next(&f); {
 			pcm = append(pcm, f[:]...)
 		}
-		if n == prompt.Warning || n == prompt.Hop {
-			pcm = pcm[:2*dsp.Rate]
+		if slices.Contains([]prompt.Name{prompt.Warning, prompt.Hop, prompt.Joined, prompt.JoinedHop, prompt.Whose}, n) {
+			pcm = pcm[:min(len(pcm), 2*dsp.Rate)]
 		}
 		folder["en/"+string(n)+".wav"] = &fstest.MapFile{Data: wav(downsample(pcm, prompt.Rate), prompt.Rate, false)}
 	}

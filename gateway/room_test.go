@@ -55,7 +55,7 @@ func reminderTone() (out []int16) {
 
 func TestARoomIsRemindedAndALegsTimeEnds(t *testing.T) {
 	t.Parallel()
-	h := build(t, options{change: func(g *gateway.Config) { g.Reminder, g.TimeLimit = 10*time.Second, 40*time.Second }})
+	h := build(t, options{change: func(g *gateway.Config) { g.Reminder, g.TimeLimit = 10*time.Second, 26*time.Second }})
 	b := newPhone(t, pcma, nil) // who says nothing, so that the tone is heard alone
 	code := h.code()
 	b.dial(h, pcma, "door")
@@ -71,7 +71,7 @@ func TestARoomIsRemindedAndALegsTimeEnds(t *testing.T) {
 	h.listens(h.chair, "the tone", reminderTone(), 0.8)
 	b.hears(prompt.English, prompt.Time)
 	h.until("the call to end", func() bool { return h.gateway.Stats().Legs == 0 && h.chair.phone() == nil })
-	if d := time.Since(began); d < 40*time.Second {
+	if d := time.Since(began); d < 26*time.Second {
 		t.Errorf("its time ended after %v", d)
 	}
 	if !strings.Contains(h.log.String(), `"outcome":"time"`) {
