@@ -3,7 +3,9 @@ package exposure
 import (
 	"cmp"
 	"crypto/sha256"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"conclave"
@@ -48,7 +50,8 @@ const deletedNear = time.Minute
 func (t *Timeline) OpenSpeech(key *escrow.Key, blocks []Sealed) (map[conclave.LegID]*Spoken, Unrecorded) {
 	var bad Unrecorded
 	found := map[[32]byte]bool{}
-	opened := map[conclave.LegID][]openBlock{}
+	var known []Sealed
+	var recorded []time.Time
 	for _, b := range blocks {
 		sum := sha256.Sum256(b.Sealed)
 		h, ok := t.commitments[sum]
@@ -57,12 +60,15 @@ func (t *Timeline) OpenSpeech(key *escrow.Key, blocks []Sealed) (map[conclave.Le
 			continue
 		}
 		found[sum] = true
-		block, err := speech.Open(key, t.Meeting, b.Leg, b.Minute, b.Sealed)
-		if err != nil {
+		known, recorded = append(known, b), append(recorded, h.at)
+	}
+	opened := map[conclave.LegID][]openBlock{}
+	for i, block := range openAll(key, t.Meeting, known) {
+		if block == nil {
 			bad.Shut++
 			continue
 		}
-		opened[b.Leg] = append(opened[b.Leg], openBlock{block, h.at})
+		opened[known[i].Leg] = append(opened[known[i].Leg], openBlock{block, recorded[i]})
 	}
 	for sum, h := range t.commitments {
 		switch {
@@ -81,6 +87,24 @@ func (t *Timeline) OpenSpeech(key *escrow.Key, blocks []Sealed) (map[conclave.Le
 		}
 	}
 	return out, bad
+}
+
+// openAll opens blocks on all cores, for over many meetings there are millions; nil is one that does not open.
+func openAll(key *escrow.Key, meeting conclave.MeetingID, blocks []Sealed) []*speech.Block {
+	out := make([]*speech.Block, len(blocks))
+	cores := runtime.GOMAXPROCS(0)
+	var wait sync.WaitGroup
+	for core := range cores {
+		wait.Go(func() {
+			for i := core; i < len(blocks); i += cores {
+				if b, err := speech.Open(key, meeting, blocks[i].Leg, blocks[i].Minute, blocks[i].Sealed); err == nil {
+					out[i] = b
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return out
 }
 
 // Ledgers returns how many blocks the records commit to.

@@ -157,6 +157,15 @@ const endedKey store.Key = "ended.whole"
 // moments something may be missing.
 const codeNotEnded = "not_ended"
 
+// recordStart records that the server started.
+func (s *Server) recordStart(ctx context.Context) error {
+	codes, err := s.lastEnd(ctx)
+	if err == nil {
+		_, err = s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now(), Codes: codes})
+	}
+	return err
+}
+
 // lastEnd returns the codes for the record of a start: how the server before ended. The mark of its end is taken away first.
 func (s *Server) lastEnd(ctx context.Context) ([]string, error) {
 	_, err := s.cfg.Store.Get(ctx, endedKey)

@@ -159,14 +159,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	codes, err := s.lastEnd(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindStarted, Time: s.now(), Codes: codes}); err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	if err := s.recordGround(ctx, s.ground.Load()); err != nil {
+	if err := errors.Join(s.recordStart(ctx), s.recordGround(ctx, s.ground.Load())); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	if err := s.noteKeys(ctx); err != nil {

@@ -213,7 +213,7 @@ var german = map[string]string{
 	"damage_limit_gaps_one": "Alles, was gesagt wurde: Das Sprechverzeichnis einer Leitung hat eine Lücke, während sie gefährdet war.",
 	"damage_more":           "und {n} weitere; alle stehen im JSON",
 	"damage_limit_content":  "Was gesagt wurde. Einträge enthalten keine Inhalte.",
-	"damage_limit_speech":   "Wer sprach: Hier zählt, wer im Raum war. Die Sprechverzeichnisse sind versiegelt; conclave damage öffnet sie mit den Dateien der Verwahrer (--holder).",
+	"damage_limit_speech":   "Wer sprach: Hier zählt, wer im Raum war. Die Sprechverzeichnisse sind versiegelt; conclave damage öffnet sie mit den Dateien der Inhaber (--holder).",
 	"damage_limit_erased":   "Besprechungen, deren personenbezogene Teile gelöscht wurden: {n} Teilnehmer waren nicht zuzuordnen.",
 	"damage_limit_index":    "Ob jemand den Index auf dieser Maschine geändert hat, aus dem die Antwort kommt: Einträge sind unterschrieben, der Index nicht. Der Befehl unten liest die Einträge selbst.",
 	"damage_limit_room":     "Was am Ort selbst zu hören war, neben der Leitung.",
