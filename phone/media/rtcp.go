@@ -151,6 +151,9 @@ func (r *reports) read(now time.Time, b []byte, ssrc uint32) bool {
 			r.lastSR, r.lastAt = be.Uint32(p[10:]), now
 			blocks = p[28:]
 		case 201:
+			if len(p) < 8 {
+				return false
+			}
 			blocks = p[8:]
 		}
 		for range p[0] & 0x1f {
