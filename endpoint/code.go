@@ -11,6 +11,12 @@ const codeLabel = "Conclave security code"
 // securityCode derives the code that people compare: six groups of five digits, about 99 bits, from the epoch
 // authenticator (RFC 9420, Section 8.7) and the group's id. Two endpoints that show the same code are in the same epoch
 // of the same group, hence have the same members.
+//
+// The code binds who the members are; a second one over their identity keys would say nothing more. The authenticator is
+// derived from the epoch secret, and that by way of the group context (Section 8), which holds the tree hash (Section 8.1). That
+// hash covers every leaf: statement, signature key, encryption key and pass (Sections 7.2 and 7.8). With all secrets the same,
+// another roster gives another code (member.TestTheEpochAuthenticatorIsOfOneRosterOnly). What such a second code would add is
+// that it stays the same while only keys change; here a change that leaves the roster as it was is said to be one ("renewed").
 func securityCode(suite mls.CipherSuite, authenticator []byte, group mls.GroupID) (groups [6]string) {
 	info := append([]byte(codeLabel), 0)
 	info = append(info, group...)

@@ -122,3 +122,43 @@ func TestPSKSecretFollowsTheVectors(t *testing.T) {
 		wantBytes(t, "PSK secret", got, v.Secret)
 	}
 }
+
+// With all secrets the same, an epoch authenticator is still of one roster: the group context holds the hash of the tree, in
+// which every leaf's identity and keys are.
+func TestTheEpochAuthenticatorIsOfOneRosterOnly(t *testing.T) {
+	r := newRoom(t, mls.P256AES128SHA256P256)
+	r.fill(3)
+	suite, encoded := r.suite, mls.Marshal(r.member(0).Tree())
+	joiner, psk := make([]byte, suite.HashSize()), make([]byte, suite.HashSize())
+	authenticator := func(change func(*mls.RatchetTree)) string {
+		tree := must(mls.ParseRatchetTree(suite, encoded))(t)
+		change(tree)
+		c := r.member(0).Context().Clone()
+		// Read again, so that no hash of before is left in it.
+		c.TreeHash = must(mls.ParseRatchetTree(suite, mls.Marshal(tree)))(t).TreeHash()
+		e, _, _ := memberSecrets(suite, joiner, psk, mls.Marshal(c))
+		return string(e.authenticator)
+	}
+	seen := map[string]string{}
+	for name, change := range map[string]func(*mls.RatchetTree){
+		"as it is":               func(*mls.RatchetTree) {},
+		"another identity":       func(t *mls.RatchetTree) { t.Leaf(1).Credential = mls.BasicCredential([]byte("ok other")) },
+		"another signature key":  func(t *mls.RatchetTree) { t.Leaf(1).SignatureKey = t.Leaf(2).SignatureKey },
+		"another encryption key": func(t *mls.RatchetTree) { t.Leaf(1).EncryptionKey = t.Leaf(2).EncryptionKey },
+		"another pass":           func(t *mls.RatchetTree) { t.Leaf(1).Extensions = mls.Extensions{{Type: 0xF000, Data: []byte{1}}} },
+		"one fewer":              func(t *mls.RatchetTree) { t.Remove(1) },
+		"two in other places": func(t *mls.RatchetTree) {
+			a, b := t.Leaf(1), t.Leaf(2)
+			*a, *b = *b, *a
+		},
+	} {
+		code := authenticator(change)
+		if before, twice := seen[code]; twice {
+			t.Errorf("%q and %q have one authenticator", name, before)
+		}
+		seen[code] = name
+	}
+	if authenticator(func(*mls.RatchetTree) {}) != authenticator(func(*mls.RatchetTree) {}) {
+		t.Error("one roster has two authenticators")
+	}
+}
