@@ -15,6 +15,9 @@ const (
 	// Loudness is 0 to 127 (127 + dBov), smoothed. A challenger must speak, and be this much louder than the owner.
 	loudEnough = 60
 	louderBy   = 10
+	// turnEvery is how often, in a crowded room, one who has no audio slot gets that of somebody who does not speak: all are
+	// heard by and by, by which members know that all have the room's keys (decision 0010).
+	turnEvery = holdAudio
 )
 
 // seat is a slot as control sees it (guarded by the room's mutex), with the forwarder's half beside it.
@@ -56,6 +59,9 @@ func (s *seat) vacate() {
 
 // occupy gives the seat to l; the former owner's stream is silenced first, so that no two ever hold one seat.
 func (s *seat) occupy(l *leg, now time.Duration) {
+	if s.owner != nil {
+		s.owner.heard = now
+	}
 	s.vacate()
 	s.owner, s.since = l, now
 	s.connect()
@@ -159,13 +165,13 @@ func (r *Room) arrangeKind(kind slot.Kind, now time.Duration) (changed bool) {
 	}
 	if kind == slot.Microphone {
 		if crowded := claimants > len(seats); crowded != r.crowded {
-			r.crowded, changed = crowded, true
+			r.crowded, r.turned, changed = crowded, now, true
 		}
 	}
 	if claimants == seated {
 		return changed
 	}
-	// Some claim that have no seat: first come, first served; then loudness, except for the screen.
+	// Some claim that have no seat: first come, first served; then loudness, except for the screen; then all in turn, for sound.
 	for _, l := range r.inOrder() {
 		if !l.claims(kind, now) || r.seatOf(l, kind) != nil {
 			continue
@@ -183,7 +189,33 @@ func (r *Room) arrangeKind(kind slot.Kind, now time.Duration) (changed bool) {
 			changed = true
 		}
 	}
-	return changed
+	return kind == slot.Microphone && r.takeTurn(now) || changed
+}
+
+// takeTurn gives the seat of the one who is least loud, if that is no speaker, to the one who was heard longest ago.
+func (r *Room) takeTurn(now time.Duration) bool {
+	if !r.crowded || now-r.turned < turnEvery {
+		return false
+	}
+	var next *leg
+	for _, l := range r.inOrder() {
+		if l.claims(slot.Microphone, now) && r.seatOf(l, slot.Microphone) == nil && (next == nil || l.heard < next.heard) {
+			next = l
+		}
+	}
+	var s *seat
+	for _, q := range r.seats(slot.Microphone) {
+		if q.owner != nil && (s == nil || q.owner.loudness() < s.owner.loudness()) {
+			s = q
+		}
+	}
+	// The turn waits for a seat that has only just changed hands: another in its place might be a speaker's.
+	if next == nil || s == nil || s.owner.loudness() >= loudEnough || now-s.since < holdAudio {
+		return false
+	}
+	s.occupy(next, now)
+	r.turned = now
+	return true
 }
 
 func (r *Room) seatOf(l *leg, kind slot.Kind) *seat {

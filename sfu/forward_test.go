@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -257,6 +258,7 @@ func TestALegThatIsLoudTakesASlotInACrowdedRoomAndKeepsItAWhile(t *testing.T) {
 		return [2]byte{o.Audio[0][0], o.Audio[1][0]}
 	}
 	now := s.now()
+	room.turned = now + time.Hour // nobody has a turn yet: loudness alone counts
 	speak(a, 100, 50)
 	speak(c, 30, 50) // noise
 	room.tick(now + 3*time.Second)
@@ -284,5 +286,59 @@ func TestALegThatIsLoudTakesASlotInACrowdedRoomAndKeepsItAWhile(t *testing.T) {
 	}
 	if got := audio(); got != [2]byte{3, 2} || room.Owners().Crowded {
 		t.Fatalf("owners %v after a cut", got)
+	}
+}
+
+func TestInACrowdedRoomEverybodyHasATurnAndSpeakersKeepTheirSlots(t *testing.T) {
+	s, err := New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const slots, legs = 3, 12
+	room, err := s.OpenRoom(conclave.MeetingID{1}, slot.Plan{Audio: slots}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*transport
+	for i := range byte(legs) {
+		all = append(all, addLeg(t, room, i+1))
+	}
+	now := s.now()
+	last := map[byte]time.Duration{}
+	// One speaks all the time, another begins in the middle.
+	const round = legs * turnEvery
+	for at := time.Duration(0); at < 4*round; at += 50 * time.Millisecond {
+		all[0].in[slot.Microphone-1].hear(110)
+		if at > 2*round {
+			all[7].in[slot.Microphone-1].hear(110)
+		}
+		room.tick(now + at)
+		seated := map[byte]bool{}
+		for _, id := range room.Owners().Audio {
+			seated[id[0]] = true
+			last[id[0]] = at
+		}
+		if len(seated) != slots || !seated[1] || at > 2*round+holdAudio && !seated[8] {
+			t.Fatalf("after %v: %v", at, seated)
+		}
+		for id := range byte(legs) {
+			if silence := at - last[id+1]; silence > round {
+				t.Fatalf("after %v leg %d has had no slot for %v", at, id+1, silence)
+			}
+		}
+	}
+	// Where all who have a slot speak, nobody is interrupted for a turn.
+	for range 100 {
+		for _, id := range room.Owners().Audio {
+			all[id[0]-1].in[slot.Microphone-1].hear(110)
+		}
+	}
+	before := room.Owners().Audio
+	for at := time.Duration(0); at < round; at += time.Second {
+		room.tick(now + 4*round + at)
+	}
+	if after := room.Owners().Audio; !slices.Equal(after, before) {
+		t.Errorf("speakers %v became %v", before, after)
 	}
 }

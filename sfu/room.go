@@ -85,7 +85,8 @@ type Owners struct {
 type leg struct {
 	id          conclave.LegID
 	credentials Credentials
-	order       uint64 // of admission
+	order       uint64        // of admission
+	heard       time.Duration // when it last gave an audio slot away, or was admitted
 	admitted    bool
 	transport   *transport // nil until Connect
 	silent      bool       // EventSilent was sent
@@ -112,6 +113,7 @@ type Room struct {
 	slots    []*seat // audio, then camera, then screen
 	admitted uint64
 	crowded  bool
+	turned   time.Duration        // when a slot was last given in turn, or the room became crowded
 	shut     [slot.Kinds + 1]bool // kinds of which nothing is forwarded
 }
 
@@ -216,7 +218,7 @@ func (r *Room) Admit(id conclave.LegID) error {
 	if !l.admitted {
 		l.admitted = true
 		r.admitted++
-		l.order = r.admitted
+		l.order, l.heard = r.admitted, r.sfu.now()
 		r.update()
 	}
 	return nil
