@@ -140,7 +140,7 @@ test("a line that turns bad is out at once, with reason and fix; put right, its 
   await alone(ben, "no");
   await ben.shown("screen-quarantined", { ms: 5000 });
   assert.equal(await attribute(ben, "reason", "code"), "not_alone");
-  assert.match(await ben.text("screen-quarantined"), /Go where nobody else can hear[^]*let in again by itself[^]*Out for 0:/);
+  assert.match(await ben.text("screen-quarantined"), /Go where nobody else can hear[^]*You come back in by yourself[^]*Out for 0:/);
   assert.match(await aside(anna, "ben"), /Others can hear or see there[^]*holds no keys/);
   await inRoster(anna, "ben", false);
   await check(ben, "quarantined");

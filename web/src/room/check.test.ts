@@ -134,3 +134,16 @@ test("whoever asked waits at the door", () => {
   assert.equal(marks(known)["door"], "waiting");
   assert.equal(summary(stations(known)).code, "waiting");
 });
+
+test("the door says that the chair was asked only once it was", () => {
+  const door = (state: Known["state"]) => stations({ ...good, state }).at(-1)?.means.code;
+  assert.equal(door({ state: "asking" }), "door_asking", "until the server ruled, nobody knows who decides");
+  assert.equal(door({ state: "entering" }), "door_asking", "where the door is open no chair ever is asked");
+  assert.equal(door({ state: "waiting", since: "2026-01-01T00:00:00Z" }), "door_waiting");
+});
+
+test("a person without a unit is named without one", () => {
+  const named = (unit: string) => stations({ ...good, line: { ...line, unit }, identity: { ...good.identity!, unit } })[0]?.means.args?.["name"];
+  assert.equal(named("Unit"), "Anna, Unit");
+  assert.equal(named(""), "Anna");
+});

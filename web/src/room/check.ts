@@ -148,8 +148,7 @@ type Make = (id: StationID, mark: Mark, means: Finding) => Station;
 function person({ identity, day, line }: Known, make: Make): Station {
   if (!identity) return make("person", "testing", { code: "person_testing" });
   const args = {
-    name: line?.person || identity.name,
-    unit: line?.unit || identity.unit,
+    name: [line?.person || identity.name, line?.unit || identity.unit].filter(Boolean).join(", "),
     organisation: identity.organisation,
     until: identity.until ? day(new Date(identity.until)) : "…",
   };
@@ -212,7 +211,9 @@ function door({ state, line }: Known, before: readonly Station[], found: readonl
   const ask = problems.length < found.length ? "door_chair" : "door_ask";
   const station = (mark: Mark, code: string): Station => ({ id: "door", mark, means: { code }, problems });
   if (state.state === "waiting" && state.early) return station("waiting", "door_early");
-  if (state.state === "waiting" || state.state === "asking") return station("waiting", "door_waiting");
+  if (state.state === "waiting") return station("waiting", "door_waiting");
+  // Until now the server alone was asked; where the door is open no chair ever is.
+  if (state.state === "asking" || state.state === "entering") return station("waiting", "door_asking");
   if (!line) return station("testing", "door_testing");
   if (!line.enough || problems.length > 0) return station(line.enough ? "better" : "bad", line.enough ? ask : "door_bad");
   if (before.some((s) => s.mark === "bad")) return station("testing", "door_testing");

@@ -79,7 +79,7 @@ function OwnPicture({ app }: { app: App }) {
   const unit = line?.unit || identity?.unit || "";
   const camera = devices.camera.value;
   const picture = devices.picture.value;
-  const why = { asking: w.check.pictureAsking, on: "", off: w.check.pictureOff, missing: w.check.pictureNone, refused: w.check.pictureRefused, busy: w.check.pictureNone }[camera];
+  const why = { asking: w.check.pictureAsking, on: "", off: w.check.pictureOff, missing: w.check.pictureNone, refused: w.check.pictureRefused, busy: w.check.pictureBusy }[camera];
   return (
     <div class="self">
       {picture ? (

@@ -19,7 +19,7 @@ export function RemoveDialog({ app, member, onClose }: MemberProps) {
   return (
     <Dialog label={fill(w.remove.title, { name })} onClose={onClose} class="paper" testid="remove-dialog">
       <h2>{fill(w.remove.title, { name })}</h2>
-      <p class="sub">{fill(w.remove.here, { unit: member.unit })}</p>
+      {member.unit && <p class="sub">{fill(w.remove.here, { unit: member.unit })}</p>}
       <fieldset>
         <legend>
           {w.remove.why} <span>{fill(w.remove.whyHint, { name })}</span>
@@ -41,11 +41,17 @@ export function RemoveDialog({ app, member, onClose }: MemberProps) {
           ))}
         </ul>
       </div>
+      {!reason.value && (
+        <p class="sub" id="remove-missing">
+          {w.remove.missing}
+        </p>
+      )}
       <div class="acts">
         <button
           class="btn danger primary"
           type="button"
           disabled={!reason.value}
+          aria-describedby={reason.value ? undefined : "remove-missing"}
           onClick={() => {
             if (reason.value) app.session.remove(member, reason.value);
             onClose();
@@ -70,8 +76,7 @@ export function MemberDialog({ app, member, onClose, onRemove }: MemberProps & {
     <Dialog label={fill(w.room.optionsFor, { name: member.name })} onClose={onClose} testid="member-dialog">
       <h2>{member.name}</h2>
       <p class="sub">
-        {member.unit}
-        {member.self && `, ${w.room.you}`}
+        {[member.unit, member.self && w.room.you].filter(Boolean).join(", ")}
       </p>
       <dl class="known">
         <dt>{w.grades[member.grade].name}</dt>

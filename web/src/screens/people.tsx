@@ -207,8 +207,7 @@ function Row({ app, member, onMember }: { app: App; member: Member; onMember: (l
           {member.screen && <Mark icon="monitor-up" word={w.room.sharing} />}
         </span>
         <span class="o">
-          {member.unit}
-          {member.self && `, ${w.room.you}`}
+          {[member.unit, member.self && w.room.you].filter(Boolean).join(", ")}
         </span>
         <span class="g">
           {removing ? (

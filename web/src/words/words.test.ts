@@ -39,6 +39,10 @@ test("all catalogues put the same arguments into the same texts", () => {
   }
 });
 
+test("no line of French begins with a sign of its punctuation", () => {
+  for (const [path, text] of leaves(fr, "")) assert.doesNotMatch(text, / [:;?!»]|« /, path);
+});
+
 test("every alarm names the difference", () => {
   const named: Readonly<Record<string, readonly string[]>> = codes.alarms;
   assert.deepEqual(Object.keys(named).sort(), codes.problems.filter((code) => code.startsWith("alarm_")).sort());
