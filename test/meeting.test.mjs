@@ -39,7 +39,7 @@ test("everyone hears everyone else, and nobody themselves", { timeout: 120_000 }
 
 test("all screens show the same security code", async () => {
   const codes = new Set();
-  for (const page of Object.values(pages)) codes.add((await page.text("code-groups")).replace(/\D/g, ""));
+  for (const page of Object.values(pages)) codes.add(await page.evaluate(() => [...document.querySelectorAll('[data-testid="code-groups"] [aria-hidden]')].map((e) => e.textContent).join("").replace(/\D/g, "")));
   assert.equal(codes.size, 1, `codes: ${[...codes]}`);
   assert.match([...codes][0], /^\d{30}$/);
   const line = david.all.filter((l) => l.event === "code").at(-1);

@@ -5,6 +5,22 @@ import type { App } from "../app";
 import { Dialog } from "../parts/parts";
 import { clockTime, fill, list, words } from "../words/words";
 
+/** A group digit by digit: as a number it would be said as one, and its leading nought be lost. */
+export const spelt = (group: string) => [...group].join(" ");
+
+/** A group as it is seen, and as it is said. */
+function Group({ text, after }: { text: string; after: string }) {
+  return (
+    <>
+      <span aria-hidden="true">{text}</span>
+      <span class="vh">
+        {spelt(text)}
+        {after}
+      </span>
+    </>
+  );
+}
+
 /** Why the code is another one than before, with names and the time; "" while there is none. */
 function whyChanged({ session }: App): string {
   const w = words.value;
@@ -34,7 +50,9 @@ export function Code({ app, onCode }: { app: App; onCode: () => void }) {
       </h2>
       <p class="mono" data-testid="code-groups">
         {code.groups.map((group, i) => (
-          <span key={i}>{group} </span>
+          <span key={i}>
+            <Group text={group} after="," />{" "}
+          </span>
         ))}
       </p>
       <p>
@@ -84,7 +102,7 @@ export function CodeDialog({ app, onClose }: { app: App; onClose: () => void }) 
             w.compare.whole
           ) : (
             <>
-              {fill(w.compare.step, { n: at + 1, all: code.groups.length })}: <b class="mono">{code.groups[at]}</b>. {w.compare.ask}
+              {fill(w.compare.step, { n: at + 1, all: code.groups.length })}: <b class="mono"><Group text={code.groups[at] ?? ""} after="" /></b>. {w.compare.ask}
             </>
           )}
         </p>

@@ -3,6 +3,7 @@
 import { signal, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { App } from "../app";
+import { spelt } from "./code";
 import { say } from "./notes";
 import { fill, words } from "../words/words";
 import type { Over } from "./room";
@@ -24,7 +25,7 @@ export function useKeys(app: App, { over, people }: { over: Signal<Over>; people
       h: () => session.setHand(!session.hand.value),
       p: () => (people.value = !people.value),
       x: () => session.aside.pause(false),
-      c: () => say(fill(words.value.notes.codeRead, { groups: session.code.value?.groups.join(", ") ?? "" })),
+      c: () => say(fill(words.value.notes.codeRead, { groups: session.code.value?.groups.map(spelt).join(", ") ?? "" })),
       "?": () => (over.value = { what: "keys" }),
     };
     const pressed = (e: KeyboardEvent) => {
