@@ -46,7 +46,10 @@ function ending(code: string): { title: "left" | "removed" | "replaced" | "over"
 export function Ended({ app }: { app: App }) {
   const w = words.value;
   const { session } = app;
-  const reason = session.state.value.reasons?.[0];
+  const said = session.state.value.reasons?.[0];
+  // Whoever is out already cannot leave: what remains is to stay away, and to tell of it.
+  const grave = said?.fix === "leave_and_report" || said?.fix === "leave_now";
+  const reason = said && grave ? { ...said, fix: "report" } : said;
   const { title, icon } = ending(reason?.code ?? "");
   // Whoever was never let in holds no keys and has left nothing.
   const never = !session.wasIn.value && title !== "left";
@@ -77,7 +80,7 @@ export function Ended({ app }: { app: App }) {
           </li>
         </ul>
         <div class="acts">
-          {title !== "over" && (
+          {title !== "over" && !grave && (
             <button class="btn" type="button" onClick={() => app.test()} data-testid="join-again">
               {title === "left" || title === "replaced" ? w.ended.again : w.ended.check}
             </button>

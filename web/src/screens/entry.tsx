@@ -53,6 +53,8 @@ export function Enrol({ app }: { app: App }) {
   const organisation = app.organisation.value || w.product;
   const problem = session.enrolProblem.value;
   const busy = session.enrolling.value;
+  // A link that was used or has run out never works again.
+  const spent = problem?.fix === "ask_link" || problem?.fix === "ask_invitation";
   const ability = app.abilities.value;
   const { guest } = session.link;
   // What this machine can do without a further thing decides which way is offered first; the server decides what will do.
@@ -76,7 +78,7 @@ export function Enrol({ app }: { app: App }) {
         data-testid="screen-enrol"
         onSubmit={(e) => {
           e.preventDefault();
-          start(passkey);
+          if (!spent) start(passkey);
         }}
       >
         <h1>{w.enrol.title}</h1>
@@ -115,10 +117,12 @@ export function Enrol({ app }: { app: App }) {
           </div>
         )}
         <div class="acts">
-          <button class={`btn ${problem?.fix === "ask_link" ? "" : "primary"}`} type="submit" disabled={busy || !!unable} data-testid="enrol">
-            {busy ? w.enrol.busy : problem ? w.enrol.again : w.enrol.button}
-          </button>
-          {other && (
+          {!spent && (
+            <button class="btn primary" type="submit" disabled={busy || !!unable} data-testid="enrol">
+              {busy ? w.enrol.busy : problem ? w.enrol.again : w.enrol.button}
+            </button>
+          )}
+          {other && !spent && (
             <button class="btn" type="button" disabled={busy || !!unable} onClick={() => start(!passkey)} data-testid="enrol-other">
               {passkey ? w.enrol.without : w.enrol.withKey}
             </button>
