@@ -173,6 +173,7 @@ test("a lost device is taken out of use from another own one, and is refused wit
   const before = await authenticator.touches();
   await own.page.goto(`http://localhost:${port}/devices`);
   await own.page.click(`revoke-${device.id}`);
+  await own.page.until((id) => document.activeElement?.dataset.testid === `revoke-keep-${id}`, device.id, { what: "a second press keeps it" });
   await own.page.click(`revoke-now-${device.id}`);
   await own.page.until((id) => document.querySelector(`[data-testid="device-${id}"]`)?.dataset.revoked === "true", device.id, { what: "it is shown as out of use" });
   assert.equal((await authenticator.touches()) - before, 1, "touches");

@@ -4,6 +4,7 @@
 
 import type { App } from "../app";
 import type { Exception, Guest } from "../core/events";
+import { thenMain } from "../parts/focus";
 import { Icon } from "../parts/parts";
 import { levelColour, levelWord } from "../room/levels";
 import { clockTime, fill, language, whyText, words } from "../words/words";
@@ -41,7 +42,7 @@ function Pause({ app }: { app: App }) {
         {!paused.can && <> {paused.by ? w.whoMay : w.whoMayNameless}</>}
       </p>
       {paused.can && (
-        <button class="btn sm primary" type="button" onClick={() => app.session.aside.goOn()} data-testid="go-on">
+        <button class="btn sm primary" type="button" onClick={(e) => thenMain(e.currentTarget, () => app.session.aside.goOn())} data-testid="go-on">
           {w.goOn}
         </button>
       )}
@@ -60,7 +61,7 @@ function Raised({ app }: { app: App }) {
       <p>
         <b>{fill(w.raised, { level })}</b> {note.name && fill(w.raisedBy, { name: note.name })} {w.raisedRest}
       </p>
-      <button class="btn sm" type="button" onClick={() => app.session.dismiss(note)} data-testid="raised-read">
+      <button class="btn sm" type="button" onClick={(e) => thenMain(e.currentTarget, () => app.session.dismiss(note))} data-testid="raised-read">
         {w.understood}
       </button>
     </section>

@@ -4,6 +4,7 @@
 import { useSignal } from "@preact/signals";
 import type { App } from "../app";
 import type { Guest } from "../core/events";
+import { focusOnceGone } from "../parts/focus";
 import { LineDrawing } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { onlyChairDecides } from "../room/aside";
@@ -135,12 +136,19 @@ export function Deciding({ app, guest }: { app: App; guest: Guest }) {
   const w = words.value;
   const { session } = app;
   const busy = session.decided.value.has(guest.leg);
+  const decide = (button: HTMLButtonElement, admit: boolean) => {
+    session.decide(guest.leg, admit);
+    focusOnceGone(button, () => {
+      const next = document.querySelector<HTMLElement>('[data-testid="admit"]:not(:disabled)') ?? document.getElementById("people");
+      next?.focus();
+    });
+  };
   return (
     <span class="act">
-      <button class="btn sm primary" type="button" disabled={busy} aria-label={fill(w.room.admitName, { name: guest.name })} onClick={() => session.decide(guest.leg, true)} data-testid="admit">
+      <button class="btn sm primary" type="button" disabled={busy} aria-label={fill(w.room.admitName, { name: guest.name })} onClick={(e) => decide(e.currentTarget, true)} data-testid="admit">
         {w.room.admit}
       </button>
-      <button class="btn sm" type="button" disabled={busy} aria-label={fill(w.room.declineName, { name: guest.name })} onClick={() => session.decide(guest.leg, false)} data-testid="decline">
+      <button class="btn sm" type="button" disabled={busy} aria-label={fill(w.room.declineName, { name: guest.name })} onClick={(e) => decide(e.currentTarget, false)} data-testid="decline">
         {w.room.decline}
       </button>
     </span>

@@ -1,9 +1,10 @@
 // What a passkey is asked for beyond setting up: renewing the statement, joining; and the person's own devices.
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import type { App } from "../app";
 import type { OwnDevice, Problem } from "../core/events";
+import { thenMain } from "../parts/focus";
 import { Icon, Page } from "../parts/parts";
 import { encode } from "../qr/qr";
 import { day, fill, fixText, problemText, words } from "../words/words";
@@ -119,7 +120,7 @@ function FurtherDevice({ app }: { app: App }) {
       <QRCode text={link.url} label={w.addCode} />
       <p class="mono" data-testid="further-link">{link.url}</p>
       <div class="acts">
-        <button class="btn" type="button" onClick={() => session.hideLink()} data-testid="further-done">
+        <button class="btn" type="button" onClick={(e) => thenMain(e.currentTarget, () => session.hideLink())} data-testid="further-done">
           {w.addDone}
         </button>
       </div>
@@ -151,11 +152,17 @@ function pathOf(rows: readonly string[]): string {
 function Row({ app, device }: { app: App; device: OwnDevice }) {
   const w = words.value;
   const sure = useSignal(false);
-  const name = device.name || device.id.slice(0, 8);
+  const keep = useRef<HTMLButtonElement>(null);
+  const short = device.id.slice(0, 8);
+  const name = device.name || short;
+  // There is no way back: a second press of the same key or place must not do it.
+  useEffect(() => {
+    if (sure.value) keep.current?.focus();
+  }, [sure.value]);
   return (
     <li data-testid={`device-${device.id}`} data-this={device.this} data-revoked={device.revoked !== undefined}>
       <div>
-        <b>{name}</b> {device.this && <span>({w.devices.this})</span>}
+        <b>{name}</b> {device.name && <span class="mono">{short}</span>} {device.this && <span>({w.devices.this})</span>}
         <p>
           {fill(w.devices.enrolled, { day: day(new Date(device.enrolled)) })} {w.devices.assurance[device.assurance] ?? ""}{" "}
           {!device.revoked && fill(w.devices.until, { day: day(new Date(device.until)) })}
@@ -168,9 +175,14 @@ function Row({ app, device }: { app: App; device: OwnDevice }) {
           {app.session.renewing.value ? w.renew.busy : w.renew.now}
         </button>
       ) : sure.value ? (
-        <button class="btn danger" type="button" onClick={() => app.session.revokeDevice(device.id)} data-testid={`revoke-now-${device.id}`}>
-          {fill(w.devices.sure, { name })}
-        </button>
+        <div class="acts" key="sure">
+          <button class="btn danger" type="button" onClick={() => app.session.revokeDevice(device.id)} data-testid={`revoke-now-${device.id}`}>
+            {fill(w.devices.sure, { name })}
+          </button>
+          <button class="btn" type="button" ref={keep} onClick={() => (sure.value = false)} data-testid={`revoke-keep-${device.id}`}>
+            {w.devices.keep}
+          </button>
+        </div>
       ) : (
         <button class="btn" type="button" onClick={() => (sure.value = true)} data-testid={`revoke-${device.id}`}>
           {w.devices.revoke}

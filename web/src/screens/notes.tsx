@@ -4,6 +4,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../app";
+import { thenMain } from "../parts/focus";
 import { Icon, LineDrawing, type LineState } from "../parts/parts";
 import type { IconName } from "../parts/icons";
 import type { Note } from "../room/session";
@@ -140,7 +141,7 @@ export function Strip({ app }: { app: App }) {
         </button>
       )}
       {note && (
-        <button class="btn sm text" type="button" onClick={() => app.session.dismiss(note)} data-testid="note-dismiss">
+        <button class="btn sm text" type="button" onClick={(e) => thenMain(e.currentTarget, () => app.session.dismiss(note))} data-testid="note-dismiss">
           {w.room.dismiss}
         </button>
       )}

@@ -2,6 +2,7 @@
 
 import type { App } from "../app";
 import type { NoticeEvent } from "../core/events";
+import { thenMain } from "../parts/focus";
 import { Icon } from "../parts/parts";
 import { fixText, problemText, words } from "../words/words";
 
@@ -48,7 +49,7 @@ function Card({ app, event }: { app: App; event: NoticeEvent }) {
               {w.aside.phone.ring}
             </button>
           )}
-          <button class="btn sm" type="button" onClick={() => aside.read(event)} data-testid="notice-read">
+          <button class="btn sm" type="button" onClick={(e) => thenMain(e.currentTarget, () => aside.read(event))} data-testid="notice-read">
             {w.aside.notice.read}
           </button>
         </div>

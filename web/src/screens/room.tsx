@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { App } from "../app";
+import { thenMain } from "../parts/focus";
 import { Icon, LanguageSwitch, LineDrawing, Marking } from "../parts/parts";
 import { minute, secondsSince } from "../parts/time";
 import { levelColour, levelWord } from "../room/levels";
@@ -163,7 +164,7 @@ function Alarms({ app }: { app: App }) {
             <button class="btn sm primary" type="button" onClick={() => session.leave()} data-testid="alarm-leave">
               {w.alarm.leave}
             </button>
-            <button class="btn sm" type="button" onClick={() => session.acknowledge(alarm)} data-testid="alarm-read">
+            <button class="btn sm" type="button" onClick={(e) => thenMain(e.currentTarget, () => session.acknowledge(alarm))} data-testid="alarm-read">
               {w.alarm.understood}
             </button>
           </div>
