@@ -111,11 +111,15 @@ func (s *session) refused(m *signal.Refused) {
 
 // admit verifies what the ruling brought, then makes the media path and the way into the group at once.
 func (s *session) admit(m *signal.Admitted) {
-	if !s.greeted || s.state == StateIn || s.state == StateEntering || (!s.asked && !m.Resumed) {
+	// Who names its place has asked: one whose keys were taken meanwhile is let in anew without another word.
+	if !s.greeted || s.state == StateIn || s.state == StateEntering || !s.asked && !m.Resumed && (!s.wanted || s.place == nil) {
 		s.lost(errOutOfTurn)
 		return
 	}
 	s.forget(dueAnswer)
+	if !m.Resumed && s.member != nil {
+		s.suspend()
+	}
 	now := s.cfg.Now()
 	t, withdrawn, err := newTrust(&s.cfg, s.trust, m.Grants, m.Withdrawn, m.Pass, now)
 	if err != nil {

@@ -12,7 +12,8 @@
 // shall go, or is quarantined, it hears nothing more (Cut), but it is without keys only once a commit has changed them
 // without it (Gone, Keyless); until then its removal is proposed again in every epoch, and loudly after RemovalDue. The room
 // forgets its keys (Dropped) when no member is left that could commit. A leg in quarantine keeps its connection and, for
-// HealDue, its place; once its line is good again it is admitted and enters anew.
+// HealDue, its place; once its line is good again it is admitted and enters anew. A member whose line is lost goes the same
+// way after KeysKept, and its place is kept for PlaceKept.
 //
 // Who commits, and who takes over, the members decide among themselves (docs/protocol.md).
 package roster
@@ -30,9 +31,14 @@ type Leaf uint32
 
 // Spans of time of a room.
 const (
-	// PlaceKept is how long a member whose line is lost keeps its place: a lift ride, a change of network, a restart of
-	// the server. Longer, and others would speak under the eyes of an absent device that still holds keys.
+	// PlaceKept is how long one whose line is lost keeps its place: a lift ride, a change of network, a restart of the server.
 	PlaceKept = 60 * time.Second
+	// KeysKept is how long a member whose line is lost keeps its keys, while others speak: a change of network, which would else
+	// cost the room two changes of keys. Longer, and others would speak under the eyes of an absent device.
+	KeysKept = 2 * time.Second
+	// ReturnKept is the same from the moment on at which one is back where all lines were lost: a restart of the server, or its
+	// network. The others come over some seconds, and a hundred of them would else all join anew.
+	ReturnKept = 10 * time.Second
 	// RemovalDue is how long members have to commit a removal before that is recorded as overdue. They need 0.1 s, and
 	// 0.3 s more for each that is silent.
 	RemovalDue = 5 * time.Second
@@ -174,6 +180,7 @@ var (
 	problemNotChair  = conclave.Problem{Code: "not_chair", Fix: "ask_chair"}
 	problemNoLeg     = conclave.Problem{Code: "leg_unknown", Fix: "look_again"}
 	problemSelf      = conclave.Problem{Code: "remove_self", Fix: "leave_instead"}
+	problemLine      = conclave.Problem{Code: "line_lost", Fix: "check_connection"}
 	problemUnhealed  = conclave.Problem{Code: "quarantine_over", Fix: "join_again"}
 )
 
@@ -188,6 +195,7 @@ type Room struct {
 	// sentAway are whom the chair has removed and not let in again since: they walk in at no door. One name for each person
 	// that was let in, so it is bounded by who may come.
 	sentAway map[conclave.PersonID]bool
+	returned time.Time // when one came back, or in, where all lines had been lost; zero: never
 	aside
 }
 

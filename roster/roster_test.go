@@ -232,6 +232,11 @@ func TestAPlaceIsKeptForSixtySeconds(t *testing.T) {
 	s.want(s.room.Lose(id('b'), at(10)), "changed")
 	s.want(s.room.Lose(id('b'), at(11)), "")
 	s.standing("am bm- cm")
+	if next, _ := s.room.Next(); next != at(12) {
+		t.Errorf("next is %v", next.Sub(began))
+	}
+	s.want(s.room.Tick(at(12)), "cut b; propose b 1; told b line_lost; changed")
+	s.want(s.room.Committed([]Leaf{1}), "keyless b; changed")
 	if next, _ := s.room.Next(); next != at(70) {
 		t.Errorf("next is %v", next.Sub(began))
 	}
@@ -244,13 +249,56 @@ func TestAPlaceIsKeptForSixtySeconds(t *testing.T) {
 	if !ok {
 		t.Error("the place was not kept")
 	}
+	s.want(s.room.Admit(id('b'), []byte("p"), at(400), conclave.GradeSealed, at(69)), "changed")
+	effects, _ = s.room.Enter(id('b'), 1, nil, at(69))
+	s.want(effects, "changed")
 	s.room.Lose(id('b'), at(100))
-	if _, ok := s.room.Resume(id('b'), dev('b'), at(160)); ok {
-		t.Error("the place was kept too long")
-	}
-	s.want(s.room.Tick(at(160)), "cut b; ended b place_lost; propose b 1; changed")
+	s.want(s.room.Tick(at(102)), "cut b; propose b 1; told b line_lost; changed")
+	s.want(s.room.Tick(at(160)), "overdue b 1m42s; propose b 1; cut b; ended b place_lost; propose b 1; changed")
 	if _, ok := s.room.Resume(id('b'), dev('b'), at(161)); ok {
 		t.Error("one on the way out came back to its place")
+	}
+}
+
+// Who is back within two seconds finds its keys: a change of network costs the room nothing.
+func TestAMemberThatIsBackAtOnceKeepsItsKeys(t *testing.T) {
+	s := newStage(t)
+	s.members("ab")
+	s.room.Lose(id('b'), at(10))
+	s.want(s.room.Tick(at(11)), "")
+	effects, _ := s.room.Resume(id('b'), dev('b'), at(11))
+	s.want(effects, "changed")
+	s.want(s.room.Tick(at(20)), "")
+	s.standing("am bm")
+}
+
+// Where nobody's line is there nobody speaks, and nobody could change the keys: once one is back, the others have ten seconds.
+func TestWhereAllLinesAreLostTheKeysGoOnceSomebodyIsBack(t *testing.T) {
+	s := newStage(t)
+	s.members("ab")
+	s.room.Lose(id('a'), at(10))
+	s.room.Lose(id('b'), at(10))
+	s.want(s.room.Tick(at(30)), "")
+	if next, _ := s.room.Next(); next != at(70) {
+		t.Errorf("next is %v", next.Sub(began))
+	}
+	s.room.Resume(id('a'), dev('a'), at(31))
+	if next, _ := s.room.Next(); next != at(41) {
+		t.Errorf("next is %v", next.Sub(began))
+	}
+	s.want(s.room.Tick(at(40)), "")
+	s.want(s.room.Tick(at(41)), "cut b; propose b 1; told b line_lost; changed")
+	s.standing("am bq-")
+	if _, ok := s.room.Resume(id('b'), dev('b'), at(69)); !ok {
+		t.Error("the place was not kept")
+	}
+	// A place that nobody took away is not kept for ever.
+	s = newStage(t)
+	s.members("ab")
+	s.room.Lose(id('a'), at(10))
+	s.room.Lose(id('b'), at(10))
+	if _, ok := s.room.Resume(id('b'), dev('b'), at(70)); ok {
+		t.Error("the place was kept too long")
 	}
 }
 
@@ -367,6 +415,15 @@ func TestAfterARestartEveryMemberIsLostAndKeepsItsPlace(t *testing.T) {
 	s.room = room
 	s.standing("am- bm- cl Xl") // door and admitted ask again; a leaf without a leg is put out
 	s.want(s.room.Tick(at(400)), "overdue c 3s; propose c 2; overdue X 6m40s; propose X 3")
+	// All come back over some seconds: whoever is first does not have the others put out.
+	s.room.Resume(id('a'), dev('a'), at(401))
+	if next, _ := s.room.Next(); next != at(405) { // of what is overdue
+		t.Errorf("next is %v", next.Sub(began))
+	}
+	if effects := s.room.Tick(at(410)); len(effects) != 4 {
+		t.Errorf("nine seconds after one is back: %v", effects)
+	}
+	s.standing("am bm- cl Xl")
 	if _, ok := s.room.Resume(id('b'), dev('b'), at(459)); !ok {
 		t.Error("the place was not kept over the restart")
 	}

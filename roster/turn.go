@@ -113,6 +113,7 @@ func (r *Room) Enter(leg conclave.LegID, leaf Leaf, removed []Leaf, now time.Tim
 	if l == nil || l.Standing != Admitted {
 		return nil, problemNoLeg
 	}
+	r.returns(now)
 	effects := r.gone(removed, problemReplaced)
 	l.Standing, l.Since, l.InTree, l.Leaf, l.Seen, l.Lost = Member, now, true, leaf, true, time.Time{}
 	if p := r.paused; p != nil && p.Person != "" && p.Person == l.Person && r.legs[p.By] == nil {
@@ -141,8 +142,8 @@ func (r *Room) Show(leg conclave.LegID, shown Shown) []Effect {
 	return []Effect{Changed{}}
 }
 
-// Lose says that a leg's connection is gone without a word. A member keeps its place for PlaceKept, and one that was a
-// member and is in quarantine for HealDue.
+// Lose says that a leg's connection is gone without a word. A member keeps its place for PlaceKept, its keys for KeysKept (Tick
+// takes them), and one that was a member and is in quarantine its place for HealDue.
 func (r *Room) Lose(leg conclave.LegID, now time.Time) []Effect {
 	l := r.legs[leg]
 	switch {
@@ -173,6 +174,7 @@ func (r *Room) Resume(leg conclave.LegID, device conclave.DeviceID, now time.Tim
 	if l.Standing == Member && !l.Lost.IsZero() && now.Sub(l.Lost) >= PlaceKept {
 		return nil, false
 	}
+	r.returns(now)
 	l.Lost = time.Time{}
 	return []Effect{Changed{}}, true
 }
@@ -301,9 +303,13 @@ func (r *Room) Tick(now time.Time) []Effect {
 		}
 		ends, any := l.ends()
 		switch {
+		case any && now.Before(ends) && r.silent(l, now):
+			effects = append(effects, r.Quarantine(l.ID, []conclave.Problem{problemLine}, now)...)
 		case !any || now.Before(ends):
 		case l.Standing == Admitted:
 			effects = append(append(effects, r.drop(l, problemLate, now)...), Changed{})
+		case l.Standing == Quarantined && l.gone():
+			effects = append(append(effects, r.drop(l, problemPlaceLost, now)...), Changed{})
 		case l.Standing == Quarantined:
 			effects = append(append(effects, r.drop(l, problemUnhealed, now)...), Changed{})
 		case l.Lost.IsZero():
@@ -335,8 +341,48 @@ func (r *Room) Next() (time.Time, bool) {
 		if t, ok := l.ends(); ok {
 			sooner(t)
 		}
+		if l.Standing == Member && !l.Lost.IsZero() && r.heard() {
+			sooner(r.keysEnd(l))
+		}
 	}
 	return next, any
+}
+
+// keysEnd is when a member whose line is lost shall hold no keys any more.
+func (r *Room) keysEnd(l *Leg) time.Time {
+	end := l.Lost.Add(KeysKept)
+	// Only for who was lost when the other came back: nobody spoke before that.
+	if t := r.returned.Add(ReturnKept); !l.Lost.After(r.returned) && end.Before(t) {
+		return t
+	}
+	return end
+}
+
+// heard says whether any member's line is there: where nobody's is, nobody speaks, and nobody could change the keys.
+func (r *Room) heard() bool {
+	for _, l := range r.legs {
+		if l.Standing == Member && l.Lost.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// returns notes that one comes back, or in, where nobody's line was there.
+func (r *Room) returns(now time.Time) {
+	if !r.heard() {
+		r.returned = now
+	}
+}
+
+// silent says whether a leg is a member whose line has been lost for so long that it shall hold no keys.
+func (r *Room) silent(l *Leg, now time.Time) bool {
+	return l.Standing == Member && !l.Lost.IsZero() && !now.Before(r.keysEnd(l)) && r.heard()
+}
+
+// gone says whether a leg is in quarantine for its lost line alone.
+func (l *Leg) gone() bool {
+	return l.Standing == Quarantined && !l.Lost.IsZero() && len(l.Reasons) == 1 && l.Reasons[0].Code == problemLine.Code
 }
 
 // ends returns when the leg's standing ends by itself, and false if it does not.
@@ -345,6 +391,9 @@ func (l *Leg) ends() (time.Time, bool) {
 	case Admitted:
 		return l.Since.Add(EnterDue), true
 	case Quarantined:
+		if l.gone() {
+			return l.Lost.Add(PlaceKept), true
+		}
 		return l.Since.Add(HealDue), true
 	case Member:
 		if kept := l.Lost.Add(PlaceKept); !l.Lost.IsZero() && kept.Before(l.PassUntil) {

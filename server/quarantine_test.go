@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,4 +204,109 @@ func TestAGroupAtTheDoorIsLetInAtOnceAndEachIsRuledOnByItself(t *testing.T) {
 	dora.Facts(alone) // the chair has let her in: she comes by herself now
 	dora.in()
 	alike(t, anna, group[0], group[1], dora)
+}
+
+// deaf is a line on which nothing arrives any more, in either direction, and which nobody has closed: a tunnel, a lift.
+type deaf struct {
+	endpoint.Conn
+	on *atomic.Bool
+}
+
+func (d deaf) Read(ctx context.Context) ([]byte, error) {
+	frame, err := d.Conn.Read(ctx)
+	for err == nil && d.on.Load() {
+		frame, err = d.Conn.Read(ctx)
+	}
+	return frame, err
+}
+
+func (d deaf) Write(ctx context.Context, frame []byte) error {
+	if d.on.Load() {
+		return nil
+	}
+	return d.Conn.Write(ctx, frame)
+}
+
+// Whose heartbeats are lost is cut, and the room speaks under keys that it does not hold, within seconds: two after a
+// connection that broke, and as many after six of silence. Its place is kept: it is back by itself within two seconds once the
+// line is good.
+func TestALegWhoseHeartbeatsAreLostIsWithoutKeysWithinSecondsAndBackByItself(t *testing.T) {
+	for name, due := range map[string]time.Duration{"broken": 4 * time.Second, "silent": 9 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := servertest.Start(t)
+			a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo")
+			m := openRestricted(w, "anna", "ben", "cleo")
+			anna, cleo := come(t, w, a, "anna", m).in(), come(t, w, c, "cleo", m).in()
+			var dead atomic.Bool
+			line := wire{keep: func(c endpoint.Conn) endpoint.Conn { return deaf{c, &dead} }}
+			ben := comeOver(t, w, b, "ben", m, &line).in()
+			alike(t, anna, ben, cleo)
+			epoch, held := ben.keys.now()
+			from := ben.count()
+			lost := time.Now()
+			if name == "broken" {
+				line.cut()
+			} else {
+				line.mu.Lock()
+				line.off = true
+				line.mu.Unlock()
+				dead.Store(true)
+			}
+			wait(t, "new keys", 20*time.Second, func() bool { now, _ := anna.keys.now(); return now > epoch })
+			rekeyed := time.Since(lost)
+			if rekeyed > due || rekeyed < 2*time.Second {
+				t.Errorf("the keys were changed after %v", rekeyed)
+			}
+			if _, now := anna.keys.now(); slices.Equal(now, held) {
+				t.Error("the room speaks under the keys that ben holds")
+			}
+			alike(t, anna, cleo)
+			away := anna.roster().Away
+			if len(away) != 1 || away[0].Name != "ben" || away[0].Reasons[0].Code != "line_lost" {
+				t.Errorf("the others see %+v", away)
+			}
+			if got := kindsOf(w, m, audit.KindQuarantine); len(got) != 1 || got[0].Record.Codes[0] != "line_lost" {
+				t.Errorf("recorded %+v", got)
+			}
+			ben.await("reconnecting", from, state(endpoint.StateReconnecting))
+			from = ben.count()
+			dead.Store(false)
+			line.mend()
+			mended := time.Now()
+			ben.await("in again", from, state(endpoint.StateIn))
+			back := time.Since(mended)
+			if back > 2*time.Second {
+				t.Errorf("back after %v", back)
+			}
+			alike(t, anna, cleo, ben)
+			for _, g := range []*guest{anna, cleo, ben} {
+				g.noAlarm()
+			}
+			t.Logf("new keys %v after the line was lost; back %v after it was mended", rekeyed.Round(time.Millisecond), back.Round(time.Millisecond))
+		})
+	}
+}
+
+// One whose line was lost for a moment comes back to its keys.
+func TestALineLostForAMomentChangesNoKeys(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := openRestricted(w, "anna", "ben")
+	anna := come(t, w, a, "anna", m).in()
+	var line wire
+	ben := comeOver(t, w, b, "ben", m, &line).in()
+	alike(t, anna, ben)
+	epoch, _ := anna.keys.now()
+	from := ben.count()
+	line.cut()
+	ben.await("reconnecting", from, state(endpoint.StateReconnecting))
+	line.mend()
+	ben.await("in again", from, state(endpoint.StateIn))
+	time.Sleep(3 * time.Second)
+	if now, _ := anna.keys.now(); now != epoch {
+		t.Errorf("epoch %d, was %d", now, epoch)
+	}
+	alike(t, anna, ben)
+	anna.noAlarm()
 }

@@ -299,6 +299,7 @@ die Inhaber des Untersuchungsschlüssels öffnen können.
 	"export_made":         "Dass dies erstellt wurde, ist selbst Eintrag {n}.",
 
 	"reason_line_too_weak":        "die Leitung ist für diese Stufe nicht gut genug geschützt",
+	"reason_line_lost":            "die Leitung war weg",
 	"reason_network_not_approved": "das Netz ist keines der zugelassenen",
 	"reason_device_too_weak":      "für das Gerät bürgt nichts Ausreichendes",
 	"reason_transport_open":       "der Weg zum Server war nicht verschlüsselt",

@@ -302,6 +302,7 @@ investigation key can open.
 
 	// Reasons and facts, as parts of sentences.
 	"reason_line_too_weak":        "the line is not protected well enough for this level",
+	"reason_line_lost":            "the line was lost",
 	"reason_network_not_approved": "the network is not an approved one",
 	"reason_device_too_weak":      "nothing good enough vouches for the device",
 	"reason_transport_open":       "the way to the server was not encrypted",

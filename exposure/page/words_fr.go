@@ -299,6 +299,7 @@ d’enquête peuvent ouvrir.
 	"export_made":         "Que ceci a été établi est lui-même l’entrée {n}.",
 
 	"reason_line_too_weak":        "la ligne n’est pas assez protégée pour ce niveau",
+	"reason_line_lost":            "la ligne était perdue",
 	"reason_network_not_approved": "le réseau n’est pas agréé",
 	"reason_device_too_weak":      "l’appareil n’est pas assez garanti",
 	"reason_transport_open":       "le chemin vers le serveur n’était pas chiffré",

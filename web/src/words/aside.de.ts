@@ -36,6 +36,7 @@ export const aside: Shape<typeof en> = {
     mark_missing: "Der Schlüssel zur Kennzeichnung dessen, was dort abgespielt wird, fehlt.",
     not_alone: "Dort können andere mithören oder mitsehen.",
     network_not_approved: "Nicht aus einem freigegebenen Netz.",
+    line_lost: "Die Leitung ist weg.",
     line_too_weak: "Die Leitung ist für diese Einstufung nicht gut genug geschützt.",
     device_too_weak: "Für das Gerät wird nicht gut genug gebürgt.",
     origin_hidden: "Die Leitung verbirgt, woher sie kommt.",

@@ -35,6 +35,7 @@ export const aside = {
     mark_missing: "The key to the mark of what is played there is missing.",
     not_alone: "Others can hear or see there.",
     network_not_approved: "Not on an approved network.",
+    line_lost: "The line was lost.",
     line_too_weak: "The line is not protected well enough for this level.",
     device_too_weak: "The device is not vouched for well enough.",
     origin_hidden: "The line hides where it comes from.",

@@ -36,6 +36,7 @@ export const aside: Shape<typeof en> = {
     mark_missing: "La clé du marquage de ce qui est diffusé là-bas manque.",
     not_alone: "D’autres peuvent entendre ou voir là-bas.",
     network_not_approved: "Pas sur un réseau agréé.",
+    line_lost: "La ligne est perdue.",
     line_too_weak: "La ligne n’est pas assez protégée pour ce niveau.",
     device_too_weak: "L’appareil n’est pas assez garanti.",
     origin_hidden: "La ligne cache d’où elle vient.",

@@ -61,6 +61,7 @@ export const problems = {
   level_unknown: "Diese Einstufung gibt es nicht.",
   line_hop: "Diese Leitung ist nur bis zum Telefon-Gateway verschlüsselt.",
   line_open: "Diese Leitung ist ein gewöhnliches Telefon oder unbekannt: Andere können mithören.",
+  line_lost: "Ihre Leitung war weg, deshalb hat der Raum die Schlüssel gewechselt.",
   line_too_weak: "Diese Leitung ist für diese Besprechung nicht gut genug geschützt.",
   link_expired: "Dieser Link ist abgelaufen.",
   link_malformed: "Dieser Link ist nicht vollständig.",

@@ -62,6 +62,7 @@ export const problems = {
   level_unknown: "There is no such level.",
   line_hop: "This line is encrypted only as far as the phone gateway.",
   line_open: "This line is an ordinary phone line, or unknown: others can listen on it.",
+  line_lost: "Your line was lost, so the room changed its keys.",
   line_too_weak: "This line is not protected well enough for this meeting.",
   link_expired: "This link has run out.",
   link_malformed: "This link is not complete.",

@@ -61,6 +61,7 @@ export const problems = {
   level_unknown: "Ce niveau n’existe pas.",
   line_hop: "Cette ligne n’est chiffrée que jusqu’à la passerelle téléphonique.",
   line_open: "Cette ligne est un téléphone ordinaire ou inconnue : d’autres peuvent écouter.",
+  line_lost: "Votre ligne était perdue ; la salle a donc changé ses clés.",
   line_too_weak: "Cette ligne n’est pas assez protégée pour cette réunion.",
   link_expired: "Ce lien a expiré.",
   link_malformed: "Ce lien est incomplet.",
