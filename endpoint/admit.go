@@ -159,7 +159,7 @@ func (s *session) admit(m *signal.Admitted) {
 	if s.state != StateReconnecting {
 		s.enter(StateEntering)
 	}
-	s.place = &signal.Resume{Leg: m.Leg}
+	s.place = &signal.Resume{Leg: m.Leg, Ticket: m.Ticket}
 	s.enterGroup(m.Group, 0)
 }
 

@@ -88,6 +88,7 @@ type Leg struct {
 	Facts     []conclave.Fact   `json:"facts"`
 	Pass      []byte            `json:"pass,omitempty"` // the last one, encoded
 	PassUntil time.Time         `json:"pass_until,omitzero"`
+	Ticket    []byte            `json:"ticket,omitempty"` // what the leg brings to come back to its place
 
 	Standing Standing         `json:"standing"`
 	Since    time.Time        `json:"since"`             // of the standing

@@ -446,8 +446,8 @@ func TestASnapshotHoldsEveryFieldOfALeg(t *testing.T) {
 		Facts: []conclave.Fact{{Name: "n", Value: "v", Proven: true}}, Pass: []byte("p"), PassUntil: at(9), Standing: Leaving, Since: at(1),
 		InTree: true, LetIn: true, Early: true, Seen: true, Reasons: []conclave.Problem{{Code: "r", Fix: "f"}},
 		Leaf: 7, Shown: Shown{true, true, true, true}, Lost: at(2), Why: conclave.Problem{Code: "c", Args: map[string]string{"a": "b"}, Fix: "f"},
-		Going: at(3), Overdue: at(4)}
-	if v := reflect.ValueOf(want); v.NumField() != 22 {
+		Going: at(3), Overdue: at(4), Ticket: []byte("t")}
+	if v := reflect.ValueOf(want); v.NumField() != 23 {
 		t.Fatalf("a leg has %d fields: this test must fill them all", v.NumField())
 	}
 	r.legs[want.ID] = &want

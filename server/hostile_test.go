@@ -495,3 +495,24 @@ func TestALookAtTheDoorWithATouchCountsOnce(t *testing.T) {
 		}
 	}
 }
+
+// A copy of a device that learned its leg's name from a member takes no place: it has not the ticket, and asks like anybody. The
+// touch that was given for the place stays with who gave it.
+func TestACopyOfADeviceTakesNoPlace(t *testing.T) {
+	w := servertest.Start(t)
+	a, b := w.Enrol("anna"), w.Enrol("ben")
+	m := w.OpenMeeting("anna", "ben")
+	anna, ben := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in()
+	alike(t, anna, ben)
+	from := anna.count()
+	for _, ticket := range [][]byte{nil, make([]byte, signal.TicketSize)} {
+		r := connect(t, w)
+		r.send(&signal.Hello{Meeting: m, Statement: a.Statement, Signature: a.Sign(signal.HelloContent(r.nonce, m, w.Host, signal.Client{})),
+			Resume: &signal.Resume{Leg: ben.leg("anna"), Epoch: 2, Ticket: ticket}})
+		expect[*signal.Line](r)
+	}
+	alike(t, anna, ben)
+	if story := fmt.Sprint(anna.since(from)); strings.Contains(story, "reconnecting") {
+		t.Errorf("the leg lost its connection to a copy: %s", story)
+	}
+}

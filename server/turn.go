@@ -2,7 +2,9 @@ package server
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
+	"io"
 
 	"conclave"
 	"conclave/audit"
@@ -52,6 +54,10 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 	if now.request.Chair {
 		leg.Role = conclave.RoleChair
 	}
+	leg.Ticket = make([]byte, signal.TicketSize)
+	if _, err := io.ReadFull(r.cfg.Rand, leg.Ticket); err != nil {
+		panic("server: no randomness: " + err.Error())
+	}
 	if excepting {
 		leg.Standing, leg.Reasons = roster.Quarantined, ruling.Reasons
 		r.noteExceptable(id, &now)
@@ -98,7 +104,7 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 	}
 	m := &signal.Admitted{
 		LogProof: proof, Withdrawn: r.cfg.Organisation.Withdrawn(),
-		Leg: id, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
+		Leg: id, Ticket: leg.Ticket, Pass: leg.Pass, Grants: r.cfg.Organisation.Grants,
 		Meeting: r.meetingMessage(leg.Role),
 		Slots:   signal.SlotCounts{Audio: r.cfg.Slots.Audio, Camera: r.cfg.Slots.Camera, Screen: r.cfg.Slots.Screen},
 		Server:  r.mediaServer(credentials),
@@ -131,7 +137,7 @@ func (r *room) resume(m *signal.Resume, s *seat) bool {
 		return false
 	}
 	leg, ok := r.roster.Leg(m.Leg)
-	if !ok || leg.Device != s.asker.device || leg.Standing != roster.Member && leg.Standing != roster.Quarantined {
+	if !ok || leg.Device != s.asker.device || len(m.Ticket) == 0 || subtle.ConstantTimeCompare(leg.Ticket, m.Ticket) != 1 || leg.Standing != roster.Member && leg.Standing != roster.Quarantined {
 		return false
 	}
 	commits, ok := r.group.Since(mls.Epoch(m.Epoch))

@@ -15,6 +15,7 @@ const (
 	MaxStatement = 2 << 10 // a device statement, encoded
 	MaxSignature = 256
 	MaxFacts     = 32
+	TicketSize   = 16  // octets of chance
 	MaxText      = 256 // bytes of a fact's value or of a program's name
 	MaxProposal  = 4 << 10
 	// MaxCredential is RFC 8839's limit for an ICE ufrag and password.
@@ -35,6 +36,9 @@ var (
 func (m *Hello) check() error {
 	if len(m.Statement) > MaxStatement || len(m.Signature) > MaxSignature ||
 		long(m.Client.Kind) || long(m.Client.Name) || long(m.Client.Version) || long(m.Client.Agent) {
+		return errSize
+	}
+	if m.Resume != nil && len(m.Resume.Ticket) > TicketSize {
 		return errSize
 	}
 	return checkFacts(m.Facts)

@@ -21,6 +21,8 @@ type (
 	Resume struct {
 		Leg   conclave.LegID `json:"leg"`
 		Epoch uint64         `json:"epoch"` // the last that it entered
+		// Ticket is what Admitted gave to this leg alone: others know the leg's name, and a copy of its device could sign.
+		Ticket []byte `json:"ticket"`
 	}
 	// Client describes the program, as claimed.
 	Client struct {
@@ -270,6 +272,7 @@ type (
 	// Admitted carries the pass and all that joining needs.
 	Admitted struct {
 		Leg     conclave.LegID `json:"leg"`
+		Ticket  []byte         `json:"ticket"` // TicketSize octets, to come back with (Resume)
 		Pass    []byte         `json:"pass"`
 		Grants  [][]byte       `json:"grants"` // root-signed keys of the organisation (package pass)
 		Meeting Meeting        `json:"meeting"`
