@@ -649,7 +649,8 @@ func (b *baresip) hears(l prompt.Language, n prompt.Name) {
 	said, best, looked := downsample(sentence(l, n), 8000), 0.0, 0
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(600 * time.Millisecond) {
 		all := b.heard()
-		fresh := all[max(0, len(all)-20*8000, looked-2*8000):] // to look through all again and again would take the time that the calls need
+		// To look through all again and again would take the time that the calls need. There is less than before where another call began.
+		fresh := all[max(0, len(all)-20*8000, min(looked, len(all))-2*8000):]
 		looked = len(all)
 		if best = max(best, like(said, fresh)); best > 0.8 {
 			b.t.Logf("heard %s/%s: correlation %.3f", l, n, best)
