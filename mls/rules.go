@@ -183,7 +183,8 @@ func (r *Rules) checkKeyPackage(k *KeyPackage, now time.Time) error {
 		return err
 	}
 	for i := range k.Extensions {
-		if !k.LeafNode.Capabilities.SupportsExtension(k.Extensions[i].Type) {
+		// GREASE there need not be listed (Section 13.5), and others do not list it.
+		if t := k.Extensions[i].Type; !IsGREASE(t) && !k.LeafNode.Capabilities.SupportsExtension(t) {
 			return errors.New("mls: key package has an extension that its leaf does not support")
 		}
 	}

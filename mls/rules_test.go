@@ -110,6 +110,7 @@ func TestKeyPackageRules(t *testing.T) { // Sections 7.2, 7.3, 10.1
 	r.accepts(add(nil))
 	r.accepts(add(func(k *KeyPackage) { k.LeafNode.Lifetime = Lifetime{unix, unix} }))
 	r.accepts(add(func(k *KeyPackage) { k.Extensions = Extensions{{0x2a2a, nil}} }))
+	r.accepts(add(func(k *KeyPackage) { k.Extensions = Extensions{{0x9a9a, nil}} })) // which its leaf does not list
 	r.accepts(add(func(k *KeyPackage) {
 		k.LeafNode.Extensions = Extensions{{0x2a2a, nil}, ApplicationIDExtension([]byte("x"))}
 	}))

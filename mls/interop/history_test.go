@@ -69,6 +69,7 @@ type world struct {
 	members []party
 	born    int
 	signer  mls.Signer        // of the external sender at index 0
+	ca      *authority        // of all members' certificates; nil: they have names
 	psks    map[string]string // hexadecimal id and secret
 	count   map[string]int
 }
@@ -78,6 +79,24 @@ func newWorld(t *testing.T, suite mls.CipherSuite, seed uint64) *world {
 		oracle: start(t), now: time.Now(), psks: make(map[string]string), count: make(map[string]int)}
 	w.signer = newSigner(w, suite)
 	return w
+}
+
+// credential is that of a member with a name and a signature key.
+func (w *world) credential(name string, key mls.SignatureKey) mls.Credential {
+	if w.ca == nil {
+		return mls.BasicCredential([]byte(name))
+	}
+	if key == nil {
+		return mls.X509Credential(nil)
+	}
+	return mls.X509Credential(w.ca.chain(w.t, name, key))
+}
+
+func (w *world) verifier() mls.Verifier {
+	if w.ca == nil {
+		return names{}
+	}
+	return w.ca
 }
 
 func (w *world) newParty(ours bool) party {
@@ -98,7 +117,7 @@ func (w *world) found(ours bool) {
 // extensions for a group: the external senders, and something random.
 func (w *world) extensions() mls.Extensions {
 	var a struct{ Key string }
-	w.must(w.oracle.call(map[string]any{"do": "senderKey", "name": externalSender, "suite": w.suite}, &a))
+	w.must(w.oracle.call(map[string]any{"do": "signatureKey", "name": externalSender, "suite": w.suite}, &a))
 	credential := mls.BasicCredential([]byte(externalSender))
 	e := mls.Extensions{mls.ExternalSendersExtension([]mls.ExternalSender{
 		{SignatureKey: w.signer.Public(), Credential: credential}, {SignatureKey: unhex(a.Key), Credential: credential},
@@ -108,7 +127,7 @@ func (w *world) extensions() mls.Extensions {
 	}
 	if w.rnd.IntN(2) == 0 {
 		e = append(e, mls.RequiredCapabilitiesExtension(mls.RequiredCapabilities{
-			Extensions: []mls.ExtensionType{someExtension}, Credentials: []mls.CredentialType{mls.CredentialBasic},
+			Extensions: []mls.ExtensionType{someExtension}, Credentials: []mls.CredentialType{w.credential("", nil).Type},
 		}))
 	}
 	return e
@@ -324,7 +343,7 @@ func (w *world) proposeExternal(what proposal) {
 		w.must(err)
 		tree, err := info.Extensions.RatchetTree(w.suite)
 		w.must(err)
-		f, err := mls.NewFollower(info, tree, mls.NewRules(mls.Config{Verifier: names{}}), w.now)
+		f, err := mls.NewFollower(info, tree, mls.NewRules(mls.Config{Verifier: w.verifier()}), w.now)
 		w.at(err, "our external sender follows")
 		pr, err := what.proposal()
 		w.must(err)

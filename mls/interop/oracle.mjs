@@ -46,7 +46,7 @@ function unwrap(message, wireformat) {
 const extensionsEncoder = encode(varLenTypeEncoder(extensionEncoder));
 const decodeExtensions = decodeVarLenType(decodeExtension);
 
-// The credentials of these tests are names; the default service accepts any, and lifetimes are not what is tested.
+// The credentials of these tests are names, or certificates that ts-mls leaves to the service; the default one accepts any, and lifetimes are not what is tested.
 const config = {
   keyRetentionConfig: defaultKeyRetentionConfig,
   lifetimeConfig: defaultLifetimeConfig,
@@ -110,8 +110,11 @@ const group = (name) => {
 };
 
 const commands = {
-  async keyPackage({ name, suite, identity = name, extensions }) {
-    const credential = { credentialType: "basic", identity: new TextEncoder().encode(identity) };
+  // With certificates the credential is their chain, whose first one is of the key that signatureKey tells.
+  async keyPackage({ name, suite, identity = name, extensions, certificates }) {
+    const credential = certificates
+      ? { credentialType: "x509", certificates: certificates.map(bytes) }
+      : { credentialType: "basic", identity: new TextEncoder().encode(identity) };
     const capabilities = defaultCapabilities();
     capabilities.extensions.push(...extensions);
     const made = await generateKeyPackageWithKey(
@@ -172,8 +175,8 @@ const commands = {
     updates.set(name, await impl.hpke.exportPrivateKey(privateKey));
     return { message: hex(encodeMlsMessage(made.message)) };
   },
-  // The key of an external sender; its name is not that of a member.
-  async senderKey({ name, suite }) {
+  // The key of a member, or of an external sender; its name is not that of a member.
+  async signatureKey({ name, suite }) {
     return { key: hex((await signatureKey(name, suite)).publicKey) };
   },
   async proposeExternal({ name, groupInfo, ...what }) {

@@ -103,14 +103,15 @@ func (names) VerifyExternalSender(s *mls.ExternalSender, _ *mls.GroupContext, _ 
 func (names) Client(l *mls.LeafNode) string { return string(l.Credential.Identity) }
 
 func newOurs(w *world, suite mls.CipherSuite, name string, private bool) *us {
+	signer := newSigner(w, suite)
 	p := &us{w: w, id: name, leaf: member.Leaf{
-		Credential: mls.BasicCredential([]byte(name)),
+		Credential: w.credential(name, signer.Public()),
 		Capabilities: &mls.Capabilities{
 			Versions: []mls.ProtocolVersion{mls.MLS10}, CipherSuites: suites, Extensions: []mls.ExtensionType{someExtension},
 			Credentials: []mls.CredentialType{mls.CredentialBasic, mls.CredentialX509},
 		},
 	}}
-	p.cfg = member.Config{Suite: suite, Signer: newSigner(w, suite), Verifier: names{}, Rand: rand.Reader, Private: private, PadTo: 64}
+	p.cfg = member.Config{Suite: suite, Signer: signer, Verifier: w.verifier(), Rand: rand.Reader, Private: private, PadTo: 64}
 	return p
 }
 
@@ -332,8 +333,17 @@ func (p *theirs) call(command map[string]any, ok any) error {
 }
 
 func (p *theirs) keyPackage() []byte {
-	var a struct{ KeyPackage string }
-	p.w.must(p.call(map[string]any{"do": "keyPackage", "suite": p.suite, "identity": p.name, "extensions": []mls.ExtensionType{someExtension}}, &a))
+	var a struct{ Key, KeyPackage string }
+	command := map[string]any{"do": "keyPackage", "suite": p.suite, "identity": p.name, "extensions": []mls.ExtensionType{someExtension}}
+	if p.w.ca != nil {
+		p.w.must(p.call(map[string]any{"do": "signatureKey", "suite": p.suite}, &a))
+		var chain []string
+		for _, c := range p.w.credential(p.name, unhex(a.Key)).Certificates {
+			chain = append(chain, hex.EncodeToString(c))
+		}
+		command["certificates"] = chain
+	}
+	p.w.must(p.call(command, &a))
 	return unhex(a.KeyPackage)
 }
 
