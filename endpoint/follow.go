@@ -31,12 +31,17 @@ var (
 	errEpoch    = errors.New("endpoint: commit of another epoch")
 	errNotSelf  = errors.New("endpoint: the server acknowledges another leaf or epoch")
 	errAppeared = errors.New("endpoint: a leaf cannot be proven")
+	errUnfit    = errors.New("endpoint: commit cannot be read, or does not fit the group")
 )
 
-// disagree is an alarm over the room's keys: what the server says of them, and what this endpoint has. Both begin with the
-// number of the keys; a second one is a place, or how many hold them.
-func disagree(said, held, fix string) conclave.Problem {
-	return about("alarm_group", fix, "said", said, "held", held)
+// disagree is an alarm over the room's keys, by what it is that the server says of them and this endpoint finds otherwise.
+func disagree(code, said, held, fix string) conclave.Problem {
+	return about(code, fix, "said", said, "held", held)
+}
+
+// unfit is an alarm over keys of the room that do not hold: those of an epoch, by its number.
+func unfit(epoch uint64, fix string) conclave.Problem {
+	return about("alarm_group_unfit", fix, "keys", decimal(epoch))
 }
 
 // enterGroup makes or joins the group and hands in what that takes. try counts lost races.
@@ -51,11 +56,11 @@ func (s *session) enterGroup(from *signal.Group, try int) {
 		m, enter, err = s.joinGroup(from, now)
 	}
 	if err != nil {
-		said := "–"
+		var epoch uint64
 		if from != nil {
-			said = decimal(from.Epoch)
+			epoch = from.Epoch
 		}
-		s.abandon(problemOr(err, disagree(said, "–", "leave_and_report")), err)
+		s.abandon(problemOr(err, unfit(epoch, "leave_and_report")), err)
 		return
 	}
 	// The old group, if any, is kept by nobody: its frames come over a media path that is gone.
@@ -82,9 +87,11 @@ func (s *session) entered(m *signal.Entered) {
 		s.lost(errOutOfTurn)
 		return
 	}
-	if m.Epoch != uint64(s.member.group.Epoch()) || mls.LeafIndex(m.Leaf) != s.member.group.OwnLeaf() {
-		group := s.member.group
-		s.abandon(disagree(numbers(m.Epoch, m.Leaf), numbers(uint64(group.Epoch()), uint32(group.OwnLeaf())), "leave_and_report"), errNotSelf)
+	if group := s.member.group; m.Epoch != uint64(group.Epoch()) {
+		s.abandon(disagree("alarm_group", decimal(m.Epoch), decimal(uint64(group.Epoch())), "leave_and_report"), errNotSelf)
+		return
+	} else if mls.LeafIndex(m.Leaf) != group.OwnLeaf() {
+		s.abandon(disagree("alarm_group_place", decimal(uint64(m.Leaf)), decimal(uint64(group.OwnLeaf())), "leave_and_report"), errNotSelf)
 		return
 	}
 	s.member.entered = true
@@ -136,7 +143,7 @@ func (s *session) resume(m *signal.Admitted) {
 		if s.place != nil {
 			held = s.place.Leg.Text()[:8]
 		}
-		s.abandon(disagree(m.Leg.Text()[:8], held, "join_again"), errOutOfTurn)
+		s.abandon(disagree("alarm_group_visit", m.Leg.Text()[:8], held, "join_again"), errOutOfTurn)
 		return
 	}
 	s.resuming = true // the passes that belong to what was missed come behind it
@@ -183,23 +190,27 @@ func (s *session) commit(m *signal.Commit) {
 		return
 	}
 	if err := s.apply(m); err != nil {
-		s.abandon(problemOr(err, about("alarm_commit", "leave_and_report", "name", s.sentBy(m.Message), "keys", decimal(m.Epoch))), err)
+		code := "alarm_commit"
+		if errors.Is(err, errUnfit) {
+			code = "alarm_commit_unfit"
+		}
+		s.abandon(problemOr(err, about(code, "leave_and_report", "name", s.sentBy(m.Message), "keys", decimal(m.Epoch))), err)
 	}
 }
 
 func (s *session) apply(m *signal.Commit) error {
 	group, now := s.member.group, s.cfg.Now()
 	if m.Epoch != uint64(group.Epoch()) {
-		return errEpoch
+		return errors.Join(errUnfit, errEpoch)
 	}
 	if own := s.member.takeOwn(m.Message); own != nil {
 		if err := group.Merge(own); err != nil {
-			return err
+			return errors.Join(errUnfit, err)
 		}
 	} else {
 		public, err := gate.ReadPublic(m.Message, mls.ContentCommit)
 		if err != nil {
-			return err
+			return errors.Join(errUnfit, err)
 		}
 		known := func(ref mls.ProposalRef) bool { _, ok := s.member.known[string(ref)]; return ok }
 		if err := gate.CheckCommit(public, group.Tree(), known); err != nil {
@@ -207,7 +218,7 @@ func (s *session) apply(m *signal.Commit) error {
 		}
 		processed, err := group.Process(m.Message, now)
 		if err != nil {
-			return err
+			return errors.Join(errUnfit, err)
 		}
 		if processed.Removed {
 			// The server's own word on why follows. Without it the end comes all the same: whoever is out of the group
@@ -239,13 +250,12 @@ func (s *session) newEpoch(removals map[string]removal) {
 	m.readLeaves(now)
 	m.since = now
 	if len(m.order) != m.group.Tree().MemberCount() {
-		epoch := uint64(m.group.Epoch())
-		s.abandon(disagree(numbers(epoch, uint32(m.group.Tree().MemberCount())), numbers(epoch, uint32(len(m.order))), "leave_and_report"), errAppeared)
+		s.abandon(disagree("alarm_group_people", decimal(uint64(m.group.Tree().MemberCount())), decimal(uint64(len(m.order))), "leave_and_report"), errAppeared)
 		return
 	}
 	keys, err := m.keys(s.lapsed)
 	if err != nil {
-		s.abandon(disagree(decimal(uint64(m.group.Epoch())), "–", "join_again"), err)
+		s.abandon(unfit(uint64(m.group.Epoch()), "join_again"), err)
 		return
 	}
 	if s.place != nil {

@@ -25,6 +25,9 @@ const (
 	unheardFor = 12 * time.Second
 	// unheardAll is the silence of all after which the own line is in doubt too.
 	unheardAll = 20 * time.Second
+	// turnFor is what each member of a crowded room may take of the slots that go round, before others are missed there: twice
+	// what the server gives a turn.
+	turnFor = 4 * time.Second
 	// awayFor is how long the server may call a line lost before it is doubted: it has us remove a member after 60 s.
 	awayFor = 90 * time.Second
 	// removalLimit is how long a removal may wait for its commit: thirty members' turns.
@@ -42,6 +45,7 @@ type heartbeat struct {
 	devices map[mls.LeafIndex]conclave.DeviceID // to whom missing refers: leaves are used again
 	away    map[conclave.DeviceID]time.Time     // since when the server calls a member's line lost, by our clock
 	crowded bool
+	roomy   time.Time // since when it is not crowded, where it was
 }
 
 // opened notes who is heard in a slot; leaf -1 is nobody.
@@ -57,6 +61,27 @@ func (h *heartbeat) opened(slot, leaf int) {
 		h.slots = make(map[int]mls.LeafIndex)
 	}
 	h.slots[slot] = mls.LeafIndex(leaf)
+	delete(h.missing, mls.LeafIndex(leaf)) // heard between two looks is heard
+}
+
+// crowd notes whether not everybody can be heard at once.
+func (h *heartbeat) crowd(crowded bool, now time.Time) {
+	if h.crowded && !crowded {
+		h.roomy = now
+	}
+	h.crowded = crowded
+}
+
+// overdue says whether a member not heard since then is missed, among others that are there. Where slots go round, each has
+// to wait for a turn; a room said to be crowded now and again is looked at like one that always is.
+func (h *heartbeat) overdue(since, now time.Time, others int) bool {
+	if now.Sub(since) >= unheardFor+time.Duration(others)*turnFor {
+		return true
+	}
+	if since.Before(h.roomy) {
+		since = h.roomy
+	}
+	return !h.crowded && now.Sub(since) >= unheardFor
 }
 
 // reset forgets silences: the media path is new, or the leg is back.
@@ -76,7 +101,7 @@ func (h *heartbeat) hears(leaf mls.LeafIndex) bool {
 }
 
 // listen misses those members who are there by the server's word and are not heard. In a room with more microphones than
-// slots not everybody can be heard: nobody is missed there.
+// slots the server gives everybody a turn in one: whoever gets none is missed later than elsewhere.
 func (s *session) listen() {
 	if s.state != StateIn || s.member == nil || s.roster == nil {
 		return
@@ -84,7 +109,7 @@ func (s *session) listen() {
 	s.after(dueListen, listenEvery)
 	h, now := &s.heartbeat, s.cfg.Now()
 	s.missRemovals(now)
-	if _, deaf := s.cfg.Media.(noMedia); deaf || h.crowded || s.pausedNow() {
+	if _, deaf := s.cfg.Media.(noMedia); deaf || s.pausedNow() {
 		clear(h.missing)
 		return
 	}
@@ -155,7 +180,7 @@ func (s *session) miss(here int, now time.Time) {
 		return
 	}
 	for at, since := range h.missing {
-		if now.Sub(since) >= unheardFor {
+		if h.overdue(since, now, here) {
 			s.alarm(about("alarm_not_heard", "compare_code", "name", s.nameAt(at)))
 		}
 	}

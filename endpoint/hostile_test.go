@@ -205,7 +205,7 @@ func TestTwoLegsOnOneLeafAreNoticed(t *testing.T) {
 		at := slices.IndexFunc(anna.roster().Members, func(m Member) bool { return m.Name == "jan" })
 		leaf := anna.roster().Members[at].Leaf
 		time.Sleep(2 * lookEvery)
-		if _, ok := anna.find(isAlarm("alarm_two_legs")); ok {
+		if _, ok := anna.find(isAlarm("alarm_other_in_place")); ok {
 			t.Error("a roster with each leaf once raised the alarm")
 		}
 		h.locked(func() {
@@ -215,7 +215,7 @@ func TestTwoLegsOnOneLeafAreNoticed(t *testing.T) {
 			h.tellRoster()
 		})
 		for _, c := range []*client{anna, jan} {
-			if e := c.await("the alarm", isAlarm("alarm_two_legs")); e.Alarm.Problem.Args["name"] != "jan" {
+			if e := c.await("the alarm", isAlarm("alarm_other_in_place")); e.Alarm.Problem.Args["name"] != "jan" {
 				t.Errorf("%s is told of %v", c.device.name, e.Alarm.Problem.Args)
 			}
 			if names := c.names(); len(names) != 2 {
@@ -241,7 +241,7 @@ func TestLegsThatChangePlacesAreNoticed(t *testing.T) {
 			h.tellRoster()
 		})
 		for _, c := range []*client{anna, jan} {
-			c.await("the alarm", isAlarm("alarm_two_legs"))
+			c.await("the alarm", isAlarm("alarm_other_in_place"))
 		}
 		anna.stop()
 		jan.stop()
@@ -319,7 +319,7 @@ func TestAnOldGroupInfoLeadsIntoNoRoom(t *testing.T) {
 			// The server pretends that this is what the room does.
 			h.tell(&signal.Commit{Epoch: entering.Epoch, Message: entering.Commit})
 		})
-		wantGone(t, anna, "alarm_commit")
+		wantGone(t, anna, "alarm_commit_unfit")
 		c.stop()
 	})
 }
@@ -395,7 +395,7 @@ func TestAGroupUnderOtherRulesIsNotJoined(t *testing.T) {
 				h.lie.admitted = func(a *signal.Admitted) {
 					a.Group = &signal.Group{Epoch: 0, GroupInfo: info, Tree: mls.Marshal(g.Tree())}
 				}
-				wantGone(t, h.client(h.device(h.org, "anna")), "alarm_group")
+				wantGone(t, h.client(h.device(h.org, "anna")), "alarm_group_unfit")
 			})
 		})
 	}
@@ -449,13 +449,20 @@ func TestABadMemberPutsNobodyOutAndNobodyIn(t *testing.T) {
 }
 
 func TestOneWhoseAcknowledgementIsALieLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
-		anna := h.in(h.device(h.org, "anna"))
-		h.locked(func() { h.lie.entered = func(e *signal.Entered) { e.Epoch += 1 } })
-		wantGone(t, h.client(h.device(h.org, "jan")), "alarm_group")
-		anna.stop()
-	})
+	for alarm, lie := range map[string]func(*signal.Entered){
+		"alarm_group":       func(e *signal.Entered) { e.Epoch++ },
+		"alarm_group_place": func(e *signal.Entered) { e.Leaf++ },
+	} {
+		t.Run(alarm, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				anna := h.in(h.device(h.org, "anna"))
+				h.locked(func() { h.lie.entered = lie })
+				wantGone(t, h.client(h.device(h.org, "jan")), alarm)
+				anna.stop()
+			})
+		})
+	}
 }
 
 func TestAPassTheServerGaveUnderAnotherRootIsRefused(t *testing.T) {

@@ -179,7 +179,13 @@ func TestNoServerLowersALevelOrMakesTheMeetingAnother(t *testing.T) {
 				h.locked(func() {
 					h.tell(&signal.Changed{Meeting: signal.Meeting{Title: "x", Level: 1, LevelName: "x", PolicyHash: h.meeting.PolicyHash[:]}})
 				})
-				anna.await("the alarm", isAlarm("alarm_level"))
+				if e := anna.await("the alarm", isAlarm("alarm_level")); e.Alarm.Problem.Args["said"] != "x (1)" {
+					t.Errorf("the alarm names %v", e.Alarm.Problem.Args)
+				}
+				h.locked(func() {
+					h.tell(&signal.Changed{Meeting: signal.Meeting{Title: "x", Level: h.meeting.Level, LevelName: "x", PolicyHash: make([]byte, 32)}})
+				})
+				anna.await("the alarm", isAlarm("alarm_policy"))
 				anna.stop()
 				jan.stop()
 			})

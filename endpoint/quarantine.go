@@ -95,8 +95,12 @@ func (s *session) changed(m *signal.Changed) {
 		return
 	}
 	want := s.trust.want
-	if m.Meeting.Level != want.Level || string(m.Meeting.PolicyHash) != string(want.PolicyHash[:]) {
-		s.alarm(about("alarm_level", "leave_and_report", "said", rules(m.Meeting.Level, m.Meeting.PolicyHash), "held", rules(want.Level, want.PolicyHash[:])))
+	if m.Meeting.Level != want.Level {
+		s.alarm(disagree("alarm_level", levelName(&m.Meeting, m.Meeting.Level), levelName(&s.admitted.Meeting, want.Level), "leave_and_report"))
+		return
+	}
+	if string(m.Meeting.PolicyHash) != string(want.PolicyHash[:]) {
+		s.alarm(disagree("alarm_policy", short(m.Meeting.PolicyHash), short(want.PolicyHash[:]), "leave_and_report"))
 		return
 	}
 	e := s.meetingEvent(&m.Meeting)
@@ -107,10 +111,17 @@ func (s *session) changed(m *signal.Changed) {
 	s.emit(Event{Meeting: e})
 }
 
-// rules names a level and a policy in short.
-func rules(level conclave.Level, policy []byte) string {
-	return decimal(uint64(level)) + "/" + hex.EncodeToString(policy[:min(4, len(policy))])
+// levelName names a level as a meeting's announcement does, with its place in the order of levels; without a name where the
+// announcement is of another level.
+func levelName(m *signal.Meeting, level conclave.Level) string {
+	if m.Level != level {
+		return decimal(uint64(level))
+	}
+	return m.LevelName + " (" + decimal(uint64(level)) + ")"
 }
+
+// short is the beginning of a policy's fingerprint.
+func short(policy []byte) string { return hex.EncodeToString(policy[:min(4, len(policy))]) }
 
 func (s *session) meetingEvent(m *signal.Meeting) *MeetingEvent {
 	return &MeetingEvent{Title: m.Title, Level: m.Level, LevelName: m.LevelName, Since: m.Since, Until: m.Until, Role: m.Role}

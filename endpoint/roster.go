@@ -114,7 +114,7 @@ func (s *session) look() {
 			l := s.member.leaves[at]
 			if said[at] || l != nil && l.Statement.Device() != leg.Device && now.Sub(s.member.since) > settle {
 				// Somebody is shown where another holds keys: what is said of the one would be shown of the other.
-				s.alarm(about("alarm_two_legs", "leave_and_report", "name", s.nameAt(at)))
+				s.alarm(about("alarm_other_in_place", "leave_and_report", "name", s.nameAt(at)))
 			}
 			said[at] = true
 			if l == nil {
@@ -192,7 +192,7 @@ func (s *session) showSlots() {
 	m := *s.said
 	m.Crowded = m.Crowded && s.member != nil && len(s.member.order) > s.admitted.Slots.Audio
 	s.emit(Event{Slots: &SlotsEvent{Audio: m.Audio, Camera: m.Camera, Screen: m.Screen, Crowded: m.Crowded}})
-	s.heartbeat.crowded = m.Crowded
+	s.heartbeat.crowd(m.Crowded, s.cfg.Now())
 	s.cfg.Media.Slots(m)
 }
 
@@ -219,11 +219,6 @@ func (s *session) stranger(stream Stream, leaf int) {
 		code, of = "alarm_wrong_stream", "name"
 	}
 	s.alarm(about(code, "leave_and_report", "stream", stream.String(), of, s.nameAt(mls.LeafIndex(leaf))))
-}
-
-// numbers says what two sides do not agree on: the number of the keys, and another one of them.
-func numbers(epoch uint64, other uint32) string {
-	return decimal(epoch) + "/" + decimal(uint64(other))
 }
 
 // nameAt names who is at a place, by what the leaf proves; the place itself where that is nobody.
