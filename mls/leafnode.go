@@ -175,14 +175,13 @@ func (l *LeafNode) SignatureCheck(suite CipherSuite, groupID GroupID, index Leaf
 	return SignatureCheck{suite, l.SignatureKey, SignContent(leafNodeLabel, l.TBS(groupID, index)), l.Signature}
 }
 
-// CheckCapabilities applies what of Section 7.3 needs only the leaf: the leaf can do what it uses itself.
-func (l *LeafNode) CheckCapabilities(suite CipherSuite) error {
+// CheckCapabilities applies what of Section 7.3 needs only the leaf: the leaf can do what it uses itself. That it lists the
+// suite of its group Section 7.3 does not ask, and some members of other implementations do not: a leaf whose keys and signature are of
+// the suite has shown that it can do it.
+func (l *LeafNode) CheckCapabilities() error {
 	c := &l.Capabilities
 	if !slices.Contains(c.Versions, MLS10) {
 		return errors.New("mls: leaf does not support protocol version mls10")
-	}
-	if !slices.Contains(c.CipherSuites, suite) {
-		return errors.New("mls: leaf does not support the cipher suite of the group")
 	}
 	if !c.SupportsCredential(l.Credential.Type) {
 		return errors.New("mls: leaf does not support its own credential type")

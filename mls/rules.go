@@ -176,7 +176,7 @@ func (r *Rules) checkKeyPackage(k *KeyPackage, now time.Time) error {
 	if err := checkKeys(k.CipherSuite, k.LeafNode); err != nil {
 		return err
 	}
-	if err := k.LeafNode.CheckCapabilities(k.CipherSuite); err != nil {
+	if err := k.LeafNode.CheckCapabilities(); err != nil {
 		return err
 	}
 	if err := k.Extensions.checkUnique(); err != nil {
@@ -253,7 +253,7 @@ func (r *Rules) verifyExternalSenders(old, ctx *GroupContext, now time.Time) err
 // checkGroup applies what a leaf owes to a group of the given context whose members are those of tree (Section 7.3):
 // suite, capabilities, credential types.
 func checkGroup(l *LeafNode, ctx *GroupContext, required *RequiredCapabilities) error {
-	if err := l.CheckCapabilities(ctx.CipherSuite); err != nil {
+	if err := l.CheckCapabilities(); err != nil {
 		return err
 	}
 	return l.CheckGroupExtensions(ctx.Extensions, required)

@@ -110,7 +110,8 @@ func TestKeyPackageRules(t *testing.T) { // Sections 7.2, 7.3, 10.1
 	r.accepts(add(nil))
 	r.accepts(add(func(k *KeyPackage) { k.LeafNode.Lifetime = Lifetime{unix, unix} }))
 	r.accepts(add(func(k *KeyPackage) { k.Extensions = Extensions{{0x2a2a, nil}} }))
-	r.accepts(add(func(k *KeyPackage) { k.Extensions = Extensions{{0x9a9a, nil}} })) // which its leaf does not list
+	r.accepts(add(func(k *KeyPackage) { k.Extensions = Extensions{{0x9a9a, nil}} }))                // which its leaf does not list
+	r.accepts(add(func(k *KeyPackage) { k.LeafNode.Capabilities.CipherSuites = []CipherSuite{2} })) // it has shown its own
 	r.accepts(add(func(k *KeyPackage) {
 		k.LeafNode.Extensions = Extensions{{0x2a2a, nil}, ApplicationIDExtension([]byte("x"))}
 	}))
@@ -129,7 +130,6 @@ func TestKeyPackageRules(t *testing.T) { // Sections 7.2, 7.3, 10.1
 		{"outside of its lifetime", func(k *KeyPackage) { k.LeafNode.Lifetime = Lifetime{unix + 1, unix - 1} }},
 		{"lifetime of leaf node is too long", func(k *KeyPackage) { k.LeafNode.Lifetime = Lifetime{0, unix + 1} }},
 		{"protocol version mls10", func(k *KeyPackage) { k.LeafNode.Capabilities.Versions = []ProtocolVersion{2} }},
-		{"the cipher suite of the group", func(k *KeyPackage) { k.LeafNode.Capabilities.CipherSuites = []CipherSuite{2} }},
 		{"its own credential type", func(k *KeyPackage) { k.LeafNode.Capabilities.Credentials = []CredentialType{CredentialX509} }},
 		{"its own extension", func(k *KeyPackage) { k.LeafNode.Extensions = Extensions{{0xf777, nil}} }},
 		{"twice in a list", func(k *KeyPackage) { k.LeafNode.Extensions = Extensions{{0xf000, nil}, {0xf000, nil}} }},
@@ -175,7 +175,6 @@ func TestUpdateRules(t *testing.T) { // Sections 7.3 and 12.1.2
 	r.refuses("its own credential type", propose(r.update(1, func(l *LeafNode) { l.Capabilities.Credentials = nil })))
 	r.refuses("required extension", propose(r.update(1, func(l *LeafNode) { l.Capabilities.Extensions = nil })))
 	r.refuses("protocol version mls10", propose(r.update(1, func(l *LeafNode) { l.Capabilities.Versions = nil })))
-	r.refuses("the cipher suite of the group", propose(r.update(1, func(l *LeafNode) { l.Capabilities.CipherSuites = []CipherSuite{2} })))
 	r.refuses("its own extension", propose(r.update(1, func(l *LeafNode) { l.Extensions = Extensions{{0xf777, nil}} })))
 	u := r.update(1, nil)
 	r.must(u.LeafNode.Sign(r.members[1].signer, r.GroupID(), 2))

@@ -229,7 +229,7 @@ func (d *draft) seal() (_ *sealed, err error) {
 func checkLeaf(g *mls.Staged, leaf *mls.LeafNode) error {
 	required, err := g.Provisional.Extensions.RequiredCapabilities()
 	if err == nil {
-		err = leaf.CheckCapabilities(g.Provisional.CipherSuite)
+		err = leaf.CheckCapabilities()
 	}
 	if err == nil {
 		err = leaf.CheckGroupExtensions(g.Provisional.Extensions, required)
