@@ -99,12 +99,29 @@ func TestDamageSaysWhoSpokeOrWhyNobodyKnows(t *testing.T) {
 	}
 }
 
+func TestTheExportHasWordsForEveryKindOfRecord(t *testing.T) {
+	source, err := os.ReadFile("../../audit/audit.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^\tKind\w+ +Kind = "(\w+)"`).FindAllSubmatch(source, -1)
+	if len(found) < 40 {
+		t.Fatalf("only %d kinds were found: the search is broken", len(found))
+	}
+	for _, m := range found {
+		if key := "kind_" + string(m[1]); !newWords("en", nil).has(key) {
+			t.Errorf("there are no words for %s", key)
+		}
+	}
+}
+
 func TestTheExportHasWordsForAllThatIsStored(t *testing.T) {
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	e := &Export{Organisation: "Ministry", Person: "anna.weber", Name: "Anna Weber", Made: at.AddDate(0, 1, 0), Entry: map[string]any{"id": "anna.weber", "name": "Anna Weber", "unit": "Interior"},
 		Devices: []map[string]any{{"id": "5f2c", "name": "Laptop", "enrolled": "2026-03-02"}}, Meetings: []ExportMeeting{{"AQ", "Weekly", true, at}},
-		Records: []audit.Entry{{Index: 12, Record: audit.Record{Kind: audit.KindRuling, Time: at, Outcome: "admit", Facts: []conclave.Fact{{Name: "network", Value: "headquarters"}}}}},
-		Logged:  []ExportLogged{{4, "statement", "5f2c"}}, Kept: ExportKept{365, 90, 90}, Record: 19}
+		Records: []audit.Entry{{Index: 12, Record: audit.Record{Kind: audit.KindRuling, Time: at, Outcome: "admit", Reason: "Notfall",
+			Facts: []conclave.Fact{{Name: "network", Value: "headquarters"}, {Name: "device_age", Value: "known"}}}}},
+		Logged: []ExportLogged{{4, "statement", "5f2c"}}, Kept: ExportKept{365, 90, 90}, Record: 19}
 	kinds := []string{"token", "phonecode", "invitation", "trip", "notice", "devicenotice", "history", "ledger", "ledger", "mark", "room", "group", "pending", "commit", "device"}
 	for i, kind := range kinds {
 		one := ExportStored{Kind: kind, Written: at.AddDate(0, 0, i), Octets: 100}
@@ -127,6 +144,14 @@ func TestTheExportHasWordsForAllThatIsStored(t *testing.T) {
 			t.Errorf("%s: the page lacks %q", lang, want)
 		}
 		w := newWords(lang, nil)
+		// The person reads words, not codes: of the entry, and of each record.
+		for _, want := range map[string][]string{"de": {"Kennung", "Bescheid, eingelassen", "Netz headquarters", "dieses Gerät bekannt", "„Notfall“"},
+			"en": {"Id", "ruling, admitted", "network headquarters", "this device known", "“Notfall”"},
+			"fr": {"Identifiant", "décision d’admission, admis", "réseau headquarters", "cet appareil connu", "«\u00a0Notfall\u202f»"}}[lang] {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: the page lacks %q", lang, want)
+			}
+		}
 		for _, kind := range append(kinds, "devices") {
 			if key := "stored_" + kind; !w.has(key) || !strings.Contains(b.String(), w.say(key)) {
 				t.Errorf("%s: the page has no words for %s", lang, kind)

@@ -105,7 +105,7 @@ func Person(out io.Writer, e *Export, o Options) error {
 	v.EntryHead, v.DevicesHead, v.MeetingsHead, v.RecordsHead, v.None = w.say("export_entry"), w.say("export_devices"), w.say("export_meetings"), w.say("export_records"), w.say("export_none")
 	for _, key := range []string{"id", "name", "unit", "phone", "added", "removed"} {
 		if text, ok := e.Entry[key].(string); ok && text != "" {
-			v.Entry = append(v.Entry, pair{key, text})
+			v.Entry = append(v.Entry, pair{w.say("export_" + key), text})
 		}
 	}
 	for _, d := range e.Devices {
@@ -121,14 +121,14 @@ func Person(out io.Writer, e *Export, o Options) error {
 		r := &e.Records[i].Record
 		var detail []string
 		for _, f := range r.Facts {
-			detail = append(detail, f.Name+" "+f.Value)
+			detail = append(detail, w.first(f.Name, "name_", "record_name_")+" "+w.value(f.Value))
 		}
 		if r.Reason != "" {
-			detail = append(detail, "“"+r.Reason+"”")
+			detail = append(detail, w.say("export_quoted", "text", r.Reason))
 		}
-		kind := string(r.Kind)
+		kind := w.first(string(r.Kind), "kind_")
 		if r.Outcome != "" {
-			kind += ", " + r.Outcome
+			kind += ", " + w.first(r.Outcome, "outcome_")
 		}
 		v.Records = append(v.Records, exportedRecord{strconv.FormatUint(uint64(e.Records[i].Index), 10), w.date(r.Time) + ", " + w.clock(r.Time), kind, strings.Join(detail, ", ")})
 	}

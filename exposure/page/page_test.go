@@ -46,6 +46,15 @@ func TestAllLanguagesSayTheSame(t *testing.T) {
 	}
 }
 
+func TestNoLineOfFrenchBeginsWithASignOfItsPunctuation(t *testing.T) {
+	loose := regexp.MustCompile(` [:;?!»]|« `)
+	for key, text := range french {
+		if loose.MatchString(text) {
+			t.Errorf("%s has a space at which a line may break: %q", key, text)
+		}
+	}
+}
+
 // meeting is a meeting of 38 minutes with a phone, an exception, a line that turns bad and a hotel.
 func meeting() (*exposure.Report, *exposure.Timeline) {
 	began := time.Date(2026, 4, 17, 9, 0, 0, 0, time.UTC)

@@ -50,12 +50,19 @@ func (w *words) say(key string, args ...string) string {
 // has says whether there are words for a key.
 func (w *words) has(key string) bool { _, ok := w.table[key]; return ok }
 
+// first words a code by the first of the tables that has it; what has no words is shown as it came.
+func (w *words) first(code string, tables ...string) string {
+	for _, table := range tables {
+		if w.has(table + code) {
+			return w.say(table + code)
+		}
+	}
+	return code
+}
+
 // value words what a fact says; what has no words is shown as it came.
 func (w *words) value(v string) string {
-	if w.has("value_" + v) {
-		return w.say("value_" + v)
-	}
-	return v
+	return w.first(v, "value_")
 }
 
 // count chooses between the words for one and for many, and puts the number in.

@@ -308,7 +308,7 @@ investigation key can open.
 	"reason_transport_open":       "the way to the server was not encrypted",
 	"reason_transport_classical":  "the way to the server was not safe against later quantum computers",
 	"reason_tls_intercepted":      "somebody stood between client and server",
-	"reason_travel_unannounced":   "the line came from another country than announced",
+	"reason_travel_unannounced":   "the line came from a country to which no trip was announced",
 	"reason_origin_hidden":        "the line’s origin was hidden",
 	"reason_media_elsewhere":      "sound took another network than the rest",
 	"reason_risk_raised":          "a risk was announced for this time",

@@ -11,33 +11,33 @@ var french = map[string]string{
 	"title_many":      "Ce que l’on pouvait entendre sur {n} lignes faibles",
 	"title_stranger":  "Quelqu’un détenait des clés sans avoir été admis",
 	"lead_none":       "Chaque ligne qui détenait des clés était aussi bonne qu’exigé, aussi longtemps qu’elle les détenait.",
-	"lead_none_more":  "{n} connexions étaient dans la salle, {long} au total ; chacune avait été admise par une décision, et qui est parti ne pouvait plus rien ouvrir de ce qui s’est dit ensuite.",
+	"lead_none_more":  "{n} connexions étaient dans la salle, {long} au total ; chacune avait été admise par une décision, et qui est parti ne pouvait plus rien ouvrir de ce qui s’est dit ensuite.",
 	"lead_none_asked": "Rien de ce qui est suspecté ({asked}) n’était dans cette réunion.",
 	"lead_one":        "{name} a détenu les clés de la salle pendant {long} sur une ligne qui {cause}.",
-	"lead_many":       "{n} lignes ont détenu les clés de la salle alors qu’elles étaient plus faibles qu’elles n’auraient dû : {names}. Cela fait {long} au total.",
+	"lead_many":       "{n} lignes ont détenu les clés de la salle alors qu’elles étaient plus faibles qu’elles n’auraient dû : {names}. Cela fait {long} au total.",
 	"lead_level":      "La réunion était {level}.",
-	"lead_spoke":      "Temps de parole pendant ce temps : {spoke}.",
+	"lead_spoke":      "Temps de parole pendant ce temps : {spoke}.",
 	"lead_spoke_none": "Pendant ce temps, personne n’a parlé.",
-	"lead_sealed":     "Qui a parlé pendant ce temps est scellé : les détenteurs de la clé d’enquête peuvent l’ouvrir.",
-	"lead_unknown":    "On ne sait pas qui a parlé pendant ce temps : aucun registre n’a été tenu.",
+	"lead_sealed":     "Qui a parlé pendant ce temps est scellé : les détenteurs de la clé d’enquête peuvent l’ouvrir.",
+	"lead_unknown":    "On ne sait pas qui a parlé pendant ce temps : aucun relevé de parole n’a été tenu.",
 	"lead_cut":        "Le serveur a cessé d’y envoyer {cut} après que cela fut connu, et les clés ont été changées sans elle après {keys}.",
 	"lead_screen":     "Un écran y a été partagé pendant {long}.",
 	"spoke_item":      "{name} ({long})",
 
 	"cause_stranger":  "n’avait été admise par aucune décision",
-	"cause_refused":   "n’était plus admise par la règle",
+	"cause_refused":   "n’était plus admise par les règles",
 	"cause_lapsed":    "n’avait plus de laissez-passer valable",
 	"cause_exception": "avait été admise par exception par deux personnes",
-	"cause_open":      "était une ligne téléphonique ordinaire : quiconque sur son chemin peut écouter",
+	"cause_open":      "était une ligne téléphonique ordinaire : quiconque sur son chemin peut écouter",
 	"cause_hop":       "n’est chiffrée que jusqu’à la passerelle téléphonique",
 	"cause_suspect":   "s’est révélée mauvaise plus tard",
 	"short_stranger":  "Aucune décision ne l’avait admise",
-	"short_refused":   "La règle ne l’admettait plus",
+	"short_refused":   "Les règles ne l’admettaient plus",
 	"short_lapsed":    "Son laissez-passer avait expiré",
 	"short_exception": "Par une exception de deux personnes",
 	"short_open":      "Ligne téléphonique ordinaire",
 	"short_hop":       "Ouverte après la passerelle",
-	"short_suspect":   "S’est révélée mauvaise : {suspect}",
+	"short_suspect":   "S’est révélée mauvaise : {suspect}",
 
 	"fact_when":       "Quand",
 	"fact_exposed":    "Exposé",
@@ -55,13 +55,13 @@ var french = map[string]string{
 	"heard_sealed":    "Scellée",
 	"heard_none":      "Aucune",
 	"heard_unknown":   "Inconnue",
-	"high":            "Haute : le journal est entier, et tous les registres ont été ouverts",
-	"high_none":       "Haute : le journal est entier, et aucune ligne n’était faible",
-	"medium_sealed":   "Moyenne : le journal est entier, les registres sont scellés",
-	"medium_none":     "Moyenne : le journal est entier, il n’y avait pas de registres",
-	"medium_gaps":     "Moyenne : le journal est entier, des registres ont des lacunes",
-	"low_log":         "Faible : le journal n’a pas été vérifié",
-	"low_clock":       "Faible : des horloges se contredisent",
+	"high":            "Haute : le journal est entier, et tous les relevés de parole ont été ouverts",
+	"high_none":       "Haute : le journal est entier, et aucune ligne n’était faible",
+	"medium_sealed":   "Moyenne : le journal est entier, les relevés de parole sont scellés",
+	"medium_none":     "Moyenne : le journal est entier, il n’y avait pas de relevés de parole",
+	"medium_gaps":     "Moyenne : le journal est entier, des relevés de parole ont des lacunes",
+	"low_log":         "Faible : le journal n’a pas été vérifié",
+	"low_clock":       "Faible : des horloges se contredisent",
 
 	"chart":          "Toutes les lignes, de {from} à {to}",
 	"chart_label":    "Chronologie de {n} lignes. {text}",
@@ -74,7 +74,7 @@ var french = map[string]string{
 	"new_code":       "nouveau code",
 	"more_lines":     "et {n} autres lignes, toutes aussi bonnes qu’exigé",
 	"more_lines_one": "et une autre ligne, aussi bonne qu’exigé",
-	"end_removed":    "exclu par {by}",
+	"end_removed":    "retiré par {by}",
 
 	"exposures":      "Ce que l’on pouvait entendre",
 	"col_line":       "Ligne de",
@@ -87,33 +87,33 @@ var french = map[string]string{
 	"cut_at":         "plus rien n’y a été envoyé dès {time}",
 	"own_words":      "ses propres paroles",
 	"shared_screen":  "{name} a partagé un écran pendant {long}",
-	"exception_why":  "Raison donnée : « {reason} »",
+	"exception_why":  "Raison donnée : « {reason} »",
 	"spoke_nobody":   "Personne",
 	"spoke_sealed":   "Scellé",
 	"spoke_unknown":  "Inconnu",
-	"spoke_gaps":     "et peut-être d’autres : {n} registres ont ici des lacunes",
-	"spoke_gaps_one": "et peut-être une autre personne, dont le registre a ici une lacune",
-	"facts":          "Ligne : {facts}",
+	"spoke_gaps":     "et peut-être d’autres : {n} relevés de parole ont ici des lacunes",
+	"spoke_gaps_one": "et peut-être une autre personne, dont le relevé de parole a ici une lacune",
+	"facts":          "Ligne : {facts}",
 
 	"steps":                  "Pas à pas",
 	"record":                 "Entrée {n}",
 	"records":                "Entrées {list}",
 	"step_entered":           "{name} est entré. Le code de sécurité a changé.",
 	"step_left":              "{name} est parti. Le code de sécurité a changé.",
-	"step_put_out":           "{name} a été exclu.",
-	"step_put_out_by":        "{by} a exclu {name}.",
+	"step_put_out":           "{name} a été retiré.",
+	"step_put_out_by":        "{by} a retiré {name}.",
 	"step_removal_overdue":   "Personne n’a changé à temps les clés sans {name}.",
 	"step_lost":              "La ligne de {name} s’est rompue. La place a été gardée.",
 	"step_resumed":           "{name} était de retour. Les clés n’ont pas changé.",
-	"step_quarantined":       "{name} a été mis en quarantaine : plus rien n’a été envoyé sur cette ligne.",
-	"step_healed":            "La ligne de {name} était de nouveau bonne : admis à nouveau.",
+	"step_quarantined":       "{name} a été mis en quarantaine : plus rien n’a été envoyé sur cette ligne.",
+	"step_healed":            "La ligne de {name} était de nouveau bonne : admis à nouveau.",
 	"keyless":                "Sans clés {after} s plus tard.",
 	"others":                 "{n} autres",
 	"others_one":             "une autre personne",
 	"step_commit_refused":    "Un changement de clés contraire aux règles a été refusé.",
 	"step_level_raised":      "La réunion est passée au niveau {level}.",
 	"step_level_raised_by":   "{by} a porté la réunion au niveau {level}.",
-	"step_policy_changed":    "La règle a changé.",
+	"step_policy_changed":    "Les règles ont changé.",
 	"step_paused":            "La salle a été mise en pause.",
 	"step_paused_by":         "{by} a mis la salle en pause.",
 	"step_continued":         "La salle a repris.",
@@ -128,8 +128,8 @@ var french = map[string]string{
 	"step_exposed_open":      "{name} était sur une ligne téléphonique ordinaire, pendant {long}.",
 	"step_exposed_hop":       "{name} était là par la passerelle téléphonique, pendant {long}.",
 	"step_exposed_suspect":   "{name} était là par ce qui s’est révélé mauvais ({suspect}), pendant {long}.",
-	"because":                "Raison : {reasons}.",
-	"now":                    "La ligne maintenant : {facts}.",
+	"because":                "Raison : {reasons}.",
+	"now":                    "La ligne maintenant : {facts}.",
 
 	"weighed":                  "Ce que nous avons envisagé",
 	"weigh_line":               "Une ligne faible",
@@ -140,55 +140,55 @@ var french = map[string]string{
 	"weigh_stranger_seen":      "{strangers} fois sur {stays}, des clés ont été détenues sans décision d’admission.",
 	"weigh_late_keys":          "Des clés changées trop tard",
 	"weigh_late_keys_no_sign":  "Qui partait était sans clés après {slowest} s au plus.",
-	"weigh_late_keys_seen":     "{overdue} fois, les clés n’ont pas été changées à temps ; au pire cela a pris {slowest} s.",
+	"weigh_late_keys_seen":     "{overdue} fois, les clés n’ont pas été changées à temps ; au pire cela a pris {slowest} s.",
 	"weigh_forged":             "Des changements de clés falsifiés",
 	"weigh_forged_no_sign":     "Aucun changement de clés n’a enfreint les règles.",
 	"weigh_forged_seen":        "{commits} changements de clés ont enfreint les règles, et ont été refusés.",
 	"weigh_clock":              "Une horloge réglée",
 	"weigh_clock_no_sign":      "Personne n’a réglé l’horloge du serveur.",
-	"weigh_clock_seen":         "L’horloge du serveur a été réglée ou a reculé : les heures qui suivent peuvent être décalées d’autant. Les durées sont justes, sauf le temps pendant lequel le serveur était arrêté.",
+	"weigh_clock_seen":         "L’horloge du serveur a été réglée ou a reculé : les heures qui suivent peuvent être décalées d’autant. Les durées sont justes, sauf le temps pendant lequel le serveur était arrêté.",
 	"verdict_fits":             "Correspond",
 	"verdict_no_sign":          "Aucun signe",
 	"verdict_ruled_out":        "Exclu",
 	"verdict_seen":             "Constaté",
 
 	"limits":                "Ce que ce rapport ne peut pas dire",
-	"limit_content":         "Ce qui a été dit. Ni le serveur ni les registres ne gardent de son.",
+	"limit_content":         "Ce qui a été dit. Ni le serveur ni les relevés de parole ne gardent de son.",
 	"limit_room":            "Qui était à portée de voix d’un appareil, ou regardait par-dessus une épaule.",
 	"limit_handset":         "Qui pouvait entendre le téléphone au-delà de la passerelle.",
-	"limit_earliest":        "Depuis quand exactement une ligne était mauvaise : on le sait depuis le premier moment indiqué ; cela peut remonter au plus tôt des deux.",
-	"limit_ledger_none":     "Qui a parlé : l’organisation n’a pas de clé d’enquête, aucun registre n’a donc été tenu.",
-	"limit_ledger_sealed":   "Qui a parlé : les registres sont scellés et n’ont pas été ouverts pour ce rapport.",
-	"limit_ledger_own_word": "Si un programme a menti sur les prises de parole de sa propre personne : chacun ne parle que de la sienne.",
-	"limit_ledger_gaps":     "Tout ce qu’ont dit ces personnes : les registres de {names} ont des lacunes, le plus souvent la dernière minute avant une rupture.",
-	"limit_ledger_deleted":  "Ce que contenaient {blocks} blocs des registres : ils ont été supprimés à l’expiration de leur délai, ce qui est inscrit.",
-	"limit_ledger_damaged":  "Ce que contiennent certains blocs des registres : {missing} sont inscrits mais manquent, {shut} ne s’ouvrent pas, {extra} sont là sans inscription.",
-	"limit_claims":          "Ce que les appareils affirmaient d’eux-mêmes : seul ce que le serveur a prouvé est inscrit.",
-	"limit_erased":          "Sur qui portaient {records} entrées : leurs parties personnelles ont été effacées.",
-	"limit_unverified":      "Si le journal est entier : il n’a pas été vérifié.",
-	"limit_running":         "Ce qui est encore à venir : la réunion n’est pas terminée.",
+	"limit_earliest":        "Depuis quand exactement une ligne était mauvaise : on le sait depuis le premier moment indiqué ; cela peut remonter au plus tôt des deux.",
+	"limit_ledger_none":     "Qui a parlé : l’organisation n’a pas de clé d’enquête, aucun relevé de parole n’a donc été tenu.",
+	"limit_ledger_sealed":   "Qui a parlé : les relevés de parole sont scellés et n’ont pas été ouverts pour ce rapport.",
+	"limit_ledger_own_word": "Si un programme a menti sur les prises de parole de sa propre personne : chacun ne parle que de la sienne.",
+	"limit_ledger_gaps":     "Tout ce qu’ont dit ces personnes : les relevés de parole de {names} ont des lacunes, le plus souvent la dernière minute avant une rupture.",
+	"limit_ledger_deleted":  "Ce que contenaient {blocks} blocs des relevés de parole : ils ont été supprimés à l’expiration de leur délai, ce qui est inscrit.",
+	"limit_ledger_damaged":  "Ce que contiennent certains blocs des relevés de parole : {missing} sont inscrits mais manquent, {shut} ne s’ouvrent pas, {extra} sont là sans inscription.",
+	"limit_claims":          "Ce que les appareils affirmaient d’eux-mêmes : seul ce que le serveur a prouvé est inscrit.",
+	"limit_erased":          "Sur qui portaient {records} entrées : leurs parties personnelles ont été effacées.",
+	"limit_unverified":      "Si le journal est entier : il n’a pas été vérifié.",
+	"limit_running":         "Ce qui est encore à venir : la réunion n’est pas terminée.",
 	"limit_clock":           "Les heures exactes après le moment où l’horloge du serveur a été réglée.",
 
 	"check":                "Vérifiez ce rapport vous-même",
-	"check_text":           "Chaque étape nomme ses entrées. Ce sont les feuilles d’un journal signé : si l’une était modifiée, retirée ou ajoutée après coup, cette commande le dirait. Elle n’a besoin ni de serveur ni de réseau.",
-	"check_again":          "Et celle-ci refait le rapport :",
+	"check_text":           "Chaque étape nomme ses entrées. Ce sont les feuilles d’un journal signé : si l’une était modifiée, retirée ou ajoutée après coup, cette commande le dirait. Elle n’a besoin ni de serveur ni de réseau.",
+	"check_again":          "Et celle-ci refait le rapport :",
 	"check_records":        "{n} entrées de cette réunion, toutes présentes",
 	"check_records_one":    "Une entrée de cette réunion, présente",
 	"check_log":            "Journal de {n} entrées, vérifié",
 	"check_log_sealed":     "Journal de {n} entrées, scellé {time}",
-	"check_log_not":        "Le journal n’a pas été vérifié : {problem}",
+	"check_log_not":        "Le journal n’a pas été vérifié : {problem}",
 	"check_witnesses":      "Contresigné par {names}",
-	"check_witnesses_none": "Aucune clé de témoin n’a été donnée : les contreseings n’ont pas été examinés",
+	"check_witnesses_none": "Aucune clé de témoin n’a été donnée : les contreseings n’ont pas été examinés",
 	"check_ledger":         "{n} des {of} minutes scellées ouvertes par {holders}",
 	"check_opening":        "Cette ouverture est l’entrée {n}",
-	"check_opening_not":    "Cette ouverture n’est pas dans le journal : elle a été faite sur une copie",
+	"check_opening_not":    "Cette ouverture n’est pas dans le journal : elle a été faite sur une copie",
 	"check_openings":       "Ces ouvertures sont des entrées à part, la première est l’entrée {n}",
 	"check_off":            "Les temps de parole sont exacts à ± {long}",
 	"seal":                 "Sceau",
 
 	"damage_kick":           "Évaluation des dommages, établie le {date}",
-	"damage_title":          "Ce que l’on pouvait entendre : {what}",
-	"damage_title_none":     "Rien ne pouvait être entendu : {what}",
+	"damage_title":          "Ce que l’on pouvait entendre : {what}",
+	"damage_title_none":     "Rien ne pouvait être entendu : {what}",
 	"damage_lead":           "{n} réunions ont été exposées pendant {long} au total, la plus haute au niveau {level}.",
 	"damage_lead_one":       "Une réunion a été exposée pendant {long}, au niveau {level}.",
 	"damage_lead_none":      "Pendant ce temps, rien de tel ne détenait les clés d’une réunion.",
@@ -209,20 +209,20 @@ var french = map[string]string{
 	"damage_spoke_one":      "Pendant ce temps, une personne a parlé, {long}.",
 	"damage_speakers":       "Qui a parlé pendant ce temps, le plus longtemps d’abord",
 	"damage_col_spoke":      "A parlé pendant ce temps",
-	"damage_limit_gaps":     "Tout ce qui a été dit : les registres de {n} lignes ont des lacunes pendant leur exposition.",
-	"damage_limit_gaps_one": "Tout ce qui a été dit : le registre d’une ligne a une lacune pendant son exposition.",
-	"damage_more":           "et {n} autres ; toutes sont dans le JSON",
+	"damage_limit_gaps":     "Tout ce qui a été dit : les relevés de parole de {n} lignes ont des lacunes pendant leur exposition.",
+	"damage_limit_gaps_one": "Tout ce qui a été dit : le relevé de parole d’une ligne a une lacune pendant son exposition.",
+	"damage_more":           "et {n} autres ; toutes sont dans le JSON",
 	"damage_limit_content":  "Ce qui a été dit. Les entrées ne contiennent aucun contenu.",
-	"damage_limit_speech":   "Qui a parlé : ici compte la présence dans la salle. Les registres sont scellés ; conclave damage les ouvre avec les fichiers des détenteurs (--holder).",
-	"damage_limit_erased":   "Les réunions dont les parties personnelles ont été effacées : {n} connexions n’ont pu être attribuées.",
-	"damage_limit_index":    "Si quelqu’un a modifié l’index de cette machine, d’où vient la réponse : les entrées sont signées, l’index ne l’est pas. La commande ci-dessous lit les entrées elles-mêmes.",
+	"damage_limit_speech":   "Qui a parlé : ici compte la présence dans la salle. Les relevés de parole sont scellés ; conclave damage les ouvre avec les fichiers des détenteurs (--holder).",
+	"damage_limit_erased":   "Les réunions dont les parties personnelles ont été effacées : {n} connexions n’ont pu être attribuées.",
+	"damage_limit_index":    "Si quelqu’un a modifié l’index de cette machine, d’où vient la réponse : les entrées sont signées, l’index ne l’est pas. La commande ci-dessous lit les entrées elles-mêmes.",
 	"damage_limit_room":     "Ce que l’on entendait sur place, à côté de la ligne.",
-	"damage_check_text":     "Le journal de toutes les réunions est signé : si une entrée était modifiée, retirée ou ajoutée après coup, cette commande le dirait. Elle n’a besoin ni de serveur ni de réseau.",
-	"damage_check":          "La même recherche, sur une copie du journal :",
+	"damage_check_text":     "Le journal de toutes les réunions est signé : si une entrée était modifiée, retirée ou ajoutée après coup, cette commande le dirait. Elle n’a besoin ni de serveur ni de réseau.",
+	"damage_check":          "La même recherche, sur une copie du journal :",
 
 	"export_title":        "Tout ce qui est conservé sur {name}",
 	"export_kick":         "{organisation}. Établi le {date}",
-	"export_lead":         "{records} entrées du journal nomment cette personne ou disent ce qu’elle a fait, et {entries} entrées de l’annuaire et du stockage la concernent. Hormis les copies et sauvegardes, c’est tout ; rien de ce qui a été dit n’est conservé nulle part.",
+	"export_lead":         "{records} entrées du journal nomment cette personne ou disent ce qu’elle a fait, et {entries} entrées de l’annuaire et du stockage la concernent. Hormis les copies et sauvegardes, c’est tout ; rien de ce qui a été dit n’est conservé nulle part.",
 	"export_entry":        "Dans l’annuaire",
 	"export_devices":      "Appareils",
 	"export_meetings":     "Réunions",
@@ -238,43 +238,43 @@ var french = map[string]string{
 	"export_days":         "{n} jours",
 	"export_days_one":     "un jour",
 	"export_kept_records": "Parties personnelles des entrées",
-	"export_kept_ledgers": "Registres de parole scellés",
+	"export_kept_ledgers": "Relevés de parole scellés",
 	"export_kept_marks":   "Clés de marquage scellées",
-	"evidence_readme": `Preuves de la réunion {meeting} : {file}
+	"evidence_readme": `Preuves de la réunion {meeting} : {file}
 
 report.html et report.json disent ce que l’on pouvait entendre pendant la réunion. Les
 autres fichiers montrent que ce sur quoi ils reposent est dans le journal signé de
 l’organisation.
 
-Avec le programme conclave, sans réseau et sans le serveur :
+Avec le programme conclave, sans réseau et sans le serveur :
 
     conclave audit verify {file} --root {root}
 
 --root est l’empreinte de la clé racine de l’organisation. Prenez-la ailleurs que dans ce
-fichier : elle est dans chaque lien et chaque invitation. Avec --witness KEY, la signature
+fichier : elle est dans chaque lien et chaque invitation. Avec --witness KEY, la signature
 d’un témoin en qui vous avez confiance doit y être aussi.
 
-À la main :
+À la main :
 
 1. sha256sum -c contents dit si un fichier a été modifié.
 2. organisation contient la clé racine et les attributions par lesquelles elle nomme la
-   clé du journal. checkpoint est une note signée (C2SP tlog-checkpoint, Ed25519) :
+   clé du journal. checkpoint est une note signée (C2SP tlog-checkpoint, Ed25519) :
    origine, nombre d’entrées, empreinte racine, signatures.
 3. Chaque ligne de records.jsonl est une entrée. L’empreinte d’une feuille est SHA-256 sur
-   un octet 0 et le texte de "leaf" ; "path" mène d’elle à la racine du checkpoint
+   un octet 0 et le texte de "leaf" ; "path" mène d’elle à la racine du checkpoint
    (RFC 6962, section 2.1.1). L’entrée de numéro n est la feuille n-1.
-4. "personal" est ce qui peut être effacé d’une entrée : SHA-256 sur "Conclave personal
+4. "personal" est ce qui peut être effacé d’une entrée : SHA-256 sur "Conclave personal
    part 1", un octet 0 et ce texte est dans la feuille sous "personal".
 5. consistency mène du journal dont le rapport a été tiré (dans report.json sous "log") au
    checkpoint (RFC 6962, section 2.1.2).
-6. La dernière entrée de genre "investigation" avec un "commitment" fixe le rapport :
+6. La dernière entrée de genre "investigation" avec un "commitment" fixe le rapport :
    SHA-256 sur les lignes de contents pour README.txt, report.html et report.json. Elle
    manque là où aucun serveur ne tournait quand ce fichier a été établi.
 
-Ce que ceci ne montre pas : que le journal n’a pas d’autres entrées de la réunion (le
-journal entier le montre : conclave audit verify DOSSIER), ce qui a été dit, ni qui a parlé,
-là où le rapport le dit : cela vient de registres scellés, que seuls les détenteurs de la clé
-d’enquête peuvent ouvrir.
+Ce que ceci ne montre pas : que le journal n’a pas d’autres entrées de la réunion (le
+journal entier le montre : conclave audit verify DOSSIER), ce qui a été dit, ni qui a parlé,
+là où le rapport le dit : cela vient de relevés de parole scellés, que seuls les détenteurs
+de la clé d’enquête peuvent ouvrir.
 `,
 	"export_stored":       "Ce qui est conservé par ailleurs",
 	"export_stored_n":     "{n} entrées, écrites du {from} au {to}",
@@ -288,8 +288,8 @@ d’enquête peuvent ouvrir.
 	"stored_notice":       "Avis non lus",
 	"stored_devicenotice": "Avis pour un appareil",
 	"stored_history":      "Réseaux d’où venait un appareil, en marques qui n’en nomment aucun",
-	"stored_ledger":       "Minutes scellées du registre de parole : nul ici ne peut les lire",
-	"stored_mark":         "Clés scellées de marques : nul ici ne peut les lire",
+	"stored_ledger":       "Minutes scellées du relevé de parole : nul ici ne peut les lire",
+	"stored_mark":         "Clés scellées de marques : nul ici ne peut les lire",
 	"stored_room":         "Listes de qui est dans une salle ouverte",
 	"stored_group":        "Clés publiques de qui est dans une salle",
 	"stored_pending":      "Retraits en cours",
@@ -305,7 +305,7 @@ d’enquête peuvent ouvrir.
 	"reason_transport_open":       "le chemin vers le serveur n’était pas chiffré",
 	"reason_transport_classical":  "le chemin vers le serveur n’était pas à l’abri d’ordinateurs quantiques futurs",
 	"reason_tls_intercepted":      "quelqu’un se trouvait entre le programme et le serveur",
-	"reason_travel_unannounced":   "la ligne venait d’un autre pays que celui annoncé",
+	"reason_travel_unannounced":   "la ligne venait d’un pays pour lequel aucun voyage n’était annoncé",
 	"reason_origin_hidden":        "l’origine de la ligne était cachée",
 	"reason_media_elsewhere":      "le son passait par un autre réseau que le reste",
 	"reason_risk_raised":          "un risque était annoncé pour cette période",
@@ -347,7 +347,7 @@ d’enquête peuvent ouvrir.
 	"name_transport":              "chemin vers le serveur",
 	"name_media":                  "chemin du son",
 	"name_travel":                 "voyage",
-	"grade_guarded":               "gardée",
+	"grade_guarded":               "protégée",
 	"grade_sealed":                "scellée",
 	"grade_hop":                   "ouverte après la passerelle",
 	"grade_open":                  "ouverte",
