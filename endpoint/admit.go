@@ -227,34 +227,26 @@ func (s *session) setState(state signal.State) {
 	}
 }
 
-// comesAgain says whether what the server had trouble with is asked again over another connection: the way in, some times. A
-// place is kept meanwhile.
-func (s *session) comesAgain(of string) bool {
-	on := s.state == StateAsking || s.state == StateEntering || s.state == StateReconnecting
-	return s.wanted && on && s.failed < firstTries && (of == "hello" || of == "join" || of == "enter")
-}
-
 var errTrouble = errors.New("endpoint: the server had trouble")
 
 // unable is a message that the server could not follow.
 func (s *session) unable(m *signal.Failed) {
 	s.emit(Event{Failed: &FailedEvent{Of: m.Of, Reason: m.Reason}})
-	if m.Reason.Code == "server_trouble" && s.comesAgain(m.Of) {
-		s.lost(errTrouble)
-		return
-	}
+	trouble := m.Reason.Code == "server_trouble"
 	switch m.Of {
-	case "enter", "hello":
-		s.finish(StateRefused, &m.Reason)
-	case "join":
-		// One that asked to be looked at anew stays where it is.
-		if s.state == StateAsking || s.state == StateReconnecting {
+	case "enter", "hello", "join":
+		switch {
+		case m.Of == "join" && s.state != StateAsking && s.state != StateReconnecting:
+			// One that asked to be looked at anew stays where it is.
+		case trouble && s.wanted && s.failed < firstTries:
+			s.lost(errTrouble) // it is asked again over another connection, some times; a place is kept meanwhile
+		default:
 			s.finish(StateRefused, &m.Reason)
 		}
 	case "commit":
 		switch {
 		case s.member == nil:
-		case m.Reason.Code == "server_trouble" && s.member.staged != nil:
+		case trouble && s.member.staged != nil:
 			// It could not be recorded or kept. Those who are to go have their keys until it is.
 			s.member.again = true
 			s.after(dueCommit, commitAgain)

@@ -36,6 +36,7 @@ for (const name of names) {
         // The highest quality takes 12 s for the core and saves 13 %; it is made again only when the core changed.
         [constants.BROTLI_PARAM_QUALITY]: 11,
         [constants.BROTLI_PARAM_LGWIN]: 22,
+        [constants.BROTLI_PARAM_LGBLOCK]: 19, // of 18 to 24 the one that suits the core: 0.4 % less than by default
         [constants.BROTLI_PARAM_SIZE_HINT]: raw.length,
       },
     }),
