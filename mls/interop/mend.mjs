@@ -8,6 +8,11 @@ const mends = [
   // new leaf stands under a node that the committer's path does not renew.
   ["clientState.js", "if (!arraysEqual(dpNode.parent.unmergedLeaves, n.parent.unmergedLeaves))",
     "if (parentIdx === i) break; if (!dpNode.parent.unmergedLeaves.includes(unmergedLeaf))"],
+  // Sections 7.4 and 12.4.2: the commit secret comes from the last path secret of the filtered direct path. Where all members stand
+  // in one half of the tree the root is not on it; ts-mls goes on to the root, and so derives once too often.
+  ["pathSecrets.js", "const nextSecret = await deriveSecret(pathSecrets[currentIndex], \"path\", kdf);",
+    "const nextSecret = tree[nextIndex] === undefined ? pathSecrets[currentIndex] : " +
+      "await deriveSecret(pathSecrets[currentIndex], \"path\", kdf);"],
   // Section 17.4: a commit that covers a GroupContextExtensions proposal has a path. ts-mls makes and takes one without.
   ["clientState.js", "|| Object.values(grouped.remove).length > 0;",
     "|| Object.values(grouped.remove).length > 0 || grouped.group_context_extensions.length > 0;"],
