@@ -33,7 +33,7 @@ export class House {
     const house = new House();
     house.network = await Network.make();
     house.data = join(house.network.folder, "data");
-    execFileSync(process.env.TMP_INIT ?? join(root, "bin/conclave"), ["init", "--data", house.data]);
+    execFileSync(process.env.TMP_INIT ?? join(root, "bin/conclave"), ["init", "--id", "conclave.example", "--name", "Example Organisation", "--data", house.data]);
     if (settings) writeFileSync(join(house.data, "conclaved.toml"), settings);
     await house.start();
     for (const person of Object.values(people)) await house.admin("POST", "/people", person);
