@@ -77,7 +77,7 @@ test("who is not invited is told so before asking, with a fix, and learns nothin
   const page = await fresh();
   await toCheck(page, await house.link(pointer, "carla"));
   await page.until(() => document.querySelector('[data-testid="station-door"]')?.dataset.mark === "bad", undefined, { what: "the door is marked" });
-  assert.match(await page.text("station-door"), /not invited[^]*Ask who chairs/);
+  assert.match(await page.text("station-door"), /not invited[^]*Ask whoever chairs/);
   assert.equal(await page.evaluate(() => document.querySelector('[data-testid="join"]').disabled), true, "asking is of no use");
   const text = await page.evaluate(() => document.body.innerText);
   for (const secret of ["Border liaison", "Anna", "Ben", "RESTRICTED"]) assert.ok(!text.includes(secret), `the page names ${secret}`);
