@@ -158,7 +158,8 @@ func TestTheEpochAuthenticatorIsOfOneRosterOnly(t *testing.T) {
 		}
 		seen[code] = name
 	}
-	if authenticator(func(*mls.RatchetTree) {}) != authenticator(func(*mls.RatchetTree) {}) {
+	first, second := authenticator(func(*mls.RatchetTree) {}), authenticator(func(*mls.RatchetTree) {})
+	if first != second {
 		t.Error("one roster has two authenticators")
 	}
 }
