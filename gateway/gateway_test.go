@@ -59,12 +59,15 @@ func TestACallerIsWarnedAskedAnnouncedAndHeard(t *testing.T) {
 	for what, said := range map[string][]int16{"the announcement": sentence(prompt.English, prompt.Joined), "the caller": callersVoice()} {
 		best := 0.0
 		for deadline := time.Now().Add(40 * time.Second); best < 0.7 && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
-			best = like(downsample(said, 8000), downsample(late(h.chair.all(), 48000), 8000))
+			best = aligned(downsample(said, 8000), downsample(late(h.chair.all(), 48000), 8000))
 		}
 		t.Logf("the room heard %s: correlation %.3f", what, best)
 		if best < 0.7 {
 			t.Errorf("the room did not hear %s", what)
 		}
+	}
+	if never := aligned(downsample(sentence(prompt.English, prompt.Removed), 8000), downsample(late(h.chair.all(), 48000), 8000)); never > 0.6 {
+		t.Errorf("the room heard what nobody said: correlation %.3f", never)
 	}
 	best := 0.0
 	for deadline := time.Now().Add(40 * time.Second); best < 0.7 && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
