@@ -107,10 +107,7 @@ func (r *room) tryRuleAnew(leg roster.Leg) error {
 // askerOf returns who a leg is and what is known of its line. Of one whose line is lost that is what was known last, and
 // after a restart of the server only who it is.
 func (r *room) askerOf(leg roster.Leg) (a *asker, known bool, err error) {
-	if s := r.seats[leg.ID]; s != nil {
-		return &s.asker, true, nil
-	}
-	if a := r.away[leg.ID]; a != nil {
+	if a := r.knownOf(leg.ID); a != nil {
 		return a, true, nil
 	}
 	statement, err := pass.ParseStatement(leg.Statement)
