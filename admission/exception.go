@@ -55,7 +55,7 @@ func (r *rule) checkException(annotation string, annotated bool) error {
 }
 
 // Excepts says what an exception would have to waive for this request, and whether it would be enough: possible is true if
-// there is something to waive and nothing else refuses. It tells of the meeting: it is for those in it.
+// there is something to waive and nothing else refuses. It tells of the meeting no more than the reasons of a refusal do.
 func (p *Policy) Excepts(req Request, now time.Time) (waived []conclave.Problem, possible bool) {
 	req.Excepted = false
 	w, err := p.newWorld(req, now)
@@ -137,6 +137,13 @@ func (p *Policy) NeedsAssertion(req Request, now time.Time) bool {
 	}
 	setFact("assertion", "fresh", true)(&req)
 	return len(p.joinStanding(req, now)) < len(before)
+}
+
+// ExceptsAfterTouch is the second of Excepts for one who has yet to show a fresh assertion: a touch stands in nobody's way.
+func (p *Policy) ExceptsAfterTouch(req Request, now time.Time) bool {
+	setFact("assertion", "fresh", true)(&req)
+	_, possible := p.Excepts(req, now)
+	return possible
 }
 
 // ClaimedPlaces are the answers to "where are you?", the claimed fact "place".

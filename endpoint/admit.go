@@ -51,7 +51,7 @@ func (s *session) line(m *signal.Line) {
 	}
 	s.forget(dueAnswer)
 	e := &LineEvent{Organisation: string(s.cfg.Organisation), Grade: m.Grade, Facts: m.Facts, Findings: m.Findings, AskPlace: m.AskPlace,
-		Enough: m.Enough, Assertion: m.Assertion}
+		Enough: m.Enough, Exceptable: m.Exceptable, Assertion: m.Assertion}
 	if own, err := pass.ParseStatement(s.cfg.Identity.Statement); err == nil {
 		e.Person, e.Unit = own.Name, own.Unit
 	}

@@ -70,7 +70,8 @@ type (
 		Facts        []conclave.Fact    `json:"facts"`
 		Findings     []conclave.Problem `json:"findings"`
 		Enough       bool               `json:"enough"`
-		AskPlace     bool               `json:"ask_place,omitempty"` // the claimed fact "place" could count
+		Exceptable   bool               `json:"exceptable,omitempty"` // not enough, but two who are in could let it pass
+		AskPlace     bool               `json:"ask_place,omitempty"`  // the claimed fact "place" could count
 		// Assertion says that joining asks for a fresh touch of the passkey, and with which credentials.
 		Assertion *signal.AssertionWanted `json:"assertion,omitempty"`
 	}

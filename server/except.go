@@ -14,22 +14,16 @@ import (
 // Nobody outranks policy. Where a rule itself allows an exception, two persons make one together, with a reason and an end;
 // it stands in every roster for as long as it lasts.
 
-// mayAsk says whether one whom policy refuses might be excepted by those who are in the meeting now.
-func (s *Server) mayAsk(policy *admission.Policy, now time.Time, j *judgement) bool {
-	// The policy is asked whether or not the room is open: the time that an answer takes says nothing of it.
+// mayExcept says whether one whom policy refuses may stand aside until the line is good, or two persons let pass what it lacks. Whether
+// the chair is in, or anybody, has no part in it: who has no pass would learn it from the answer.
+func (s *Server) mayExcept(policy *admission.Policy, now time.Time, j *judgement) bool {
 	_, possible := policy.Excepts(j.request, now)
-	return possible && s.find(j.meeting.ID) != nil
-}
-
-// mayExcept says whether one whom policy refuses may stand at the door: the chair is in, and may ask for an exception.
-func (r *room) mayExcept(j *judgement) bool {
-	_, possible := r.policy().Excepts(j.request, r.now())
-	return possible && r.roster.Chaired()
+	return possible
 }
 
 // noteExceptable keeps for the roster whether a leg in quarantine may be excepted: nobody is asked for a reason to no end.
 func (r *room) noteExceptable(id conclave.LegID, j *judgement) {
-	_, possible := r.policy().Excepts(j.request, r.now())
+	possible := r.mayExcept(r.policy(), r.now(), j)
 	if r.exceptable[id] == possible {
 		return
 	}

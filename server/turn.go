@@ -31,7 +31,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
 		return false
 	}
-	excepting := ruling.Outcome == conclave.Refuse && r.mayExcept(&now)
+	excepting := ruling.Outcome == conclave.Refuse && r.mayExcept(r.policy(), r.now(), &now)
 	if ruling.Outcome == conclave.Refuse && !excepting {
 		again := mayAskAgain(ruling.Reasons)
 		if s.conn.send(&signal.Refused{Reasons: ruling.Reasons, Again: again}); !again {

@@ -226,11 +226,14 @@ func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 	if line.Assertion, err = v.assertionWanted(ctx, v.asker, j); err != nil {
 		return err
 	}
+	line.Exceptable = !line.Enough && v.meeting != (conclave.MeetingID{}) && (v.mayExcept(v.policy(), v.now(), j) ||
+		line.Assertion != nil && v.policy().ExceptsAfterTouch(j.request, v.now()))
 	// A touch at the join is no shortcoming of the line.
 	if line.Assertion != nil {
 		touch := func(f conclave.Problem) bool { return f.Code == "assertion_missing" }
 		line.Enough = line.Enough || !slices.ContainsFunc(ruling.Reasons, func(f conclave.Problem) bool { return !touch(f) })
 		line.Findings = slices.DeleteFunc(line.Findings, touch)
+		line.Exceptable = line.Exceptable && !line.Enough
 	}
 	if j.revoked {
 		line.Findings = []conclave.Problem{problemRevoked} // all else follows from it
@@ -294,9 +297,9 @@ func (v *visitor) join(ctx context.Context, m *signal.Join) error {
 	if err != nil {
 		return err
 	}
-	// Who is refused without a question to anybody opens no room.
+	// Who is refused whatever anybody says opens no room.
 	policy, now := v.policy(), v.now() // taken once: what is recorded and told is what was decided
-	if ruling, rec := v.ruling(policy, now, &j, v.meeting, leg, v.asker.device); ruling.Outcome == conclave.Refuse && !v.mayAsk(policy, now, &j) {
+	if ruling, rec := v.ruling(policy, now, &j, v.meeting, leg, v.asker.device); ruling.Outcome == conclave.Refuse && !v.mayExcept(policy, now, &j) {
 		if j.request.Statement == admission.StatementInvalid && !j.revoked {
 			v.noteRefused(ctx, rec) // anybody can make a statement: the records of strangers are bounded
 		} else if err := v.recordRuling(ctx, &j, &ruling, rec); err != nil {

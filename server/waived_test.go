@@ -11,6 +11,7 @@ import (
 	"conclave/endpoint"
 	"conclave/identity"
 	"conclave/server/servertest"
+	"conclave/signal"
 )
 
 const exceptableTwice = exceptable + `
@@ -77,5 +78,42 @@ func TestAMeetingIsNotRaisedToALevelThatDemandsWitnessesWithoutThem(t *testing.T
 	anna.await("no", 0, failed("raise", "record_not_cosigned"))
 	if got := recorded(w, audit.KindLevelRaised); len(got) != 0 {
 		t.Errorf("recorded %v", got)
+	}
+}
+
+// Who has no pass does not learn from an answer whether the chair is in, or anybody: they stand aside in any case, are told the same,
+// and nothing when people come and go.
+func TestWhoCouldBeExceptedIsToldTheSameWithAndWithoutTheChair(t *testing.T) {
+	w := &crawled{World: servertest.StartWith(t, servertest.Options{Policy: claimsPolicy(t, exceptable)}), patience: 150 * time.Millisecond}
+	a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo")
+	empty, unchaired, full := openRestricted(w.World, "anna", "ben", "cleo"), openRestricted(w.World, "anna", "ben", "cleo"), openRestricted(w.World, "anna", "ben", "cleo")
+	come(t, w.World, b, "ben", unchaired).await("waiting", 0, state(endpoint.StateWaiting))
+	come(t, w.World, a, "anna", full).in()
+	come(t, w.World, b, "ben", full).in()
+	radio := []conclave.Fact{{Name: "radio", Value: "yes"}}
+	ask := func(m conclave.MeetingID) string {
+		return sinceWhen.ReplaceAllString(w.transcript(t, c, m, nil, &signal.Join{Facts: radio}, &signal.Facts{Facts: radio}, &signal.Join{}), `"since":""`)
+	}
+	want := ask(empty)
+	if !strings.Contains(want, `"quarantined"`) || strings.Contains(want, "RESTRICTED") || strings.Contains(want, "Closed") {
+		t.Errorf("told %s", want)
+	}
+	for what, m := range map[string]conclave.MeetingID{"somebody waits": unchaired, "the chair is in": full} {
+		if got := ask(m); got != want {
+			t.Errorf("%s: told\n%s\nand where nobody is:\n%s", what, got, want)
+		}
+	}
+	r := connect(t, w.World)
+	r.hello(c, empty)
+	expect[*signal.Line](r)
+	r.send(&signal.Join{Facts: radio})
+	expect[*signal.Quarantined](r)
+	anna := come(t, w.World, a, "anna", empty).in()
+	anna.Leave()
+	anna.await("end", 0, state(endpoint.StateEnded))
+	time.Sleep(w.patience)
+	r.send(&signal.Ping{N: 77})
+	if m, ok := r.next().(*signal.Pong); !ok {
+		t.Errorf("told %+v", m)
 	}
 }

@@ -198,6 +198,9 @@ type (
 		Facts    []conclave.Fact    `json:"facts"`
 		Findings []conclave.Problem `json:"findings"` // what stands in the way, or could be better
 		Enough   bool               `json:"enough"`   // joining would be admitted or heard at the door
+		// Exceptable: it is not enough, and all that stands in the way could be let pass by two who are in the meeting. Whether anybody
+		// is in it, this does not say: a join is answered by Quarantined in any case.
+		Exceptable bool `json:"exceptable,omitempty"`
 		// AskPlace: the person is to be asked where they are (the claimed fact "place"), since a rule looks at it.
 		AskPlace bool `json:"ask_place,omitempty"`
 		// Assertion is set where joining asks for a fresh assertion: what its challenge is made of, beside what the

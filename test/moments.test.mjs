@@ -225,6 +225,31 @@ test("an exception needs two, a reason and an end, and stands on every screen", 
   await inRoster(anna, "david", false);
 });
 
+test("whom policy keeps out may ask from the line check, and is let in by two", { timeout: 90_000 }, async () => {
+  const pointer = (await anna.evaluate(() => location.pathname)).slice(3);
+  await reload(`@reason("risk_raised")\n@fix("ask_for_exception")\n@exception("two")\nforbid (principal, action == Action::"join", resource in Level::"RESTRICTED") when { principal.unit == "${people.david.unit}" };\n`);
+  const browser = await house.chromium("david");
+  const david = await browser.page();
+  await toCheck(david, await house.link(pointer, "david"));
+  await david.shown("join-exceptable", { ms: 60_000 });
+  assert.equal(await david.evaluate(() => document.querySelector('[data-testid="join"]').disabled), true, "the way in itself is shut");
+  await check(david, "join-exceptable");
+  await david.click("join-exception");
+  await david.shown("screen-quarantined");
+  assert.match(await david.text("screen-quarantined"), /not good enough to come in[^]*Two persons can let you in/);
+  await check(david, "asks-for-exception");
+  await anna.click("except");
+  await anna.page.fill('[data-testid="except-reason"]', "He is on the ship.");
+  await anna.click("except-5");
+  await anna.click("except-ask");
+  await ben.click("exception-confirm");
+  await inRoom(david);
+  await hears(david, ["anna", "ben"]);
+  await leave(david);
+  await browser.close();
+  await reload();
+});
+
 test("a level is raised: who does not pass is out first, then all screens show it", { timeout: 90_000 }, async () => {
   for (const page of [ben, anna]) await leave(page);
   const pointer = await house.meeting({ level: "INTERNAL" });

@@ -50,6 +50,8 @@ export interface LineEvent {
   facts: Fact[] | null;
   findings: Problem[] | null;
   enough: boolean;
+  /** It is not enough, and two who are in could let pass all that it lacks. */
+  exceptable?: boolean;
   /** Where the person is could count: they are asked. */
   ask_place?: boolean;
   /** Joining asks for a fresh touch of the passkey. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { LineEvent } from "../core/events";
-import { mayAsk, stations, summary, type Known } from "./check";
+import { mayAsk, mayAskForException, stations, summary, type Known } from "./check";
 
 const line: LineEvent = { organisation: "Org", person: "Anna", unit: "Unit", grade: "sealed", facts: [], findings: [], enough: true };
 const good: Known = {
@@ -93,6 +93,17 @@ test("what the server found stands at its station, and decides at the door", () 
   assert.equal(m["network"], "bad");
   assert.equal(m["door"], "bad");
   assert.ok(!mayAsk(stations(known), known.state));
+});
+
+test("an exception may be asked for where two could let pass all that the server finds, and nothing else is wrong", () => {
+  const lacking = { ...line, enough: false, exceptable: true, findings: [{ code: "risk_raised", fix: "ask_for_exception" }] };
+  const known: Known = { ...good, line: lacking };
+  assert.ok(!mayAsk(stations(known), known.state));
+  assert.ok(mayAskForException(stations(known), known.state, lacking));
+  assert.ok(!mayAskForException(stations({ ...known, line: { ...lacking, exceptable: false } }), known.state, { ...lacking, exceptable: false }));
+  const unsafe: Known = { ...known, abilities: { safeAddress: true, transform: false, keys: true, marks: true } };
+  assert.ok(!mayAskForException(stations(unsafe), unsafe.state, lacking), "who cannot seal is let in by nobody");
+  assert.ok(!mayAskForException(stations(known), { state: "waiting" }, lacking));
 });
 
 test("a browser that cannot mark what it plays is told so, and may ask: policy decides", () => {

@@ -236,3 +236,8 @@ export function summary(list: readonly Station[]): { code: "testing" | "good" | 
 export function mayAsk(list: readonly Station[], state: StateEvent): boolean {
   return state.state === "checked" && list.every((s) => s.id === "sound" || (s.mark !== "bad" && s.mark !== "testing"));
 }
+
+/** Whether the person may ask for an exception: the server alone finds something wrong, and nothing that two persons could not let pass. */
+export function mayAskForException(list: readonly Station[], state: StateEvent, line: LineEvent | undefined): boolean {
+  return state.state === "checked" && line?.exceptable === true && list.every((s) => s.id === "sound" || s.id === "door" || (s.mark === "bad" ? s.problems.length > 0 : s.mark !== "testing"));
+}

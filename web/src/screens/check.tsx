@@ -7,7 +7,7 @@ import type { IconName } from "../parts/icons";
 import { Icon, Page } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { Picture } from "../parts/picture";
-import { type Mark, mayAsk, type Place, places, type Station, stations, summary } from "../room/check";
+import { type Mark, mayAsk, mayAskForException, type Place, places, type Station, stations, summary } from "../room/check";
 import { RenewCard, TouchNote } from "./enrol";
 import { count, day, factText, fill, fixText, problemText, stopwatch, words } from "../words/words";
 import type { App } from "../app";
@@ -25,6 +25,7 @@ export function Check({ app }: { app: App }) {
   const organisation = identity?.organisation ?? app.organisation.value;
   const asked = state === "asking" || state === "waiting" || state === "entering";
   const may = mayAsk(list.value, session.state.value);
+  const exceptable = !may && mayAskForException(list.value, session.state.value, session.line.value);
 
   const ask = async (withCamera: boolean) => {
     void media.devices.context;
@@ -56,6 +57,14 @@ export function Check({ app }: { app: App }) {
               <button class="btn" type="button" disabled={!may} onClick={() => void ask(false)} data-testid="join-sound-only">
                 {w.check.soundOnly}
               </button>
+              {exceptable && (
+                <div class="exceptable" data-testid="join-exceptable">
+                  <p>{w.aside.asking.offer}</p>
+                  <button class="btn" type="button" onClick={() => void ask(true)} data-testid="join-exception">
+                    {w.aside.asking.ask}
+                  </button>
+                </div>
+              )}
               <p>{w.check.sees}</p>
               {session.line.value?.assertion && <p data-testid="join-touch">{w.enrol.joinTouch}</p>}
               <TouchNote app={app} problem={session.joinProblem.value} testid="join-problem" />

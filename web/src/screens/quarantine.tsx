@@ -24,6 +24,8 @@ export function Quarantined({ app }: { app: App }) {
   const untouchable = !out?.touch && session.identity.value?.passkey !== true;
   const reasons = (out?.reasons ?? []).map((r) => (untouchable && r.code === "assertion_missing" ? { code: "passkey_none", fix: "use_passkey" } : r));
   const away = reasons.some((r) => leaving.has(r.fix));
+  // Who was never in stands here while two persons may let pass what their line lacks.
+  const asking = !session.wasIn.value;
   const level = out?.raised && levelWord(app.levels.value, out.raised, language.value);
   const since = secondsSince(out?.since);
   const good = state === "entering" || state === "waiting" || state === "asking";
@@ -42,8 +44,8 @@ export function Quarantined({ app }: { app: App }) {
         ) : (
           <>
             <div role="alert">
-              <h1>{level ? fill(q.raised, { level }) : q.title}</h1>
-              <p class="lead">{level ? q.raisedText : q.text}</p>
+              <h1>{level ? fill(q.raised, { level }) : asking ? w.aside.asking.title : q.title}</h1>
+              <p class="lead">{level ? q.raisedText : asking ? w.aside.asking.text : q.text}</p>
               <div class="reasons">
                 {reasons.map((reason) => (
                   <div class="fix" key={reason.code} data-testid="reason" data-code={reason.code} data-fix={reason.fix}>
@@ -84,20 +86,20 @@ export function Quarantined({ app }: { app: App }) {
             <ul class="points">
               <li>
                 <Icon name="refresh-cw" />
-                <span>{away ? q.comeBack : q.byItself}</span>
+                <span>{away ? q.comeBack : asking ? w.aside.asking.byItself : q.byItself}</span>
               </li>
               <li>
                 <Icon name="clock" />
                 <span class="num" data-testid="quarantined-since">
-                  {fill(since < keptFor ? q.since : q.sinceLong, { clock: stopwatch(since) })}
+                  {fill(asking ? w.aside.asking.since : since < keptFor ? q.since : q.sinceLong, { clock: stopwatch(since) })}
                 </span>
               </li>
             </ul>
           </>
         )}
         <div class="acts">
-          <button class="btn" type="button" onClick={() => session.leave()} data-testid="quarantine-leave">
-            {w.leave.title.replace(/\s*\?$/, "")}
+          <button class="btn" type="button" onClick={() => (asking ? app.stopAsking() : session.leave())} data-testid="quarantine-leave">
+            {asking ? w.door.stop : w.leave.title.replace(/\s*\?$/, "")}
           </button>
         </div>
       </div>

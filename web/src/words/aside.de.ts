@@ -22,6 +22,14 @@ export const aside: Shape<typeof en> = {
     touch: "Mit Ihrem Passkey bestätigen",
     retest: "Jetzt noch einmal prüfen",
   },
+  asking: {
+    offer: "So wie Ihre Leitung jetzt ist, kommen Sie nur hinein, wenn zwei Personen in der Besprechung Sie für begrenzte Zeit einlassen. Das steht dann auf jedem Bildschirm.",
+    ask: "Um eine Ausnahme bitten",
+    title: "Ihre Leitung genügt noch nicht",
+    text: "Niemand hört oder sieht Sie, und Sie hören niemanden. Sobald der Vorsitz da ist, sieht er, dass Sie fragen und was Ihrer Leitung fehlt. Zwei Personen können Sie für begrenzte Zeit einlassen.",
+    byItself: "Sie kommen von selbst hinein, sobald das behoben ist. Bleiben Sie auf dieser Seite.",
+    since: "Sie fragen seit {clock}. Nach zehn Minuten müssen Sie noch einmal fragen.",
+  },
   away: {
     title: "Draußen, bis die Leitung gut ist",
     code: "Neu seit {time}: {names} ist draußen, die Leitung war nicht mehr gut genug.",

@@ -20,6 +20,14 @@ export const aside = {
     touch: "Confirm with your passkey",
     retest: "Check again now",
   },
+  asking: {
+    offer: "As your line is now, you come in only if two persons in the meeting let you in for a limited time. It then stands on every screen.",
+    ask: "Ask for an exception",
+    title: "Your line is not good enough to come in",
+    text: "Nobody hears or sees you, and you hear nobody. As soon as the chair is in, they see that you ask and what your line lacks. Two persons can let you in for a limited time.",
+    byItself: "You come in by yourself as soon as this is put right. Stay on this page.",
+    since: "Asking for {clock}. After ten minutes you have to ask again.",
+  },
   away: {
     title: "Out until their line is good",
     code: "New since {time}, when {names} was out: the line was no longer good enough.",

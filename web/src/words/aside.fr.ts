@@ -22,6 +22,14 @@ export const aside: Shape<typeof en> = {
     touch: "Confirmer avec votre clé d’accès",
     retest: "Vérifier maintenant",
   },
+  asking: {
+    offer: "Avec votre ligne actuelle, vous n’entrez que si deux personnes dans la réunion vous laissent entrer pour un temps limité. Chaque écran l’affiche alors.",
+    ask: "Demander une exception",
+    title: "Votre ligne ne suffit pas pour entrer",
+    text: "Personne ne vous entend ni ne vous voit, et vous n’entendez personne. Dès que la présidence est là, elle voit que vous demandez et ce qui manque à votre ligne. Deux personnes peuvent vous laisser entrer pour un temps limité.",
+    byItself: "Vous entrez de vous-même dès que c’est corrigé. Restez sur cette page.",
+    since: "Vous demandez depuis {clock}. Après dix minutes, il faut demander de nouveau.",
+  },
   away: {
     title: "Dehors, le temps que la ligne soit bonne",
     code: "Nouveau depuis {time} : {names} est dehors, sa ligne n’était plus assez sûre.",
