@@ -21,6 +21,11 @@ import (
 
 // startInvestigated starts a server of an organisation with an investigation key.
 func startInvestigated(t *testing.T) (*servertest.World, *escrow.Key, store.Store) {
+	return startInvestigatedWith(t, func(st store.Store) store.Store { return st })
+}
+
+// startInvestigatedWith starts it over a store that is wrapped.
+func startInvestigatedWith(t *testing.T, wrap func(store.Store) store.Store) (*servertest.World, *escrow.Key, store.Store) {
 	t.Helper()
 	dir := t.TempDir()
 	org := filepath.Join(dir, "organisation")
@@ -35,7 +40,7 @@ func startInvestigated(t *testing.T) (*servertest.World, *escrow.Key, store.Stor
 		t.Fatal(err)
 	}
 	var kept store.Store
-	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: claimsPolicy(t, ""), Store: func(st store.Store) store.Store { kept = st; return st }})
+	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: claimsPolicy(t, ""), Store: func(st store.Store) store.Store { kept = wrap(st); return kept }})
 	return w, key, kept
 }
 

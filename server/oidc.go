@@ -155,7 +155,7 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 		s.backWith(w, r, to, problemSignIn)
 		return
 	}
-	j := journey{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), To: to, Until: s.now().Add(signInLife)}
+	j := journey{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), To: to, Until: s.now().Add(signInLife).Truncate(time.Second)}
 	sealed, err := s.sealJourney(j)
 	if err != nil {
 		s.fail(w, "sign in", err)
