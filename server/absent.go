@@ -2,8 +2,6 @@ package server
 
 import (
 	"bytes"
-	"maps"
-	"slices"
 	"time"
 
 	"conclave"
@@ -132,10 +130,7 @@ func (s *Server) absentChanged(id conclave.MeetingID) {
 
 // gatewaysChanged is absentChanged for all rooms: a gateway has come or gone.
 func (s *Server) gatewaysChanged() {
-	s.mu.Lock()
-	rooms := slices.Collect(maps.Values(s.rooms))
-	s.mu.Unlock()
-	for _, r := range rooms {
+	for _, r := range s.running() {
 		r.post(func() { r.rosterChanged(false) })
 	}
 }

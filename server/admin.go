@@ -200,9 +200,7 @@ func (s *Server) endMeeting(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "end meeting", err)
 		return
 	}
-	if room := s.find(meeting.ID); room != nil {
-		room.askPressing(room.end, room.members)
-	}
+	s.tell(meeting.ID, func(room *room) { room.askPressing(room.end, room.members) })
 	s.answer(w, http.StatusOK, struct{}{})
 }
 
@@ -222,13 +220,7 @@ func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
 
 // recheck has every room rule anew on the legs of these devices.
 func (s *Server) recheck(devices ...conclave.DeviceID) {
-	s.mu.Lock()
-	var rooms []*room
-	for _, room := range s.rooms {
-		rooms = append(rooms, room)
-	}
-	s.mu.Unlock()
-	for _, room := range rooms {
+	s.tellRooms(func(room *room) {
 		room.askPressing(func() {
 			for _, id := range devices {
 				room.recheck(id)
@@ -239,7 +231,7 @@ func (s *Server) recheck(devices ...conclave.DeviceID) {
 			}
 			return fail
 		})
-	}
+	})
 }
 
 func (s *Server) removePerson(w http.ResponseWriter, r *http.Request) {

@@ -3,11 +3,9 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
 	"conclave"
@@ -461,10 +459,7 @@ func (s *Server) tellWaiting(ctx context.Context, device conclave.DeviceID, c *c
 
 // tellNow hands the person's devices that are in a room now what waits for them.
 func (s *Server) tellNow(ctx context.Context, person conclave.PersonID) {
-	s.mu.Lock()
-	rooms := slices.Collect(maps.Values(s.rooms))
-	s.mu.Unlock()
-	for _, r := range rooms {
+	for _, r := range s.running() {
 		r.ask(func() {
 			for _, seat := range r.seats {
 				if seat.asker.statement.Person == person && seat.asker.statement.Kind == pass.KindDevice {

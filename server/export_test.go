@@ -54,3 +54,9 @@ func PersonalWords() (words []string, unexplained []string) {
 	}
 	return words, unexplained
 }
+
+// FailRoom gives a meeting's room up, as a store that fails does.
+func (s *Server) FailRoom(meeting conclave.MeetingID) {
+	r := s.find(meeting)
+	r.post(func() { r.fail("be tested", errClosing) })
+}

@@ -117,14 +117,8 @@ func (s *Server) storedNotices(ctx context.Context, person conclave.PersonID) ([
 
 // notifyNow tells a person's devices that are in a room now.
 func (s *Server) notifyNow(person conclave.PersonID, m *signal.Notice) {
-	s.mu.Lock()
-	rooms := make([]*room, 0, len(s.rooms))
-	for _, r := range s.rooms {
-		rooms = append(rooms, r)
-	}
-	s.mu.Unlock()
 	frame := signal.Encode(m)
-	for _, r := range rooms {
+	for _, r := range s.running() {
 		r.ask(func() {
 			for _, seat := range r.seats {
 				if seat.asker.statement.Person == person && seat.asker.statement.Kind == pass.KindDevice {

@@ -36,16 +36,8 @@ func isFinal(reasons []conclave.Problem) (conclave.Problem, bool) {
 // something else that rulings rest on is another. It does not wait for the rooms.
 func (s *Server) ruleAll(why string) {
 	s.cfg.Log.Info("every leg is ruled anew", "why", why)
-	s.mu.Lock()
-	rooms := make([]*room, 0, len(s.rooms))
-	for _, r := range s.rooms {
-		rooms = append(rooms, r)
-	}
-	s.mu.Unlock()
 	s.wait.Go(func() {
-		for _, r := range rooms {
-			r.press(r.ruleEverybody, r.anyFailing(conclave.DeviceID{}))
-		}
+		s.tellRooms(func(r *room) { r.press(r.ruleEverybody, r.anyFailing(conclave.DeviceID{})) })
 	})
 }
 

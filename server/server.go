@@ -88,9 +88,10 @@ type Server struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup // connections and rooms
 
-	mu     sync.Mutex
-	rooms  map[conclave.MeetingID]*room // guarded by mu
-	closed bool                         // guarded by mu: nothing new is started
+	mu       sync.Mutex
+	rooms    map[conclave.MeetingID]*room    // guarded by mu
+	openings map[conclave.MeetingID]*opening // guarded by mu: of rooms that are not open yet
+	closed   bool                            // guarded by mu: nothing new is started
 }
 
 // New checks cfg and brings back the rooms that had members when the server last stopped.
@@ -127,10 +128,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	cfg.Store = listed{cfg.Store}
 	s := &Server{
-		cfg:    cfg,
-		limits: newLimiter(cfg.Limits),
-		hosts:  map[string]bool{},
-		rooms:  map[conclave.MeetingID]*room{},
+		cfg:      cfg,
+		limits:   newLimiter(cfg.Limits),
+		hosts:    map[string]bool{},
+		rooms:    map[conclave.MeetingID]*room{},
+		openings: map[conclave.MeetingID]*opening{},
 	}
 	for _, h := range cfg.Hosts {
 		s.hosts[canonicalHost(h)] = true
@@ -252,58 +254,6 @@ func (s *Server) restore(ctx context.Context) error {
 		s.detach(r)
 	}
 	return nil
-}
-
-// attach returns a meeting's room, opened if it is not, and keeps it open until detach.
-func (s *Server) attach(ctx context.Context, id conclave.MeetingID) (*room, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosing
-	}
-	r := s.rooms[id]
-	if r == nil {
-		var err error
-		// Under the mutex: of two who come first, one opens the room. It takes a few milliseconds.
-		if r, err = s.openRoom(ctx, id); err != nil {
-			return nil, err
-		}
-		s.rooms[id] = r
-		s.wait.Add(1)
-		go func() {
-			defer s.wait.Done()
-			r.run()
-		}()
-	}
-	r.users++
-	return r, nil
-}
-
-func (s *Server) detach(r *room) {
-	s.mu.Lock()
-	r.users--
-	s.mu.Unlock()
-	r.post(func() {}) // the room looks whether it is still needed
-}
-
-// retire takes a room off the list if nobody uses it, and says whether it did. The room's goroutine then ends.
-func (s *Server) retire(r *room, broken bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.users > 0 && !broken {
-		return false
-	}
-	if s.rooms[r.meeting.ID] == r {
-		delete(s.rooms, r.meeting.ID)
-	}
-	return true
-}
-
-// find returns an open room, nil if it is not open.
-func (s *Server) find(id conclave.MeetingID) *room {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.rooms[id]
 }
 
 var errClosing = errors.New("server: closing")

@@ -249,7 +249,7 @@ func (v *visitor) resume(ctx context.Context, j *judgement, m *signal.Resume) (b
 	if j.request.Statement != admission.StatementValid || !j.request.Invited && !j.request.Chair {
 		return false, nil
 	}
-	if v.find(v.meeting) == nil {
+	if !v.runs(v.meeting) {
 		return false, nil
 	}
 	room, err := v.attach(ctx, v.meeting)
