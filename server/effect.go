@@ -121,6 +121,6 @@ func (r *room) gone(e roster.Gone) {
 	delete(r.away, e.Leg)
 	delete(r.exceptable, e.Leg)
 	delete(r.bound, e.Leg)
-	delete(r.ledgers, e.Leg)
+	delete(r.spending, e.Leg)
 	r.slotsDue = true
 }

@@ -79,15 +79,9 @@ func (r *room) ledger(leg roster.Leg, m *signal.Ledger) error {
 	return nil
 }
 
-// mayHandIn counts a block of a leg, over all its connections.
+// mayHandIn counts a block of a leg.
 func (r *room) mayHandIn(leg conclave.LegID) bool {
-	if r.ledgers == nil {
-		r.ledgers = map[conclave.LegID]*bucket{}
-	}
-	if r.ledgers[leg] == nil {
-		r.ledgers[leg] = new(bucket)
-	}
-	return r.ledgers[leg].take(ledgerRate, ledgerBurst, r.now())
+	return r.spent(leg).ledger.take(ledgerRate, ledgerBurst, r.now())
 }
 
 // show takes what a leg shows of itself. That it begins or stops sharing its screen is a record, which what was exposed is

@@ -25,7 +25,7 @@ func TestAMinuteThatHasNotBeenIsNoneHoweverLarge(t *testing.T) {
 
 func TestALegHandsInAsManyLedgersAsThereAreMinutes(t *testing.T) {
 	now := time.Now()
-	r := &room{Server: &Server{cfg: Config{Now: func() time.Time { return now }}}}
+	r := &room{Server: &Server{cfg: Config{Now: func() time.Time { return now }}}, spending: map[conclave.LegID]*spent{}}
 	many := func() (n int) {
 		for range 1000 {
 			if r.mayHandIn(conclave.LegID{1}) {

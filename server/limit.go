@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"conclave"
 )
 
 // Limits bound what one address, and all together, may ask for.
@@ -68,6 +70,29 @@ func (b *bucket) leak(rate float64, now time.Time) {
 		b.level = max(0, b.level-dt*rate)
 		b.at = now
 	}
+}
+
+// spent is what a leg has used up of what leaves a record by its own wish alone. Honest legs never come near the end of it.
+type spent struct {
+	ledger  bucket // blocks of its speech ledger
+	refused bucket // commits that break the rules
+	renewed bucket // commits that nobody asked for: keys of its own made anew, which all others have to follow
+	screens bucket // screens that it begins to share
+}
+
+// Members renew their keys twice an hour, and where their statement was renewed. Whoever has a commit refused is broken, or
+// tries something. A screen is shown and shown again while people look for the right window.
+const (
+	refusedRate, refusedBurst = 1.0 / 30, 20
+	renewedRate, renewedBurst = 1.0 / 60, 20
+	screensRate, screensBurst = 1.0 / 10, 30
+)
+
+func (r *room) spent(leg conclave.LegID) *spent {
+	if r.spending[leg] == nil {
+		r.spending[leg] = new(spent)
+	}
+	return r.spending[leg]
 }
 
 func newLimiter(l Limits) *limiter {

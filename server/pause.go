@@ -52,6 +52,9 @@ func (r *room) setState(leg roster.Leg, m *signal.State) error {
 	if leg.Standing == roster.Member && m.Screen && !leg.Shown.Screen && slices.Contains(r.closed, admission.ClosedScreen) {
 		return problemClosed
 	}
+	if m.Screen && !leg.Shown.Screen && !r.spent(leg.ID).screens.take(screensRate, screensBurst, r.now()) {
+		return problemTooMany // what stops is always taken
+	}
 	r.show(leg, m)
 	return nil
 }

@@ -47,15 +47,16 @@ type room struct {
 	mediaEvents []sfu.Event   // guarded by mediaMu
 	mediaWake   chan struct{} // buffer of one
 
-	roster  *roster.Room
-	group   *delivery.Group
-	media   *sfu.Room
-	bound   map[conclave.LegID][]byte // fingerprints that assertions named, by leg
-	seats   map[conclave.LegID]*seat
-	ledgers map[conclave.LegID]*bucket // of blocks that legs hand in
-	away    map[conclave.LegID]*asker  // what was known last of legs whose line is lost
-	shut    map[conclave.LegID]int     // by how many pressing messages, whose turn is to come, a leg's media are cut
-	looked  time.Time                  // when legs in quarantine were looked at last
+	roster *roster.Room
+	group  *delivery.Group
+	media  *sfu.Room
+	bound  map[conclave.LegID][]byte // fingerprints that assertions named, by leg
+	seats  map[conclave.LegID]*seat
+	// spending is what each leg has used up, over all its connections.
+	spending map[conclave.LegID]*spent
+	away     map[conclave.LegID]*asker // what was known last of legs whose line is lost
+	shut     map[conclave.LegID]int    // by how many pressing messages, whose turn is to come, a leg's media are cut
+	looked   time.Time                 // when legs in quarantine were looked at last
 	// exceptable are the legs in quarantine whom policy would let be excepted, as last ruled.
 	exceptable map[conclave.LegID]bool
 	queue      queue
@@ -97,7 +98,7 @@ func (s *Server) openRoom(ctx context.Context, id conclave.MeetingID) (*room, er
 	r := &room{
 		Server: s, meeting: meeting,
 		ctx: context.WithoutCancel(s.ctx), inbox: make(chan func(), inboxSize), pressing: make(chan *pressing, pressingSize), shut: map[conclave.LegID]int{}, done: make(chan struct{}),
-		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, exceptable: map[conclave.LegID]bool{}, roster: roster.New(),
+		mediaWake: make(chan struct{}, 1), seats: map[conclave.LegID]*seat{}, away: map[conclave.LegID]*asker{}, spending: map[conclave.LegID]*spent{}, exceptable: map[conclave.LegID]bool{}, roster: roster.New(),
 	}
 	if r.group, err = delivery.Open(ctx, delivery.Config{
 		Store: s.cfg.Store, Meeting: r.target(), Trust: s.cfg.Organisation.Trust, Removal: s.cfg.Organisation.RemovalKey(), Renewed: r.newestPass,

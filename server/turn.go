@@ -310,6 +310,9 @@ func (r *room) enter(leg roster.Leg, m *signal.Enter) error {
 	default:
 		return problemTurn
 	}
+	if !r.mayCommit(leg.ID) {
+		return problemTooMany
+	}
 	var staged *delivery.Staged
 	var err error
 	if len(m.Tree) > 0 {
@@ -370,6 +373,9 @@ func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
 	default:
 		return problemTurn
 	}
+	if !r.mayCommit(leg.ID) {
+		return problemTooMany
+	}
 	staged, err := r.group.StageCommit(m.Epoch, m.Message, m.GroupInfo, mls.LeafIndex(leg.Leaf), r.now())
 	switch {
 	case errors.Is(err, delivery.ErrStale):
@@ -377,6 +383,8 @@ func (r *room) commit(leg roster.Leg, m *signal.Commit) error {
 		return nil
 	case err != nil:
 		return r.refuseCommit(leg, err)
+	case !staged.Asked && !r.spent(leg.ID).renewed.take(renewedRate, renewedBurst, r.now()):
+		return problemTooMany
 	}
 	leaf := uint32(leg.Leaf)
 	if err := r.record(audit.Record{Kind: audit.KindCommit, Leg: leg.ID, Device: leg.Device, Leaf: &leaf,
@@ -413,8 +421,15 @@ func (r *room) apply(staged *delivery.Staged) error {
 	return err
 }
 
+// mayCommit says whether a leg's commit is looked at: of one that had many refused none is, for a while. Each costs the room
+// work, and a record.
+func (r *room) mayCommit(leg conclave.LegID) bool {
+	return r.spent(leg).refused.has(refusedRate, refusedBurst, r.now())
+}
+
 func (r *room) refuseCommit(leg roster.Leg, cause error) error {
 	problem := problemOf(cause, problemCommit)
+	r.spent(leg.ID).refused.take(refusedRate, refusedBurst, r.now())
 	r.cfg.Log.Warn("commit refused", "meeting", r.meeting.ID, "leg", leg.ID, "cause", cause)
 	r.note(audit.Record{Kind: audit.KindCommitRefused, Leg: leg.ID, Device: leg.Device, Codes: []string{problem.Code}, Epoch: uint64(r.group.Epoch())})
 	return problem

@@ -191,6 +191,7 @@ type Staged struct {
 	Removed  []mls.LeafIndex // leaves taken away
 	Epoch    mls.Epoch       // that it begins
 	TreeHash []byte          // of that epoch
+	Asked    bool            // by proposals: it removes somebody, or changes what the group is for
 
 	meeting  pass.MeetingContext // what the group is for in that epoch; zero for a new group
 	follower *mls.Follower
@@ -280,6 +281,7 @@ func (g *Group) stage(epoch uint64, commit, info []byte, now time.Time, check fu
 		return nil, err
 	}
 	return &Staged{Leaf: change.Committer, Removed: change.Removed, Epoch: change.Epoch, TreeHash: next.Context().TreeHash,
+		Asked:    len(change.Removed) > 0 || meeting != g.cfg.Meeting,
 		follower: next, info: info, commit: commit, before: g.follower, meeting: meeting}, nil
 }
 

@@ -651,6 +651,7 @@ export class Session {
     if (of === "remove") this.removing.value = new Map();
     if (of === "decide") this.decided.value = new Set();
     this.aside.failed(of);
+    if (of === "state" && this.screen.value) void this.setScreen(false); // what was not taken is not shown
     if (of === "probe") return this.#pathTried();
     if (of === "mission") {
       this.testing.value = false;
