@@ -43,9 +43,14 @@ type Device struct {
 	Chain [][]byte `json:"chain,omitempty"`
 	// Evidence is the hash of what was shown at the enrolment, 32 bytes; nil: nothing was.
 	Evidence []byte `json:"evidence,omitempty"`
+	// Link is what it was enrolled by; nil for one that was enrolled before that was kept.
+	Link *LinkKind `json:"link,omitempty"`
 	// Guest is set for a guest's: Person then stands in no directory.
 	Guest *Guest `json:"guest,omitempty"`
 }
+
+// lapsed says that its statement ran out so long ago that it is not renewed any more.
+func (d *Device) lapsed(now time.Time) bool { return now.After(d.Until.Add(renewalGrace)) }
 
 // Renewal is what a device sends to have its statement renewed.
 type Renewal struct {
@@ -71,7 +76,7 @@ func (d *Directory) renewing(ctx context.Context, r *Renewal, now time.Time) (De
 	if err != nil || !verify(key, signal.RenewContent(r.Nonce, r.Statement, r.Host), r.Signature) {
 		return fail(problem("renewal_proof", "enrol_again"))
 	}
-	if now.After(device.Until.Add(renewalGrace)) {
+	if device.lapsed(now) {
 		return fail(problem("device_lapsed", "enrol_again"))
 	}
 	person, err := d.holder(ctx, &device, now)

@@ -121,7 +121,7 @@ func (d *Directory) apply(ctx context.Context, e *Enrolment, now time.Time) (*ap
 		return nil, err
 	}
 	a.device = Device{ID: conclave.DeviceOf(e.LeafKey), Person: a.person.ID, Name: e.DeviceName, LeafKey: e.LeafKey,
-		Assurance: conclave.AssuranceSoftware, Enrolled: now.UTC(), Until: now.Add(statementLife).UTC()}
+		Assurance: conclave.AssuranceSoftware, Enrolled: now.UTC(), Until: now.Add(statementLife).UTC(), Link: a.stored.kind()}
 	return a, d.assure(a, e, now)
 }
 
@@ -240,7 +240,7 @@ func (d *Directory) vouched(p Person, device *Device, v *Vouch, now time.Time) (
 }
 
 // Enrol uses up a token and returns the device's statement, encoded. Errors hold a conclave.Problem where the person can
-// do something. The person's other devices are told.
+// do something. The person's other devices are told of the new one, and the new one of them.
 func (d *Directory) Enrol(ctx context.Context, e Enrolment, now time.Time) ([]byte, Device, error) {
 	fail := func(err error) ([]byte, Device, error) { return nil, Device{}, err }
 	a, err := d.apply(ctx, &e, now)
@@ -269,7 +269,7 @@ func (d *Directory) Enrol(ctx context.Context, e Enrolment, now time.Time) ([]by
 	if err != nil {
 		return fail(err)
 	}
-	return statement, a.device, d.tellOthers(ctx, &a.device, now)
+	return statement, a.device, d.tellOfEachOther(ctx, &a.device, now)
 }
 
 // recorded records that a device is enrolled or renewed, and has do carry it out: nothing is signed, logged or used up without

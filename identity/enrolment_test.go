@@ -265,12 +265,16 @@ func TestOtherDevicesAreToldOfANewOneOnce(t *testing.T) {
 	}
 	for i, d := range devices {
 		notices, err := w.Notices(ctx, d.ID)
-		if err != nil || len(notices) != 2-i {
+		if err != nil || len(notices) != 2 {
 			t.Fatalf("device %d has %d notices, %v", i, len(notices), err)
 		}
-		for _, n := range notices {
-			if n.Notice.Code != "device_enrolled" || n.Notice.Args["device"] != "Laptop" || n.Notice.Fix == "" || n.Link == "" {
-				t.Errorf("%+v", n.Notice.Code)
+		for j, n := range notices {
+			want := "device_enrolled" // after it
+			if j < i {
+				want = "device_before"
+			}
+			if n.Notice.Code != want || n.Notice.Args["device"] != "Laptop" || n.Notice.Fix == "" || n.Link == "" {
+				t.Errorf("device %d, notice %d: %+v", i, j, n.Notice.Code)
 			}
 			if err := w.Seen(ctx, d.ID, n.ID); err != nil {
 				t.Error(err)

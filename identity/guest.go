@@ -125,7 +125,7 @@ func (d *Directory) EnrolGuest(ctx context.Context, e Enrolment, meeting conclav
 		return fail(problem("invitation_expired", "ask_invitation"))
 	}
 	device := Device{ID: conclave.DeviceOf(e.LeafKey), Person: guestID(hash),
-		LeafKey: e.LeafKey, Assurance: conclave.AssuranceGuest, Enrolled: now.UTC(), Guest: &stored.Guest}
+		LeafKey: e.LeafKey, Assurance: conclave.AssuranceGuest, Enrolled: now.UTC(), Link: &LinkKind{By: SourceInvitation}, Guest: &stored.Guest}
 	device.Until = d.until(&device, now).UTC()
 	person, err := d.guest(ctx, &device, now)
 	if err != nil {

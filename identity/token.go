@@ -76,13 +76,42 @@ const (
 	UseManaged Use = "managed"
 )
 
+// Source says who made a link.
+type Source string
+
+// Who makes links.
+const (
+	SourceAdministrator Source = "administrator"
+	SourceSignIn        Source = "oidc"       // the person signed in at the organisation's provider
+	SourceDevice        Source = "own_device" // the person, on a device that they have
+	SourceInvitation    Source = "invitation" // a guest's link: who invited them stands in the record of the invitation
+)
+
+// LinkKind is what is kept of the link that a device was enrolled by.
+type LinkKind struct {
+	By  Source `json:"by"`
+	Use Use    `json:"use,omitempty"`
+	// Device is the one that the link was made on, where By is SourceDevice.
+	Device conclave.DeviceID `json:"device,omitzero"`
+}
+
 // storedToken is a token's entry, found by the first half of its hash.
 type storedToken struct {
 	Hash    []byte            `json:"hash"`
 	Person  conclave.PersonID `json:"person"`
 	Use     Use               `json:"use,omitempty"`
+	By      Source            `json:"by,omitempty"`    // "" for links that were made before it was kept
+	On      conclave.DeviceID `json:"device,omitzero"` // where By is SourceDevice
 	Expires time.Time         `json:"expires"`
 	Used    *time.Time        `json:"used,omitempty"`
+}
+
+// kind is what a device enrolled by the link keeps of it; nil: nobody knows.
+func (t *storedToken) kind() *LinkKind {
+	if t.By == "" {
+		return nil
+	}
+	return &LinkKind{By: t.By, Use: t.Use, Device: t.On}
 }
 
 func tokenKey(hash [sha256.Size]byte) store.Key {
@@ -100,30 +129,37 @@ func (d *Directory) IssueTokenFor(ctx context.Context, person conclave.PersonID,
 	if use != UseDevice {
 		codes = []string{string(use)}
 	}
-	return d.issue(ctx, person, use, codes, rand, now)
+	return d.issue(ctx, storedToken{Person: person, Use: use, By: SourceAdministrator}, codes, rand, now)
 }
 
 // IssueTokenSignedIn is IssueToken for a person who has signed in, and to whom nobody has given a link.
 func (d *Directory) IssueTokenSignedIn(ctx context.Context, person conclave.PersonID, rand io.Reader, now time.Time) (Token, error) {
-	return d.issue(ctx, person, UseDevice, []string{"oidc"}, rand, now)
+	return d.issue(ctx, storedToken{Person: person, By: SourceSignIn}, []string{string(SourceSignIn)}, rand, now)
 }
 
-func (d *Directory) issue(ctx context.Context, person conclave.PersonID, use Use, codes []string, rand io.Reader, now time.Time) (Token, error) {
-	if use != UseDevice && use != UseRoom && use != UseManaged {
+// IssueTokenOn is IssueToken at the wish of the person, who made it on a device that they have.
+func (d *Directory) IssueTokenOn(ctx context.Context, device Device, rand io.Reader, now time.Time) (Token, error) {
+	return d.issue(ctx, storedToken{Person: device.Person, By: SourceDevice, On: device.ID}, []string{string(SourceDevice)}, rand, now)
+}
+
+// issue draws the token of what is to be stored, and fills in the rest.
+func (d *Directory) issue(ctx context.Context, s storedToken, codes []string, rand io.Reader, now time.Time) (Token, error) {
+	if s.Use != UseDevice && s.Use != UseRoom && s.Use != UseManaged {
 		return Token{}, problem("link_use", "choose_use")
 	}
-	if _, err := d.active(ctx, person); err != nil {
+	if _, err := d.active(ctx, s.Person); err != nil {
 		return Token{}, err
 	}
 	t, err := NewToken(rand)
 	if err != nil {
 		return Token{}, fmt.Errorf("identity: draw a token: %w", err)
 	}
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC(), Person: person, Codes: codes}); err != nil {
+	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindLinkIssued, Time: now.UTC(), Person: s.Person, Device: s.On, Codes: codes}); err != nil {
 		return Token{}, err
 	}
 	hash := t.hash()
-	return t, d.put(ctx, tokenKey(hash), storedToken{Hash: hash[:], Person: person, Use: use, Expires: now.Add(tokenLife).UTC()})
+	s.Hash, s.Expires = hash[:], now.Add(tokenLife).UTC()
+	return t, d.put(ctx, tokenKey(hash), s)
 }
 
 // Link says what a link is good for and whom it is for, without using it up.

@@ -323,6 +323,7 @@ type ownDevice struct {
 	Revoked   *time.Time         `json:"revoked,omitempty"`
 	This      bool               `json:"this"`
 	Passkey   bool               `json:"passkey"`
+	Link      *identity.LinkKind `json:"link,omitempty"`
 }
 
 // asking returns the device that signed content, which is made from the host that it dialled.
@@ -353,7 +354,7 @@ func (s *Server) serveDevices(w http.ResponseWriter, r *http.Request) {
 	}
 	list := []ownDevice{}
 	for _, d := range all {
-		list = append(list, ownDevice{d.ID, d.Name, d.Assurance, d.Enrolled, d.Until, d.Revoked, d.ID == own.ID, d.Passkey != nil})
+		list = append(list, ownDevice{d.ID, d.Name, d.Assurance, d.Enrolled, d.Until, d.Revoked, d.ID == own.ID, d.Passkey != nil, d.Link})
 	}
 	s.answer(w, http.StatusOK, struct {
 		Devices    []ownDevice `json:"devices"`
@@ -433,7 +434,7 @@ func (s *Server) serveDevicesLink(w http.ResponseWriter, r *http.Request) {
 	}
 	var token identity.Token
 	if err == nil {
-		token, err = s.directory.IssueToken(r.Context(), own.Person, s.cfg.Rand, s.now())
+		token, err = s.directory.IssueTokenOn(r.Context(), own, s.cfg.Rand, s.now())
 	}
 	if err != nil {
 		s.fail(w, "link for own device", err)

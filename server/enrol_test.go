@@ -237,6 +237,41 @@ func TestANoticeIsToldUntilThePersonHasReadIt(t *testing.T) {
 	expect[*signal.Admitted](last) // and nothing before
 }
 
+func TestWhoseFirstDeviceWasAThiefsIsToldAtTheirFirstHello(t *testing.T) {
+	w := servertest.Start(t)
+	thiefs := w.Enrol("anna") // by the link that was meant for her
+	own := w.Enrol("anna")
+	m := w.OpenMeeting("anna")
+	r := connect(t, w)
+	r.hello(own, m)
+	expect[*signal.Line](r)
+	n := expect[*signal.Notice](r)
+	enrolled, err := w.Server.Directory().Device(t.Context(), conclave.DeviceOf(thiefs.Point))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Notice.Code != "device_before" || n.Notice.Args["date"] != enrolled.Enrolled.Format(time.RFC3339) || n.Link != "/devices" {
+		t.Errorf("told %+v", n)
+	}
+	// The thief says from theirs that it was read, and by its id too: it waits on hers.
+	s := connect(t, w)
+	s.hello(thiefs, m)
+	expect[*signal.Line](s)
+	theirs := expect[*signal.Notice](s)
+	s.send(&signal.Read{ID: n.ID})
+	s.send(&signal.Read{ID: theirs.ID})
+	wait(t, "the thief's own notice to be taken off", 20*time.Second, func() bool {
+		list, err := w.Server.Directory().Notices(t.Context(), conclave.DeviceOf(thiefs.Point))
+		return err == nil && len(list) == 0
+	})
+	again := connect(t, w)
+	again.hello(own, m)
+	expect[*signal.Line](again)
+	if got := expect[*signal.Notice](again); got.ID != n.ID {
+		t.Errorf("told %+v, then %+v", n, got)
+	}
+}
+
 func TestACopiedProfileLocksNobodyOut(t *testing.T) {
 	maker := passkeytest.NewMaker(t)
 	metadata, err := passkey.ParseMetadata(maker.Metadata(t, ""))
@@ -304,6 +339,11 @@ func TestAPersonsTouchMakesALinkForAFurtherDevice(t *testing.T) {
 	devices, err := w.Server.Directory().Devices(t.Context(), "anna")
 	if err != nil || len(devices) != 3 {
 		t.Errorf("%d devices, %v", len(devices), err)
+	}
+	// Whoever enrolled by that link is told on which device it was made: a thief may have sent it.
+	notices, err := w.Server.Directory().Notices(t.Context(), conclave.DeviceOf(d.Point))
+	if err != nil || len(notices) != 2 || notices[0].Notice.Code != "device_link_made" || notices[1].Notice.Code != "device_before" {
+		t.Errorf("told %+v, %v", notices, err)
 	}
 	if code, out := postJSON(t, w, "/v1/enrol", request); code == http.StatusOK || problemCode(out) != "link_used" {
 		t.Errorf("a second time: %v", out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"conclave"
@@ -48,6 +49,9 @@ func word(p conclave.Problem) string {
 		text += " " + w.remedy
 	}
 	for name, value := range p.Args {
+		if at, err := time.Parse(time.RFC3339, value); err == nil && name == "date" {
+			value = at.Local().Format(time.DateOnly)
+		}
 		text = strings.ReplaceAll(text, "{"+name+"}", plain(value))
 	}
 	return text

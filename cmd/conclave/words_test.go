@@ -42,6 +42,17 @@ func TestEveryProblemIsWordedOnce(t *testing.T) {
 	}
 }
 
+func TestADateIsSaidAsADate(t *testing.T) {
+	p := conclave.Problem{Code: "device_before", Args: map[string]string{"device": "Laptop", "date": "2026-09-01T12:00:00Z"}, Fix: "revoke_if_not_you"}
+	if got := word(p); !strings.Contains(got, `"Laptop" was set up in your name, on 2026-09-01. If`) {
+		t.Errorf("%q", got)
+	}
+	p.Args["date"] = "soon"
+	if got := word(p); !strings.Contains(got, "on soon.") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestTheRemedyIsThatOfTheFix(t *testing.T) {
 	// One problem may have another way out than the usual one.
 	if got := word(conclave.Problem{Code: "server_unreachable", Fix: "ask_administrator"}); !strings.Contains(got, "administrator") {

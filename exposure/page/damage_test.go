@@ -118,7 +118,8 @@ func TestTheExportHasWordsForEveryKindOfRecord(t *testing.T) {
 func TestTheExportHasWordsForAllThatIsStored(t *testing.T) {
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	e := &Export{Organisation: "Ministry", Person: "anna.weber", Name: "Anna Weber", Made: at.AddDate(0, 1, 0), Entry: map[string]any{"id": "anna.weber", "name": "Anna Weber", "unit": "Interior"},
-		Devices: []map[string]any{{"id": "5f2c", "name": "Laptop", "enrolled": "2026-03-02"}}, Meetings: []ExportMeeting{{"AQ", "Weekly", true, at}},
+		Devices: []map[string]any{{"id": "5f2c", "name": "Laptop", "enrolled": "2026-03-02T09:00:00Z",
+			"link": map[string]any{"by": "own_device", "device": "77aa"}}}, Meetings: []ExportMeeting{{"AQ", "Weekly", true, at}},
 		Records: []audit.Entry{{Index: 12, Record: audit.Record{Kind: audit.KindRuling, Time: at, Outcome: "admit", Reason: "Notfall",
 			Facts: []conclave.Fact{{Name: "network", Value: "headquarters"}, {Name: "device_age", Value: "known"}}}}},
 		Logged: []ExportLogged{{4, "statement", "5f2c"}}, Kept: ExportKept{365, 90, 90}, Record: 19}
@@ -145,9 +146,9 @@ func TestTheExportHasWordsForAllThatIsStored(t *testing.T) {
 		}
 		w := newWords(lang, nil)
 		// The person reads words, not codes: of the entry, and of each record.
-		for _, want := range map[string][]string{"de": {"Kennung", "Bescheid, eingelassen", "Netz headquarters", "dieses Gerät bekannt", "„Notfall“"},
-			"en": {"Id", "ruling, admitted", "network headquarters", "this device known", "“Notfall”"},
-			"fr": {"Identifiant", "décision d’admission, admis", "réseau headquarters", "cet appareil connu", "«\u00a0Notfall\u202f»"}}[lang] {
+		for _, want := range map[string][]string{"de": {"Kennung", "Bescheid, eingelassen", "Netz headquarters", "dieses Gerät bekannt", "„Notfall“", "5f2c, eingerichtet am 2.\u00a0März\u00a02026, 09:00:00, mit einem Link von einem anderen eigenen Gerät"},
+			"en": {"Id", "ruling, admitted", "network headquarters", "this device known", "“Notfall”", "5f2c, enrolled on 2\u00a0March\u00a02026, 09:00:00, by a link made on another own device"},
+			"fr": {"Identifiant", "décision d’admission, admis", "réseau headquarters", "cet appareil connu", "«\u00a0Notfall\u202f»", "5f2c, enregistré le 2\u00a0mars\u00a02026, 09:00:00, par un lien créé sur un autre de ses appareils"}}[lang] {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("%s: the page lacks %q", lang, want)
 			}

@@ -110,7 +110,18 @@ func Person(out io.Writer, e *Export, o Options) error {
 	}
 	for _, d := range e.Devices {
 		text := func(key string) string { s, _ := d[key].(string); return s }
-		v.Devices = append(v.Devices, pair{text("name"), strings.Trim(text("id")+", "+text("enrolled"), ", ")})
+		parts := []string{text("id"), text("enrolled")}
+		if at, err := time.Parse(time.RFC3339, text("enrolled")); err == nil {
+			parts[1] = w.say("export_enrolled", "date", w.date(at)+", "+w.clock(at))
+		}
+		if link, ok := d["link"].(map[string]any); ok {
+			for _, key := range []string{"by", "use"} {
+				if code, _ := link[key].(string); code != "" {
+					parts = append(parts, w.first(code, "export_link_"))
+				}
+			}
+		}
+		v.Devices = append(v.Devices, pair{text("name"), strings.Trim(strings.Join(parts, ", "), ", ")})
 	}
 	for _, m := range e.Meetings {
 		v.Meetings = append(v.Meetings, pair{m.Title, w.date(m.Opened)})

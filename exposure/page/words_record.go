@@ -100,13 +100,21 @@ var recordWords = map[string][3]string{
 	"value_fresh":     {"eben", "just now", "à l’instant"},
 	"value_tor":       {"Tor", "Tor", "Tor"},
 
-	"export_id":      {"Kennung", "Id", "Identifiant"},
-	"export_name":    {"Name", "Name", "Nom"},
-	"export_unit":    {"Einheit", "Unit", "Unité"},
-	"export_phone":   {"Telefon", "Phone", "Téléphone"},
-	"export_added":   {"Eingetragen", "Entered", "Inscrit"},
-	"export_removed": {"Gestrichen", "Struck off", "Rayé"},
-	"export_quoted":  {"„{text}“", "“{text}”", "«\u00a0{text}\u202f»"},
+	"export_id":                 {"Kennung", "Id", "Identifiant"},
+	"export_name":               {"Name", "Name", "Nom"},
+	"export_unit":               {"Einheit", "Unit", "Unité"},
+	"export_phone":              {"Telefon", "Phone", "Téléphone"},
+	"export_added":              {"Eingetragen", "Entered", "Inscrit"},
+	"export_removed":            {"Gestrichen", "Struck off", "Rayé"},
+	"export_enrolled":           {"eingerichtet am {date}", "enrolled on {date}", "enregistré le {date}"},
+	"export_link_administrator": {"mit einem Link der Administration", "by a link of the administrator", "par un lien de l’administration"},
+	"export_link_oidc":          {"nach einer Anmeldung", "after a sign-in", "après une connexion"},
+	"export_link_own_device":    {"mit einem Link von einem anderen eigenen Gerät", "by a link made on another own device", "par un lien créé sur un autre de ses appareils"},
+	"export_link_invitation":    {"mit einer Einladung", "by an invitation", "par une invitation"},
+	"export_link_room":          {"als Raum", "as a room", "comme salle"},
+	"export_link_managed":       {"mit Karte oder Zertifikat", "with a card or certificate", "avec une carte ou un certificat"},
+
+	"export_quoted": {"„{text}“", "“{text}”", "«\u00a0{text}\u202f»"},
 }
 
 func init() {

@@ -95,6 +95,13 @@ const room = { link, audio: [1, 2, 3], camera: [1, 2, 3], speaks: 0 };
 const four = [anna, marta, jan, karin];
 const phone = member(7, "Peter Brandt", "+49 30 ••• 471", { grade: "open", assurance: 0, camera: false, kind: "phone", gateway: true });
 const away: Away[] = [{ leg: jan.leg, name: "Jan Novák", unit: "Transport", reasons: [problem("headset_radio", "use_wired_headset")], since: ago(38) }];
+const notice = (id: string, code: string, fix: string, args: Record<string, string>) => ({ event: "notice" as const, notice: { id, notice: problem(code, fix, args), link: "/devices" } });
+const before = [
+  notice("1", "device_before", "revoke_if_not_you", { device: "Chrome, Windows", date: "2026-09-01T08:12:00Z" }),
+  notice("2", "device_link_made", "revoke_if_not_you", { device: "Firefox, Linux", date: "2026-08-14T10:00:00Z" }),
+  notice("3", "device_before", "revoke_if_not_you", { device: "Safari, iPhone", date: "2026-02-28T16:40:00Z" }),
+  notice("4", "device_before_more", "look_at_devices", { count: "2" }),
+];
 const absent: Absent[] = [
   { person: "ingrid.falk", name: "Ingrid Falk", unit: "Foreign Affairs", ringing: false },
   { person: "peter.brandt", name: "Peter Brandt", unit: "Field office, Nicosia", ringing: true },
@@ -162,6 +169,8 @@ export const scenes: Record<string, Scene> = {
   "room-absent-none": { ...room, events: [...into([anna, marta]), roster([anna, marta], [], { absent: crowd.map((m) => ({ person: `p${m.leaf}`, name: m.name, unit: m.unit, ringing: false, against: { code: "phone_not_allowed", fix: "use_enrolled_device" } })) })] },
   door: { ...room, events: into(four, [...guests, stranger, caller, barred]) },
   notices: { ...room, events: [...into(four), { event: "notice", notice: { notice: problem("device_enrolled", "revoke_if_not_you", { device: "Chrome, Windows" }) } }, { event: "notice", notice: { notice: problem("call_refused_room", "ring_back", { name: "Jan Novák", person: "jan.novak" }) } }] },
+  "notices-before": { link, events: [enrolled, line(), state({ state: "checked" }), ...before] },
+  "notices-one": { link, events: [enrolled, line(), state({ state: "checked" }), before[0]!] },
   "quarantined-raised": { ...room, events: [...into([{ ...anna, role: "member" }, marta]), state({ state: "quarantined", level: "CONFIDENTIAL", since: ago(9), reasons: [problem("assertion_missing", "confirm_with_passkey"), problem("transport_open", "use_https")] })] },
   "room-alarm-read": { ...room, events: [...into(four), { event: "alarm", alarm: { problem: problem("alarm_hidden_member", "leave_and_report", { name: "Jan Novák" }) } }], press: ["alarm-read", "alarms"] },
   early: { link, events: [enrolled, line(), state({ state: "waiting", since: ago(40), early: true })] },

@@ -291,6 +291,8 @@ export interface OwnDevice {
   revoked?: string;
   this: boolean;
   passkey: boolean;
+  /** By whose link it was set up; absent where that is not known. */
+  link?: { by: string };
 }
 
 export type CoreEvent =

@@ -16,7 +16,11 @@ export type AsideChange =
 export const onlyChairDecides = (reasons: readonly { code: string }[] | null | undefined): boolean =>
   (reasons ?? []).every((r) => r.code === "chair_decides");
 
+/** What is dropped is told again on the next connection. */
 const noticesAtMost = 8;
+
+/** Words on devices in the person's name: what else comes in, these are not pushed out. */
+const ofDevices = (event: NoticeEvent): boolean => event.notice.code.startsWith("device_");
 
 export class Aside {
   readonly away = signal<readonly Away[]>([]);
@@ -83,12 +87,17 @@ export class Aside {
 
   notice(event: NoticeEvent): void {
     const others = this.notices.value.filter((n) => !event.id || n.id !== event.id);
-    this.notices.value = [...others.slice(1 - noticesAtMost), event];
+    const list = [...others, event];
+    if (list.length > noticesAtMost) {
+      const least = list.findIndex((n) => !ofDevices(n));
+      list.splice(least < 0 ? noticesAtMost : least, 1); // the first word of a flood stays
+    }
+    this.notices.value = list;
   }
 
-  read(notice: NoticeEvent): void {
-    this.notices.value = this.notices.value.filter((n) => n !== notice);
-    if (notice.id) this.#core.send({ do: "read", id: notice.id });
+  read(...notices: readonly NoticeEvent[]): void {
+    this.notices.value = this.notices.value.filter((n) => !notices.includes(n));
+    for (const { id } of notices) if (id) this.#core.send({ do: "read", id });
   }
 
   pause(anonymous: boolean): void {

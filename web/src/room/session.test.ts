@@ -392,6 +392,23 @@ test("a notice is shown once, and is read when the person says so", () => {
   assert.deepEqual(edge.sent, [{ do: "read", id: "device.0123" }]);
 });
 
+test("a flood of notices pushes out no word on a device, and the first of those stay", () => {
+  const { edge, session } = inRoom();
+  const told = (id: string, code: string) => session.aside.notice({ id, notice: { code, fix: "revoke_if_not_you" } });
+  told("device.1", "device_before");
+  told("device.2", "device_before_more");
+  for (let i = 0; i < 20; i++) told(`person.${i}`, "call_refused");
+  const ids = () => session.aside.notices.value.map((n) => n.id);
+  assert.deepEqual(ids().slice(0, 2), ["device.1", "device.2"]);
+  assert.equal(ids().at(-1), "person.19", "of the others the last");
+  for (let i = 3; i < 40; i++) told(`device.${i}`, "device_enrolled");
+  assert.deepEqual(ids(), [1, 2, 3, 4, 5, 6, 7, 8].map((i) => `device.${i}`));
+  edge.sent = [];
+  session.aside.read(...session.aside.notices.value.slice(0, 2));
+  assert.deepEqual(edge.sent, [{ do: "read", id: "device.1" }, { do: "read", id: "device.2" }]);
+  assert.equal(ids().length, 6);
+});
+
 test("a paused room sends nothing; who may, lets it go on", () => {
   const { edge, session } = inRoom();
   const beside = (more: object) => edge.onevent({ event: "roster", roster: { members: session.members.value as Member[], waiting: [], ...more } });

@@ -155,6 +155,7 @@ function Row({ app, device }: { app: App; device: OwnDevice }) {
   const keep = useRef<HTMLButtonElement>(null);
   const short = device.id.slice(0, 8);
   const name = device.name || short;
+  const by: Readonly<Record<string, string>> = w.devices.by;
   // There is no way back: a second press of the same key or place must not do it.
   useEffect(() => {
     if (sure.value) keep.current?.focus();
@@ -164,7 +165,7 @@ function Row({ app, device }: { app: App; device: OwnDevice }) {
       <div>
         <b>{name}</b> {device.name && <span class="mono">{short}</span>} {device.this && <span>({w.devices.this})</span>}
         <p>
-          {fill(w.devices.enrolled, { day: day(new Date(device.enrolled)) })} {w.devices.assurance[device.assurance] ?? ""}{" "}
+          {fill(w.devices.enrolled, { day: day(new Date(device.enrolled)) })} {by[device.link?.by ?? ""] ?? ""} {w.devices.assurance[device.assurance] ?? ""}{" "}
           {!device.revoked && fill(w.devices.until, { day: day(new Date(device.until)) })}
         </p>
       </div>

@@ -164,6 +164,7 @@ export const aside: Shape<typeof en> = {
     read: "Ich habe das gelesen",
     open: "Link öffnen",
     devices: "Meine Geräte ansehen",
+    before: "Ihre anderen Geräte",
   },
   self: {
     alone: "Wo Sie sind",

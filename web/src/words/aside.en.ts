@@ -163,6 +163,7 @@ export const aside = {
     read: "I have read this",
     open: "Open the link",
     devices: "Look at my devices",
+    before: "Your other devices",
   },
   self: {
     alone: "Where you are",

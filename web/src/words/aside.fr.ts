@@ -164,6 +164,7 @@ export const aside: Shape<typeof en> = {
     read: "J’ai lu",
     open: "Ouvrir le lien",
     devices: "Voir mes appareils",
+    before: "Vos autres appareils",
   },
   self: {
     alone: "Là où vous êtes",

@@ -69,6 +69,7 @@ export const de = {
     addDone: "Fertig",
     this: "dieses",
     enrolled: "Eingerichtet am {day}.",
+    by: { administrator: "Mit einem Link der Administration.", oidc: "Nach einer Anmeldung.", own_device: "Mit einem Link von einem anderen Ihrer Geräte." },
     assurance: ["Auf Einladung.", "Ein Schlüssel in Software.", "Ein Schlüssel in bescheinigter Hardware.", "Eine Karte oder ein verwaltetes Gerät."],
     until: "Bestätigt bis {day}.",
     revoked: "Außer Betrieb seit {day}",

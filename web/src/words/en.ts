@@ -69,6 +69,7 @@ export const en = {
     addDone: "Done",
     this: "this one",
     enrolled: "Set up on {day}.",
+    by: { administrator: "By a link of the administrator.", oidc: "After a sign-in.", own_device: "By a link from another of your devices." },
     assurance: ["By invitation.", "A software key.", "A key in attested hardware.", "A card, or a managed device."],
     until: "Confirmed until {day}.",
     revoked: "Out of use since {day}",

@@ -69,6 +69,7 @@ export const fr = {
     addDone: "Terminé",
     this: "celui-ci",
     enrolled: "Préparé le {day}.",
+    by: { administrator: "Par un lien de l’administration.", oidc: "Après une connexion.", own_device: "Par un lien d’un autre de vos appareils." },
     assurance: ["Sur invitation.", "Une clé logicielle.", "Une clé dans un matériel attesté.", "Une carte, ou un appareil géré."],
     until: "Confirmé jusqu’au {day}.",
     revoked: "Hors service depuis le {day}",

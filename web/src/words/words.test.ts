@@ -116,6 +116,12 @@ test("arguments that are codes are worded too", () => {
   assert.match(problemText({ code: "alarm_wrong_stream", args: { name: "Jan", stream: "microphone" }, fix: "leave_and_report" }), /Jan \(sound\)/);
 });
 
+test("the day on which a device was set up is said as people say it", () => {
+  const told = { code: "device_before", args: { device: "Chrome, Windows", date: "2026-09-01T12:00:00Z" }, fix: "revoke_if_not_you" };
+  assert.match(problemText(told), /“Chrome, Windows” was set up in your name, on 1 September 2026/);
+  assert.match(problemText({ ...told, args: { ...told.args, date: "soon" } }), /on soon/, "what is no date stays");
+});
+
 test("clocks count", () => {
   assert.equal(span(4.9), "4 s");
   assert.equal(span(65), "1:05 min");

@@ -96,6 +96,8 @@ function wordedArgs(problem: Problem): Args {
   if (stream && stream in w.streams) args["stream"] = w.streams[stream as keyof typeof w.streams];
   const why = args["why"];
   if (why && why in w.problems) args["why"] = w.problems[why as keyof typeof w.problems];
+  const date = args["date"];
+  if (date && !Number.isNaN(Date.parse(date))) args["date"] = day(new Date(date));
   for (const [name, value] of Object.entries(args)) {
     if (value in w.grades) args[name] = w.grades[value as keyof typeof w.grades].name;
   }
