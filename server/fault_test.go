@@ -15,7 +15,7 @@ import (
 	"conclave/audit"
 	"conclave/endpoint"
 	"conclave/identity"
-	"conclave/server"
+	"conclave/server/records"
 	"conclave/server/servertest"
 	"conclave/signal"
 	"conclave/store"
@@ -427,7 +427,7 @@ func TestARoomThatMayNotOpenDoesNotKeepTheServerFromStarting(t *testing.T) {
 	}
 	ally := newAlly(t, o)
 	disk := new(broken)
-	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: cosignedPolicy(t), Records: server.RecordsConfig{Witnesses: []*witness.Remote{ally.Remote}},
+	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: cosignedPolicy(t), Records: records.Copies{Witnesses: []*witness.Remote{ally.Remote}},
 		Store: func(s store.Store) store.Store { disk.Store = s; return disk }})
 	w.Enrol("anna")
 	m := w.OpenMeeting("anna")

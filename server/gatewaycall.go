@@ -12,6 +12,7 @@ import (
 	"conclave/line"
 	"conclave/pass"
 	"conclave/roster"
+	"conclave/server/records"
 	"conclave/signal"
 )
 
@@ -296,7 +297,7 @@ func (g *gateway) callBack(m *signal.CallBack) {
 	}
 	go func() {
 		defer g.Server.wait.Done()
-		if !pause(g.Server.ctx, ringAfter) {
+		if !records.Pause(g.Server.ctx, ringAfter) {
 			return
 		}
 		if err := g.ringPerson(g.Server.ctx, c.meeting, c.person, conclave.LegID{}); err != nil {

@@ -26,7 +26,7 @@ import (
 	"conclave/endpoint"
 	"conclave/identity"
 	"conclave/merkle"
-	"conclave/server"
+	"conclave/server/records"
 	"conclave/server/servertest"
 	"conclave/store"
 	"conclave/witness"
@@ -85,7 +85,7 @@ func TestALevelThatDemandsWitnessesOpensOnlyWithThemAndNothingElseWaits(t *testi
 	a := newAlly(t, o)
 	a.away.Store(true)
 	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: cosignedPolicy(t),
-		Records: server.RecordsConfig{Witnesses: []*witness.Remote{a.Remote}}})
+		Records: records.Copies{Witnesses: []*witness.Remote{a.Remote}}})
 	anna := w.Enrol("anna.weber") // recorded, signed, in force, without any witness
 	meeting := w.OpenMeeting("anna.weber")
 
@@ -251,7 +251,7 @@ func TestTheDeviceLogIsServedAndCosignedForWhoeverWatchesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := newAlly(t, o)
-	w := servertest.StartWith(t, servertest.Options{Dir: dir, Records: server.RecordsConfig{Witnesses: []*witness.Remote{a.Remote}}})
+	w := servertest.StartWith(t, servertest.Options{Dir: dir, Records: records.Copies{Witnesses: []*witness.Remote{a.Remote}}})
 	w.Enrol("anna")
 	var result *folder.Result
 	wait(t, "a copy that the witness has signed", 30*time.Second, func() bool {

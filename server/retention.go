@@ -11,6 +11,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/identity"
+	"conclave/server/records"
 	"conclave/store"
 )
 
@@ -80,7 +81,7 @@ func (s *Server) startRetention() {
 	s.wait.Add(1)
 	go func() {
 		defer s.wait.Done()
-		for wait := retainFirst; pause(s.ctx, wait); wait = retainEvery {
+		for wait := retainFirst; records.Pause(s.ctx, wait); wait = retainEvery {
 			done, err := s.Retain(s.ctx)
 			if err != nil && s.ctx.Err() == nil {
 				s.cfg.Log.Error("what was kept long enough is not deleted", "cause", err)

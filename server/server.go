@@ -28,6 +28,7 @@ import (
 	"conclave/line"
 	"conclave/network"
 	"conclave/server/delivery"
+	"conclave/server/records"
 	"conclave/sfu"
 	"conclave/sfu/slot"
 	"conclave/store"
@@ -53,7 +54,7 @@ type Config struct {
 	Slots     slot.Plan              // zero: slot.Default
 	Client    fs.FS                  // the web client's files; nil: none
 	Limits    Limits                 // zero: DefaultLimits
-	Records   RecordsConfig
+	Records   records.Copies
 	MaxLegs   int // of one room; 0: delivery.MaxMembers, which is the most
 
 	Log *slog.Logger
@@ -69,7 +70,8 @@ type Server struct {
 	directory *identity.Directory
 	audit     *audit.Log
 	devices   *identity.DeviceLog
-	records   *records
+	logs      records.Config
+	keeper    *records.Keeper
 	limits    *limiter
 	hosts     map[string]bool
 	signIn    *signIn // nil: none
@@ -138,7 +140,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		s.hosts[canonicalHost(h)] = true
 	}
 	var err error
-	if s.audit, err = s.openRecords(ctx); err != nil {
+	s.logs = records.Config{Copies: cfg.Records, Organisation: cfg.Organisation, Store: cfg.Store, Log: cfg.Log, Now: cfg.Now, Clocks: cfg.Clocks, Rand: cfg.Rand}
+	if s.audit, err = s.logs.OpenAudit(ctx); err != nil {
 		return nil, err
 	}
 	s.directory = identity.NewDirectory(cfg.Store, cfg.Organisation, s.audit)
@@ -147,7 +150,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.directory.SetRules(cfg.Enrolment)
 	s.directory.SetLengths(cfg.Meetings)
-	if err := s.openDevices(ctx); err != nil {
+	if s.devices, err = s.logs.OpenDevices(ctx, s.directory); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	if _, err := io.ReadFull(cfg.Rand, s.nonces.key[:]); err != nil {
@@ -167,8 +170,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := s.noteKeys(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.startRecords(ctx); err != nil {
-		return nil, err
+	if s.keeper, err = s.logs.Start(ctx, s.audit, s.devices); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.startRetention()
 	if err := s.restore(ctx); err != nil {
@@ -208,7 +211,7 @@ func (s *Server) stop() {
 	s.mu.Unlock()
 	s.cancel()
 	s.wait.Wait()
-	s.records.end() // after all that records
+	s.keeper.End() // after all that records
 }
 
 // begin counts a connection in, or says that the server ends.

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 
 	"conclave/merkle"
-	"conclave/server"
+	"conclave/server/records"
 	"conclave/witness"
 )
 
@@ -16,8 +16,8 @@ const (
 )
 
 // records says where the audit log is copied to and who cosigns it.
-func (c *config) records() (server.RecordsConfig, error) {
-	out := server.RecordsConfig{Folder: filepath.Join(c.Data, recordsFolder), Devices: filepath.Join(c.Data, devicesFolder), Quorum: c.Cosignatures}
+func (c *config) records() (records.Copies, error) {
+	out := records.Copies{Folder: filepath.Join(c.Data, recordsFolder), Devices: filepath.Join(c.Data, devicesFolder), Quorum: c.Cosignatures}
 	for _, w := range c.Witnesses {
 		key, err := merkle.ParseKey(w.Key)
 		if err != nil {

@@ -29,6 +29,7 @@ import (
 	"conclave/identity"
 	"conclave/line"
 	"conclave/server"
+	"conclave/server/records"
 	"conclave/sfu"
 	"conclave/sfu/slot"
 	"conclave/signal"
@@ -51,7 +52,7 @@ type Options struct {
 	Dir       string                        // data; empty: a fresh one
 	Store     func(store.Store) store.Store // wraps the store, to make it fail
 	MaxLegs   int                           // of one room
-	Records   server.RecordsConfig          // Folder is set if it is empty
+	Records   records.Copies                // Folder is set if it is empty
 }
 
 // World is a running server with an organisation.
