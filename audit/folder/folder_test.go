@@ -247,6 +247,27 @@ func TestOneOctetChangedAnywhereIsFound(t *testing.T) {
 	t.Logf("%d files, findings %v", files, codes)
 }
 
+func TestALogWithoutTheCosignatureThatIsAskedForDoesNotHold(t *testing.T) {
+	w := newWorld(t)
+	w.record(10)
+	witness := ed25519.NewKeyFromSeed(make([]byte, 32))
+	w.cosign(witness)
+	options := folder.Options{Witnesses: []merkle.Key{merkle.WitnessKey("witness.example", witness.Public().(ed25519.PublicKey))}}
+	if r, err := w.verify(options); err != nil || len(r.Cosigned) != 1 {
+		t.Fatalf("before: %+v, %v", r, err)
+	}
+	// A copy without the file has nothing wrong in it, but for who asks for a witness.
+	if err := os.Remove(filepath.Join(w.dir, "cosigned")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.verify(options); wrongCode(err) != "cosignature" || !strings.Contains(err.Error(), "witness.example") {
+		t.Errorf("found %v", err)
+	}
+	if _, err := w.verify(folder.Options{}); err != nil {
+		t.Errorf("without a witness: %v", err)
+	}
+}
+
 func (w *world) cosign(witness ed25519.PrivateKey) {
 	w.t.Helper()
 	state := w.log.State()

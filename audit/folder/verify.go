@@ -22,7 +22,7 @@ type Options struct {
 	// Root is the organisation's root key or its hash (Organisation.RootHash), as known from elsewhere; empty: none is
 	// known, and the folder's own is taken.
 	Root string
-	// Witnesses are the keys whose cosignatures count.
+	// Witnesses are the keys whose cosignatures count: each must be there.
 	Witnesses []merkle.Key
 	// Others are checkpoints of the same log that were seen elsewhere, by a name for them.
 	Others map[string][]byte
@@ -168,6 +168,8 @@ func (v *verification) gather() error {
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("audit: %w", err)
+	case len(v.options.Witnesses) > 0: // whoever made the copy may have left it out
+		return wrong("cosignature", 0, "There is no file %s: nothing bears the signature of the witness %s.", cosignedFile, v.options.Witnesses[0].Name())
 	}
 	for name, b := range v.options.Others {
 		if _, err := v.claim(b, name); err != nil {

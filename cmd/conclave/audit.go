@@ -119,12 +119,8 @@ func (o *auditOptions) read() (folder.Options, error) {
 		return folder.Options{}, err
 	}
 	out := folder.Options{Root: root, Others: map[string][]byte{}}
-	for _, w := range o.witnesses {
-		key, err := merkle.ParseKey(w)
-		if err != nil || !key.Witness() {
-			return out, usageError{fmt.Sprintf("%q is no witness's key: it prints it when it starts", w)}
-		}
-		out.Witnesses = append(out.Witnesses, key)
+	if out.Witnesses, err = witnessKeys(o.witnesses); err != nil {
+		return out, err
 	}
 	for _, path := range o.checkpoints {
 		name := path

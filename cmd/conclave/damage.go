@@ -16,18 +16,19 @@ import (
 	"conclave"
 	"conclave/exposure"
 	"conclave/exposure/page"
+	"conclave/merkle"
 )
 
 type damageOptions struct {
 	data, log, root, lang, out, from, until, zone                 string
 	device, person, network, country, gateway, organisation, fact string
 	reason, ledgers                                               string
-	holders                                                       paths
+	holders, witnesses                                            paths
 	json, fresh                                                   bool
 }
 
 var damageCommand = command{
-	name: "damage", usage: "--device|--person|--network|--country|--gateway|--organisation|--fact X [--from TIME] [--until TIME] [--holder FILE]… [--reason TEXT] [--json] [--out FILE] [--data DIR | --log DIR]",
+	name: "damage", usage: "--device|--person|--network|--country|--gateway|--organisation|--fact X [--from TIME] [--until TIME] [--holder FILE]… [--reason TEXT] [--witness KEY]… [--json] [--out FILE] [--data DIR | --log DIR]",
 	about: "tells what something that turned out bad could hear, over all meetings",
 	flags: func(f *flag.FlagSet) any {
 		o := new(damageOptions)
@@ -44,6 +45,7 @@ var damageCommand = command{
 		f.StringVar(&o.from, "from", "", "since when: a `time`")
 		f.StringVar(&o.until, "until", "", "until when: a `time`")
 		f.Var(&o.holders, "holder", "a holder's `file`; as many as the investigation key needs, and the ledgers of the meetings that were exposed are opened: who spoke meanwhile")
+		f.Var(&o.witnesses, "witness", "a witness's `key`: its cosignature must be there; the whole log is verified for it, whatever the index has")
 		f.StringVar(&o.reason, "reason", "", "why the ledgers are opened: `words` that go into the log, for each meeting")
 		f.StringVar(&o.ledgers, "ledgers", "", "a `folder` with the sealed ledgers, a file for each meeting, where no server runs; they are written there where one does")
 		f.StringVar(&o.lang, "lang", "en", "the report's `language`: de, en or fr")
@@ -87,6 +89,10 @@ func (o *damageOptions) run(ctx context.Context, k *call) error {
 	if err != nil {
 		return err
 	}
+	witnesses, err := witnessKeys(o.witnesses)
+	if err != nil {
+		return err
+	}
 	log, index := o.log, ""
 	if log == "" {
 		log, index = filepath.Join(o.data, auditDir), filepath.Join(o.data, indexFile)
@@ -97,6 +103,14 @@ func (o *damageOptions) run(ctx context.Context, k *call) error {
 	e, err := openEvidence(log, o.root)
 	if err != nil {
 		return err
+	}
+	if len(witnesses) > 0 {
+		b := newBar(k.stderr, "verifying the log")
+		err := e.verify(o.root, witnesses, func(done, all merkle.Size) { b.at(uint64(done), uint64(all)) })
+		b.done()
+		if err != nil {
+			return err
+		}
 	}
 	b := newBar(k.stderr, "reading the log")
 	x, err := e.index(index, b.at)

@@ -218,6 +218,61 @@ func TestDamageIsFoundOverManyMeetings(t *testing.T) {
 	}
 }
 
+func TestDamageIsToldWithTheWitnessWhoMustHaveSigned(t *testing.T) {
+	data := t.TempDir()
+	f := newLogFolder(t, filepath.Join(data, auditDir))
+	f.hours(0, 20, false)
+	c := merkle.Checkpoint{Origin: f.origin, Size: f.edge.Size(), Root: f.edge.Root()}
+	signed, err := c.Sign(f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	witness := merkle.WitnessKey("ally.example", key.Public().(ed25519.PublicKey))
+	line, err := merkle.Cosign(&c, witness.Name(), key, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := merkle.AddCosignature(signed, line, witness)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosigned := filepath.Join(data, auditDir, "cosigned")
+	if err := os.WriteFile(cosigned, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(key string) (exposure.LogPart, error) {
+		t.Helper()
+		out := filepath.Join(data, "d.json")
+		_, err := conclaveCommand(t, "damage", "--network", "hotel", "--witness", key, "--json", "--out", out, "--data", data)
+		var d exposure.Damage
+		if b, readErr := os.ReadFile(out); readErr == nil {
+			if err := json.Unmarshal(b, &d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return d.Log, err
+	}
+	for range 2 { // the second time from the index
+		if got, err := ask(witness.String()); err != nil || !got.Verified || !slices.Equal(got.Witness, []string{"ally.example"}) {
+			t.Errorf("cosigned: %+v, %v", got, err)
+		}
+	}
+	other := merkle.WitnessKey("other.example", f.key.Public().(ed25519.PublicKey))
+	if got, err := ask(other.String()); err == nil || got.Verified || !strings.Contains(got.Problem, "other.example") {
+		t.Errorf("by somebody else: %+v, %v", got, err)
+	}
+	if err := os.Remove(cosigned); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ask(witness.String()); err == nil || got.Verified || !strings.Contains(got.Problem, "ally.example") {
+		t.Errorf("without the cosignature: %+v, %v", got, err)
+	}
+	if _, err := ask("nonsense"); err == nil || !strings.Contains(err.Error(), "no witness's key") {
+		t.Errorf("with no key: %v", err)
+	}
+}
+
 func TestALogThatDoesNotHoldIsSaidToBeSo(t *testing.T) {
 	data := t.TempDir()
 	f := newLogFolder(t, filepath.Join(data, auditDir))

@@ -151,8 +151,8 @@ func parseSuspicions(texts []string, from, until string, zone *time.Location) (o
 func witnessKeys(texts []string) (out []merkle.Key, err error) {
 	for _, text := range texts {
 		key, err := merkle.ParseKey(text)
-		if err != nil {
-			return nil, usageError{fmt.Sprintf("%q is no witness's key", text)}
+		if err != nil || !key.Witness() {
+			return nil, usageError{fmt.Sprintf("%q is no witness's key: it prints it when it starts", text)}
 		}
 		out = append(out, key)
 	}

@@ -107,8 +107,11 @@ func (e *evidence) index(path string, progress func(done, all uint64)) (*exposur
 			x, kept = exposure.NewIndex(), false // something was erased, or it is another log's: anew
 			continue
 		}
-		e.part.Verified, e.part.Sealed, e.part.Indexed = whole, x.Last(), kept
-		if !whole {
+		e.part.Sealed, e.part.Indexed = x.Last(), kept
+		if e.part.Problem != "" { // verify has found more
+			return x, nil
+		}
+		if e.part.Verified = whole; !whole {
 			e.part.Problem = "the records are not those that the checkpoint signs; conclave audit verify says which"
 			return x, nil
 		}
