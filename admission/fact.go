@@ -36,6 +36,7 @@ var provenFacts = []ProvenFact{
 	{"device_age", []string{"known", "new"}},
 	{"posture", []string{"managed", "lapsed"}},
 	{"assertion", []string{"fresh", "none"}},
+	{"invited_by", []string{"administrator", "chair", "person"}},
 	{"phone_line", nil},
 }
 

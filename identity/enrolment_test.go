@@ -418,7 +418,7 @@ func TestWhomAnActIsAboutStandsInItsRecord(t *testing.T) {
 	if r := found[audit.KindMeetingOpened]; r.Person != "anna.weber" || !slices.Equal(r.People, []conclave.PersonID{"ben.berg", "anna.weber"}) {
 		t.Errorf("a meeting: %+v", r)
 	}
-	if r := found[audit.KindInvitation]; r.Person != guest.Person || r.Meeting != m.ID {
+	if r := found[audit.KindInvitation]; !slices.Equal(r.Codes, []string{"administrator"}) || len(r.People) != 0 || r.Person != guest.Person || r.Meeting != m.ID {
 		t.Errorf("an invitation of %s: %+v", guest.Person, r)
 	}
 	if r := found[audit.KindCodesVoided]; r.Person != "ben.berg" || r.Meeting != m.ID || r.Size != 2 {

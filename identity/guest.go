@@ -30,6 +30,7 @@ type Guest struct {
 	Meeting conclave.MeetingID `json:"meeting"`
 	Name    string             `json:"name"` // as the invitation says
 	Unit    string             `json:"unit"`
+	By      Inviter            `json:"by,omitempty"` // "" for invitations from before it was kept
 	Until   time.Time          `json:"until"`
 }
 
@@ -43,9 +44,24 @@ func invitationKey(hash [sha256.Size]byte) store.Key {
 	return "invitation." + store.Key(hex.EncodeToString(hash[:16]))
 }
 
-// Invite returns a fresh one-time invitation for somebody outside the directory, to one meeting that is not over. name and
-// unit are what the room will see.
+// Inviter says who asked for an invitation. Its record says it in Codes, and which person in People, its personal part.
+type Inviter string
+
+// Who asks for invitations.
+const (
+	InviterAdministrator Inviter = "administrator" // on their own account
+	InviterChair         Inviter = "chair"
+	InviterPerson        Inviter = "person" // anybody else of the directory
+)
+
+// Invite is InviteFor on the administrator's own account.
 func (d *Directory) Invite(ctx context.Context, meeting conclave.MeetingID, name, unit string, rand io.Reader, now time.Time) (Token, error) {
+	return d.InviteFor(ctx, "", meeting, name, unit, rand, now)
+}
+
+// InviteFor returns a fresh one-time invitation for somebody outside the directory, to one meeting that is not over. name and
+// unit are what the room will see. by asked the administrator for it, "" for nobody: the record alone says who it was.
+func (d *Directory) InviteFor(ctx context.Context, by conclave.PersonID, meeting conclave.MeetingID, name, unit string, rand io.Reader, now time.Time) (Token, error) {
 	if !goodText(name) || strings.TrimSpace(name) == "" || !goodText(unit) {
 		return Token{}, problem("person_name", "choose_other_name")
 	}
@@ -60,17 +76,30 @@ func (d *Directory) Invite(ctx context.Context, meeting conclave.MeetingID, name
 	if m.Until.Before(until) {
 		until = m.Until
 	}
+	rec := audit.Record{Kind: audit.KindInvitation, Time: now.UTC(), Meeting: meeting, Until: until.UTC()}
+	inviter := InviterAdministrator
+	if by != "" {
+		if _, err := d.active(ctx, by); err != nil {
+			return Token{}, err
+		}
+		rec.People, inviter = []conclave.PersonID{by}, InviterPerson
+		if m.Chair == by {
+			inviter = InviterChair
+		}
+	}
+	rec.Codes = []string{string(inviter)}
 	t, err := NewToken(rand)
 	if err != nil {
 		return Token{}, fmt.Errorf("identity: draw a token: %w", err)
 	}
 	hash := t.hash()
-	if _, err := d.record.Record(ctx, audit.Record{Kind: audit.KindInvitation, Time: now.UTC(), Meeting: meeting, Person: guestID(hash), Until: until.UTC()}); err != nil {
+	rec.Person = guestID(hash)
+	if _, err := d.record.Record(ctx, rec); err != nil {
 		return Token{}, err
 	}
 	return t, d.put(ctx, invitationKey(hash), storedInvitation{
 		storedToken: storedToken{Hash: hash[:], Expires: until.UTC()},
-		Guest:       Guest{Meeting: meeting, Name: name, Unit: unit, Until: until.UTC()},
+		Guest:       Guest{Meeting: meeting, Name: name, Unit: unit, By: inviter, Until: until.UTC()},
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/audit"
 	"conclave/pass"
 	"conclave/signal"
 )
@@ -162,4 +163,41 @@ func TestNoMeetingGoesOnForEver(t *testing.T) {
 			t.Errorf("%+v: %v", good, err)
 		}
 	}
+}
+
+func TestTheRecordSaysWhoAskedForAnInvitation(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	if err := w.AddPerson(ctx, Person{ID: "ben.berg", Name: "Ben"}, now); err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.OpenMeeting(ctx, Meeting{Title: "Weekly", Chair: "anna.weber", Door: DoorInvited}, rand.Reader, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for by, want := range map[conclave.PersonID]string{"anna.weber": "chair", "ben.berg": "person", "": "administrator"} {
+		if _, err := w.InviteFor(ctx, by, m.ID, "Lena Berg", "Ally", rand.Reader, now); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := w.log.Read(ctx, 1, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := entries[len(entries)-1].Record
+		if r.Kind != audit.KindInvitation || !slices.Equal(r.Codes, []string{want}) || !IsGuest(r.Person) || by != "" && !r.Concerns(by) || by == "" && len(r.People) != 0 {
+			t.Errorf("%q: recorded %+v", by, r)
+		}
+	}
+	// Whose name is in the record is in its personal part: erased with them, and with the guest.
+	if done, err := w.log.Erase(ctx, now, func(e audit.Entry) bool {
+		return e.Record.Concerns("ben.berg") && e.Record.Kind == audit.KindInvitation
+	}); err != nil || done.Records != 1 {
+		t.Errorf("erased %d, %v", done.Records, err)
+	}
+	_, err = w.InviteFor(ctx, "nobody", m.ID, "Lena Berg", "Ally", rand.Reader, now)
+	wantProblem(t, err, "person_unknown")
+	if _, err := w.RemovePerson(ctx, "ben.berg", now); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.InviteFor(ctx, "ben.berg", m.ID, "Lena Berg", "Ally", rand.Reader, now)
+	wantProblem(t, err, "person_removed")
 }

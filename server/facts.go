@@ -130,6 +130,9 @@ func (s *Server) facts(ctx context.Context, a *asker, who whose) (facts []concla
 	if a.mark != "" {
 		add("mark_key", a.mark)
 	}
+	if g := who.device.Guest; g != nil && g.By != "" && who.device.ID == a.device {
+		add("invited_by", string(g.By))
+	}
 	if a.statement.Kind == pass.KindDevice && who.device.ID == a.device {
 		age := "known"
 		if now.Sub(who.device.Enrolled) < deviceNew {

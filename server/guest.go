@@ -12,8 +12,9 @@ import (
 // issueInvitation makes a guest's one-time invitation to a meeting.
 func (s *Server) issueInvitation(w http.ResponseWriter, r *http.Request) {
 	var m struct {
-		Name string `json:"name"`
-		Unit string `json:"unit"`
+		Name string            `json:"name"`
+		Unit string            `json:"unit"`
+		By   conclave.PersonID `json:"by,omitempty"` // who asked for it; absent: the administrator
 	}
 	err := readJSON(w, r, &m)
 	var meeting identity.Meeting
@@ -22,7 +23,7 @@ func (s *Server) issueInvitation(w http.ResponseWriter, r *http.Request) {
 	}
 	var token identity.Token
 	if err == nil {
-		token, err = s.directory.Invite(r.Context(), meeting.ID, m.Name, m.Unit, s.cfg.Rand, s.now())
+		token, err = s.directory.InviteFor(r.Context(), m.By, meeting.ID, m.Name, m.Unit, s.cfg.Rand, s.now())
 	}
 	if err != nil {
 		s.fail(w, "issue invitation", err)

@@ -1,7 +1,11 @@
 package server_test
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +14,7 @@ import (
 	"conclave/endpoint"
 	"conclave/identity"
 	"conclave/server/servertest"
+	"conclave/signal"
 )
 
 func TestAChairWhoseOwnLineWouldNotPassRaisesNothing(t *testing.T) {
@@ -50,6 +55,37 @@ func TestWhoIsPutOutByARaisedLevelIsToldTheLevelAndOneAtTheDoorIsNot(t *testing.
 	wait(t, "the raised level", 20*time.Second, func() bool { return anna.meeting().Level == 2 })
 	cleo := comeWith(t, w, c, "cleo", m, []conclave.Fact{{Name: "radio", Value: "yes"}})
 	cleo.await("the door, and nothing of the meeting", 0, level(""))
+}
+
+func TestTheDoorIsToldWhoAskedForAGuest(t *testing.T) {
+	w := &crawled{World: servertest.Start(t)}
+	w.AddPerson("anna", "Anna Weber")
+	w.AddPerson("ben", "Ben")
+	m := w.OpenMeeting("anna")
+	for by, want := range map[conclave.PersonID]string{"anna": "chair", "ben": "person", "": "administrator"} {
+		r := httptest.NewRequest(http.MethodPost, "/meetings/"+m.Text()+"/invitations", strings.NewReader(`{"name":"Gil Guest","unit":"Ally","by":"`+string(by)+`"}`))
+		r.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		w.Server.AdminHandler().ServeHTTP(answer, r)
+		var out struct{ Token string }
+		if err := json.Unmarshal(answer.Body.Bytes(), &out); err != nil || answer.Code != http.StatusOK {
+			t.Fatal(answer.Code, answer.Body, err)
+		}
+		token, err := identity.ParseToken(out.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		guest := connect(t, w.World)
+		guest.hello(w.guest(t, invitation{token, m}), m)
+		facts := expect[*signal.Line](guest).Facts
+		if !slices.Contains(facts, conclave.Fact{Name: "invited_by", Value: want, Proven: true}) {
+			t.Errorf("%q: told %+v", by, facts)
+		}
+		// It names nobody: who it was stands in the record of the invitation alone.
+		if by != "" && slices.ContainsFunc(facts, func(f conclave.Fact) bool { return strings.Contains(f.Value, string(by)) }) {
+			t.Errorf("%q: a fact has the name: %+v", by, facts)
+		}
+	}
 }
 
 func TestTheRosterSaysWhoMayBeExcepted(t *testing.T) {

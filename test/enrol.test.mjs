@@ -184,6 +184,50 @@ test("a lost device is taken out of use from another own one, and is refused wit
   await own.close();
 });
 
+test("whose first device a thief enrolled is told on their own, on the way in, and takes it out of use", { timeout: 120_000 }, async () => {
+  const thief = await fresh(), own = await fresh();
+  const meeting = await house.meeting({ chair: "franz", invited: ["franz"], level: "INTERNAL" });
+  await enrol(thief.page, "franz", {}, meeting);
+  const [device] = await devicesOf("franz");
+  assert.deepEqual(device.link, { by: "administrator" });
+  await enrol(own.page, "franz", {}, meeting);
+  await own.page.shown("notice");
+  assert.equal(await attribute(own.page, "notice", "code"), "device_before");
+  const today = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" }).format(new Date(device.enrolled));
+  const text = await own.page.text("notice");
+  assert.ok(text.includes(`“${device.name}” was set up in your name, on ${today}`) && /take the device out of use now/.test(text), text);
+  await accessible(own.page, "notice-before");
+
+  // The thief has theirs read, and it stays where it was told.
+  await thief.page.page.reload();
+  await thief.page.shown("notice");
+  await thief.page.click("notice-read");
+  await thief.page.gone("notice");
+  await own.page.page.reload();
+  await own.page.shown("notice");
+
+  // It stands in nobody's way: join is pressed under it, and in the room it is among the banners.
+  await press(own.page);
+  await inRoom(own.page);
+  await own.page.shown("notice");
+  await accessible(own.page, "room-notice-before");
+  const [devices] = await Promise.all([own.page.page.context().waitForEvent("page"), own.page.click("notice-link")]);
+  const list = new Page(devices, "the devices", "chromium");
+  // Its passkey is the first page's: only what lies there is looked at here.
+  await list.shown(`device-${device.id}`);
+  assert.match(await list.text(`device-${device.id}`), /By a link of the administrator/);
+  assert.equal(await attribute(own.page, "screen-room", "state"), "in", "the meeting goes on");
+  await devices.close();
+  await own.page.click("notice-read");
+  await own.page.gone("notice");
+  await own.page.goto(`http://localhost:${port}/devices`);
+  await own.page.click(`revoke-${device.id}`);
+  await own.page.click(`revoke-now-${device.id}`);
+  await own.page.until((id) => document.querySelector(`[data-testid="device-${id}"]`)?.dataset.revoked === "true", device.id, { what: "it is out of use" });
+  await thief.close();
+  await own.close();
+});
+
 test("where the level asks for it, a join is a touch; a copied profile has none and stays out", { timeout: 120_000 }, async () => {
   const meeting = await house.meeting({ chair: "anna", invited: ["anna"] });
   const { page, another, close } = await fresh();
@@ -397,7 +441,7 @@ test("an enrolled person hears the room within 10 s of opening the link, with on
 test("a guest comes by an invitation to one meeting, is named by it, and is seen by the chair first", { timeout: 120_000 }, async () => {
   const meeting = await house.meeting({ chair: "anna", invited: ["anna"], level: "INTERNAL" });
   const other = await house.meeting({ chair: "anna", invited: ["anna"], level: "INTERNAL" });
-  const { token, root_hash: hash } = await house.admin("POST", `/meetings/${meeting}/invitations`, { name: "Lena Berg", unit: "Ally" });
+  const { token, root_hash: hash } = await house.admin("POST", `/meetings/${meeting}/invitations`, { name: "Lena Berg", unit: "Ally", by: people.anna.id });
   const link = (to) => `http://localhost:${port}/g/${to}#i=${token}&r=${hash}`;
   const chair = await fresh(), guest = await fresh();
   await enrol(chair.page, "anna", {}, meeting);
@@ -418,7 +462,7 @@ test("a guest comes by an invitation to one meeting, is named by it, and is seen
   await press(guest.page);
   await guest.page.shown("waiting");
   await chair.page.shown("guest");
-  assert.match(await chair.page.text("guest"), /Lena Berg/);
+  assert.match(await chair.page.text("guest"), /Lena Berg[^]*Invited by: the chair/);
   await chair.page.click("admit");
   await inRoom(guest.page);
   await chair.page.until(() => /Lena Berg/.test(document.querySelector('[data-testid="roster"]')?.innerText ?? ""), undefined, { what: "the guest is in the list" });

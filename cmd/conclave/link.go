@@ -81,12 +81,12 @@ func (a *admin) link(ctx context.Context, server string, meeting conclave.Meetin
 }
 
 type inviteOptions struct {
-	data, server, name, unit string
-	qr                       bool
+	data, server, name, unit, by string
+	qr                           bool
 }
 
 var inviteCommand = command{
-	name: "invite", usage: "MEETING --name NAME [--unit UNIT] [--qr] [--server URL] [--data DIR]",
+	name: "invite", usage: "MEETING --name NAME [--unit UNIT] [--by ID] [--qr] [--server URL] [--data DIR]",
 	about: "prints a guest's one-time invitation to one meeting, for somebody outside the directory",
 	flags: func(f *flag.FlagSet) any {
 		o := new(inviteOptions)
@@ -95,6 +95,7 @@ var inviteCommand = command{
 		f.StringVar(&o.name, "name", "", "the guest's `name`, which the room will see")
 		f.BoolVar(&o.qr, "qr", false, "draw it as a QR code too, for a phone's camera")
 		f.StringVar(&o.unit, "unit", "", "the guest's `organisation`, shown beside the name")
+		f.StringVar(&o.by, "by", "", "`id` of the person who asked for it, for the record; without it, the record says that it was you")
 		return o
 	},
 	run: func(ctx context.Context, k *call) error {
@@ -107,7 +108,7 @@ var inviteCommand = command{
 			return err
 		}
 		var m issued
-		err = newAdmin(o.data).ask(ctx, "/meetings/"+url.PathEscape(id.Text())+"/invitations", map[string]string{"name": o.name, "unit": o.unit}, &m)
+		err = newAdmin(o.data).ask(ctx, "/meetings/"+url.PathEscape(id.Text())+"/invitations", map[string]string{"name": o.name, "unit": o.unit, "by": o.by}, &m)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import { isPhone } from "../room/roster";
 import { count, factText, fill, whyText, stopwatch, words } from "../words/words";
 
 /** What a chair needs to know of a line before anything else; the rest stands in the record. */
-const shown = ["phone_line", "network", "country", "operator", "travel", "risk", "tls_client", "device_age", "headset", "radio", "alone", "place", "network_type", "browser", "browser_version"];
+const shown = ["phone_line", "invited_by", "network", "country", "operator", "travel", "risk", "tls_client", "device_age", "headset", "radio", "alone", "place", "network_type", "browser", "browser_version"];
 /** Said only when it is worth a word. */
 const quiet: ReadonlySet<string> = new Set(["travel none", "risk normal", "tls_client matches", "tls_client unknown", "operator isp", "operator unknown", "device_age known"]);
 

@@ -215,6 +215,7 @@ export const de = {
       tls_pq: "Schlüssel sicher vor Quantenrechnern",
       media: "Weg des Tons",
       media_network: "Ton kommt aus",
+      invited_by: "Eingeladen von",
       device_age: "Dieses Gerät",
       posture: "Von der Organisation verwaltet",
       network_seen: "Aus diesem Netz",
@@ -241,6 +242,9 @@ export const de = {
       system: "System",
     },
     values: {
+      administrator: "der Administration",
+      chair: "dem Vorsitz",
+      person: "jemandem aus dem Verzeichnis",
       office: "im Büro",
       home: "zu Hause",
       on_the_way: "unterwegs",

@@ -215,6 +215,7 @@ export const en = {
       tls_pq: "Keys safe from quantum computers",
       media: "Way of the sound",
       media_network: "Sound comes from",
+      invited_by: "Invited by",
       device_age: "This device",
       posture: "Managed by the organisation",
       network_seen: "From this network",
@@ -241,6 +242,9 @@ export const en = {
       system: "System",
     },
     values: {
+      administrator: "the administrator",
+      chair: "the chair",
+      person: "somebody in the directory",
       office: "the office",
       home: "at home",
       on_the_way: "on the way",

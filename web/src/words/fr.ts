@@ -215,6 +215,7 @@ export const fr = {
       tls_pq: "Clés à l’abri des ordinateurs quantiques",
       media: "Chemin du son",
       media_network: "Le son vient",
+      invited_by: "À l’invitation de",
       device_age: "Cet appareil",
       posture: "Géré par l’organisation",
       network_seen: "Depuis ce réseau",
@@ -241,6 +242,9 @@ export const fr = {
       system: "Système",
     },
     values: {
+      administrator: "l’administration",
+      chair: "la présidence",
+      person: "une personne de l’annuaire",
       office: "au bureau",
       home: "chez soi",
       on_the_way: "en chemin",
