@@ -17,12 +17,17 @@ type snapshot struct {
 	Exceptions []Exception                `json:"exceptions,omitempty"`
 	LastID     uint32                     `json:"last_id,omitempty"`
 	SentAway   map[conclave.PersonID]bool `json:"sent_away,omitempty"`
+	Hushed     *Act                       `json:"hushed,omitempty"`
+	Shut       *Act                       `json:"shut,omitempty"`
+	Given      conclave.PersonID          `json:"given,omitempty"`
+	Own        conclave.PersonID          `json:"own,omitempty"`
 }
 
 // Snapshot encodes what must outlive the server: the members, whoever was one and is in quarantine, whether the room is
-// paused, and what is excepted. Others vanish with their connections.
+// paused, what is excepted, and what the chair has decided. Others vanish with their connections.
 func (r *Room) Snapshot() []byte {
-	s := snapshot{Legs: []Leg{}, Paused: r.paused, Exceptions: r.exceptions, LastID: r.lastID, SentAway: r.sentAway}
+	s := snapshot{Legs: []Leg{}, Paused: r.paused, Exceptions: r.exceptions, LastID: r.lastID, SentAway: r.sentAway,
+		Hushed: r.hushed, Shut: r.shut, Given: r.given, Own: r.own}
 	for _, l := range r.Legs() {
 		if l.InTree || l.Standing == Quarantined && l.Seen {
 			s.Legs = append(s.Legs, l)
@@ -35,13 +40,13 @@ func (r *Room) Snapshot() []byte {
 	return b
 }
 
-// Memory encodes what outlives the room's being empty, until the meeting is over: whom the chair has sent away. It is nil where
-// there is nothing.
+// Memory encodes what outlives the room's being empty, until the meeting is over: whom the chair has sent away, and that the
+// door is closed. It is nil where there is nothing.
 func (r *Room) Memory() []byte {
-	if len(r.sentAway) == 0 {
+	if len(r.sentAway) == 0 && r.shut == nil {
 		return nil
 	}
-	return (&Room{sentAway: r.sentAway}).Snapshot()
+	return (&Room{sentAway: r.sentAway, presiding: presiding{shut: r.shut}}).Snapshot()
 }
 
 // Restore returns the room of a snapshot after a restart at now. leaves are those in the tree; newLeg draws names.
@@ -68,6 +73,7 @@ func Restore(encoded []byte, leaves map[Leaf]conclave.DeviceID, newLeg func() co
 	}
 	r := New()
 	maps.Copy(r.sentAway, s.SentAway)
+	r.presiding = presiding{hushed: s.Hushed, shut: s.Shut, given: s.Given, own: s.Own}
 	for _, l := range s.Legs {
 		if device, ok := leaves[l.Leaf]; !ok || device != l.Device {
 			l.InTree = false

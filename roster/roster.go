@@ -198,6 +198,7 @@ type Room struct {
 	sentAway map[conclave.PersonID]bool
 	returned time.Time // when one came back, or in, where all lines had been lost; zero: never
 	aside
+	presiding
 }
 
 // New returns an empty room.

@@ -284,7 +284,7 @@ func (r *Room) End(why conclave.Problem, now time.Time) []Effect {
 		effects = append(effects, Gone{l.ID, l.Device, l.Standing, why})
 	}
 	clear(r.legs)
-	r.aside = aside{}
+	r.aside, r.presiding = aside{}, presiding{}
 	return append(effects, Dropped{})
 }
 
@@ -330,6 +330,9 @@ func (r *Room) Next() (time.Time, bool) {
 		if !any || t.Before(next) {
 			next, any = t, true
 		}
+	}
+	if r.offered != nil {
+		sooner(r.offered.Since.Add(OfferDue))
 	}
 	if !r.open && r.orphaned() {
 		sooner(r.paused.Since.Add(PauseDue))
