@@ -53,6 +53,9 @@ const (
 	KindTrip           Kind = "trip"            // a person's trip was announced ("done"), or taken back ("refuse"): Facts
 	KindPaused         Kind = "paused"          // By only under a name
 	KindContinued      Kind = "continued"       //
+	KindAllMuted       Kind = "all_muted"       // the chair asked all to be mute
+	KindDoor           Kind = "door"            // the chair closed ("closed") or opened ("opened") the door: Outcome
+	KindChair          Kind = "chair"           // offered to Leg ("wait"), taken by it ("done"), not taken ("refuse"), the meeting's own again ("back")
 	KindException      Kind = "exception"       // asked for ("wait"), confirmed ("admit"), declined ("refuse"), over ("done")
 	KindInvitation     Kind = "invitation"      // a guest's one-time invitation was issued
 	KindMission        Kind = "mission"         // a line was tested before a trip

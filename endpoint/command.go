@@ -41,6 +41,9 @@ var commands = map[string]func(*Endpoint, []byte) error{
 	"pause": func(e *Endpoint, body []byte) error {
 		return command(e, body, func(m signal.Pause) error { return e.Pause(m.On, m.Anonymous) })
 	},
+	"preside": func(e *Endpoint, body []byte) error {
+		return command(e, body, func(m signal.Preside) error { return e.Preside(m.Act, m.Leg) })
+	},
 	"except": func(e *Endpoint, body []byte) error {
 		return command(e, body, func(m signal.Except) error { return e.Except(m.Leg, m.Reason, m.Minutes) })
 	},

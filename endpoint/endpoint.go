@@ -154,6 +154,12 @@ func (e *Endpoint) Pause(on, anonymous bool) error {
 	return e.do(func(s *session) { s.send(&signal.Pause{On: on, Anonymous: anonymous}) })
 }
 
+// Preside is what the chair does for the room as a whole, or what the one answers who is offered it: signal.PresideActs. leg is
+// of "offer".
+func (e *Endpoint) Preside(act string, leg conclave.LegID) error {
+	return e.do(func(s *session) { s.send(&signal.Preside{Act: act, Leg: leg}) })
+}
+
 // Except is the chair's wish for an exception: for a leg at the door or in quarantine, with words for all, for 1 to 60 minutes.
 func (e *Endpoint) Except(leg conclave.LegID, reason string, minutes uint16) error {
 	return e.do(func(s *session) { s.send(&signal.Except{Leg: leg, Reason: reason, Minutes: minutes}) })

@@ -97,6 +97,19 @@ type (
 		Closed     []string    `json:"closed"` // what policy holds closed for now: "screen"
 		// Absent are the invited who are not there, on the server's word; empty for whom policy does not let know.
 		Absent []Absent `json:"absent"`
+		// Hushed says who last muted all: whoever comes by it mutes their own microphone, once for each. Shut says that the
+		// door is closed, Offered that the chair is offered.
+		Hushed  *ChairAct `json:"hushed,omitempty"`
+		Shut    *ChairAct `json:"shut,omitempty"`
+		Offered *ChairAct `json:"offered,omitempty"`
+	}
+	// ChairAct is what a chair did, on the server's word.
+	ChairAct struct {
+		Since time.Time `json:"since"`
+		By    string    `json:"by"`             // a name; "" of one who is gone
+		To    string    `json:"to,omitempty"`   // a name, of Offered
+		Mine  bool      `json:"mine,omitempty"` // this leg did it
+		Can   bool      `json:"can,omitempty"`  // of Offered: it is offered to this leg
 	}
 	// Absent is one who is invited and not there.
 	Absent struct {

@@ -154,7 +154,7 @@ func (s *session) showAside(e *RosterEvent) {
 		e.Away = append(e.Away, Away{Leg: a.Leg, Name: st.Name, Unit: st.Unit, Reasons: a.Reasons, Since: a.Since, Exceptable: a.Exceptable})
 	}
 	if p := s.roster.Paused; p != nil {
-		e.Paused = &Paused{Since: p.Since, Can: s.admitted.Meeting.Role == conclave.RoleChair || p.Open}
+		e.Paused = &Paused{Since: p.Since, Can: s.chairs() || p.Open}
 		if p.By != nil {
 			e.Paused.By = s.nameOf(*p.By)
 			e.Paused.Can = e.Paused.Can || *p.By == s.admitted.Leg
@@ -174,6 +174,19 @@ func (s *session) showAside(e *RosterEvent) {
 		e.Exceptions = append(e.Exceptions, one)
 	}
 	e.Closed = append(e.Closed, s.roster.Closed...)
+	e.Hushed, e.Shut, e.Offered = s.chairAct(s.roster.Hushed), s.chairAct(s.roster.Shut), s.chairAct(s.roster.Offered)
+}
+
+func (s *session) chairAct(a *signal.Act) *ChairAct {
+	if a == nil {
+		return nil
+	}
+	return &ChairAct{Since: a.Since, By: s.nameOf(a.By), To: s.nameOf(a.To), Mine: a.By == s.admitted.Leg, Can: a.To == s.admitted.Leg}
+}
+
+// chairs says whether this leg is the chair's now: the chair may be handed over.
+func (s *session) chairs() bool {
+	return slices.ContainsFunc(s.roster.Legs, func(l signal.RosterLeg) bool { return l.Leg == s.admitted.Leg && l.Role == conclave.RoleChair })
 }
 
 // ownPerson is who holds this device.

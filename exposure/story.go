@@ -55,6 +55,9 @@ var acts = map[audit.Kind]struct {
 	audit.KindPolicyChanged:  {"policy_changed", "plain", weightActed},
 	audit.KindPaused:         {"paused", "plain", weightActed},
 	audit.KindContinued:      {"continued", "plain", weightActed},
+	audit.KindAllMuted:       {"all_muted", "plain", weightActed},
+	audit.KindDoor:           {"door_closed", "plain", weightActed},
+	audit.KindChair:          {"chair_given", "plain", weightActed},
 	audit.KindShown:          {"shown", "plain", weightDetail},
 	audit.KindCall:           {"called", "open", weightActed},
 }
@@ -74,7 +77,7 @@ func steps(t *Timeline, found []Exposed, o *Options) []Step {
 	}
 	for _, a := range t.Acts {
 		about, ok := acts[a.Kind]
-		if !ok || a.Outcome == "wait" {
+		if !ok || a.Outcome == "wait" || a.Kind == audit.KindChair && a.Outcome == "refuse" {
 			continue
 		}
 		s := Step{At: a.At, Code: about.code, Tone: about.tone, Codes: a.Codes, Records: []audit.Index{a.Record}, weight: about.weight}
@@ -94,6 +97,14 @@ func steps(t *Timeline, found []Exposed, o *Options) []Step {
 			}
 			if a.Level != nil {
 				s.Args = map[string]string{"level": o.Level(*a.Level)}
+			}
+		case audit.KindDoor:
+			if a.Outcome != "closed" {
+				s.Code = "door_opened"
+			}
+		case audit.KindChair:
+			if a.Outcome != "done" {
+				s.Code = "chair_back"
 			}
 		case audit.KindShown:
 			if a.Outcome != "screen" {

@@ -35,6 +35,7 @@ type bridge struct {
 	primed  bool // frames of the caller are taken one by one
 	slack   slack
 	paused  bool
+	muted   bool // by the chair, until the caller wants to be heard again
 	encoder *opus.Encoder
 	packet  []byte
 	loud    uint8 // of packet
@@ -91,6 +92,7 @@ func newBridge(l *leg, statement []byte, meeting conclave.MeetingID) (*bridge, e
 			Now: g.Now, Rand: g.Rand, Emit: b.event,
 		},
 		Sound: b, Heard: b.heard, Marked: b.marked,
+		Muted: func() { b.leg.tell(call.Room{What: call.RoomMuted}) },
 	})
 	if err != nil {
 		b.encoder.Close()
@@ -181,7 +183,7 @@ func (b *bridge) state(s *endpoint.StateEvent) {
 		tell(what)
 	case endpoint.StateRefused:
 		what := call.RoomRefused
-		if slices.ContainsFunc(s.Reasons, func(p conclave.Problem) bool { return p.Code == "door_declined" }) {
+		if slices.ContainsFunc(s.Reasons, func(p conclave.Problem) bool { return p.Code == "door_declined" || p.Code == "door_closed" }) {
 			what = call.RoomDeclined
 		} else if slices.ContainsFunc(s.Reasons, func(p conclave.Problem) bool { return p.Code == "meeting_over" }) {
 			what = call.RoomOver
@@ -201,6 +203,14 @@ func (b *bridge) open(open bool) {
 	}
 }
 
+// mute has the room not hear the caller, or hear them again. What the gateway itself says of the leg is heard in any case.
+func (b *bridge) mute(on bool) {
+	b.mu.Lock()
+	b.muted = on
+	b.mu.Unlock()
+	_ = b.client.SetState(signal.State{Muted: on})
+}
+
 // announce has the room hear something in the leg's voice, behind what it hears already.
 func (b *bridge) announce(s dsp.Source) {
 	b.mu.Lock()
@@ -218,7 +228,7 @@ func (b *bridge) Next() []byte {
 		return nil
 	}
 	b.speakToCall(time.Now())
-	if heard := b.fromCall(); heard != nil && b.opened {
+	if heard := b.fromCall(); heard != nil && b.opened && !b.muted {
 		b.level.Level(heard)
 		b.toRoom.Add(heard)
 	}

@@ -196,6 +196,10 @@ func (l *leg) act(ctx context.Context, e call.Effect) {
 		if l.bridge != nil {
 			l.bridge.open(e.Open)
 		}
+	case call.Mute:
+		if l.bridge != nil {
+			l.bridge.mute(e.On)
+		}
 	case call.Announce:
 		if l.bridge != nil {
 			l.bridge.announce(l.announcement(e.What))

@@ -121,6 +121,27 @@ func TestAPhoneClosesTheScreenAndIsPausedWithTheRoom(t *testing.T) {
 	b.hears(prompt.English, prompt.Resumed)
 	h.listens(h.chair, "the caller after the pause", callersVoice(), 0.6)
 
+	// The chair mutes all: the gateway does it for the caller, who hears how to be heard again.
+	mutedPhone := func() bool {
+		h.chair.mu.Lock()
+		defer h.chair.mu.Unlock()
+		return slices.ContainsFunc(h.chair.roster.Members, func(one endpoint.Member) bool { return one.Gateway && one.Muted })
+	}
+	h.chair.Preside("mute_all", conclave.LegID{})
+	h.until("the phone to be muted", mutedPhone)
+	b.hears(prompt.English, prompt.Muted)
+	h.chair.forget()
+	time.Sleep(3 * time.Second)
+	if got := like(downsample(callersVoice(), 8000), downsample(h.chair.all(), 8000)); got > 0.3 {
+		t.Errorf("the room hears a caller who is muted: %.3f", got)
+	}
+	b.press("1")
+	b.hears(prompt.English, prompt.Unmuted)
+	h.listens(h.chair, "the caller after they pressed 1", callersVoice(), 0.6)
+	if mutedPhone() {
+		t.Error("the phone is still shown as muted")
+	}
+
 	b.hangUp()
 	h.until("the screen to be free", chairs(func(m *member) bool { return !closed(m) }))
 	h.chair.SetState(signal.State{Screen: true})

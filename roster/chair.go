@@ -31,12 +31,9 @@ type ChairBack struct{ From, To conclave.PersonID }
 func (ChairBack) effect() {}
 
 var (
-	problemShut     = conclave.Problem{Code: "door_closed", Fix: "ask_chair_to_open"}
-	problemIsShut   = conclave.Problem{Code: "door_closed_already", Fix: "look_again"}
-	problemIsOpen   = conclave.Problem{Code: "door_open_already", Fix: "look_again"}
-	problemNoOffer  = conclave.Problem{Code: "chair_not_offered", Fix: "look_again"}
-	problemNotThem  = conclave.Problem{Code: "chair_not_possible", Fix: "choose_another_member"}
-	problemHasChair = conclave.Problem{Code: "chair_already", Fix: "look_again"}
+	problemShut    = conclave.Problem{Code: "door_closed", Fix: "ask_chair_to_open"}
+	problemNoOffer = conclave.Problem{Code: "chair_not_offered", Fix: "look_again"}
+	problemNotThem = conclave.Problem{Code: "chair_not_possible", Fix: "choose_another_member"}
 )
 
 // Hushed says who has muted all, and when; nil: nobody has.
@@ -60,20 +57,7 @@ func (r *Room) Hush(by conclave.LegID, now time.Time) []Effect {
 	return []Effect{Changed{}}
 }
 
-// MayClose says whether a leg may close the door, or open it.
-func (r *Room) MayClose(by conclave.LegID, closed bool) error {
-	switch err := r.chair(by); {
-	case err != nil:
-		return err
-	case closed && r.shut != nil:
-		return problemIsShut
-	case !closed && r.shut == nil:
-		return problemIsOpen
-	}
-	return nil
-}
-
-// Close closes the door, or opens it; MayClose says whether by may. Who stands at it, or is on the way in for the first time,
+// Close closes the door, or opens it; MayPreside says whether by may. Who stands at it, or is on the way in for the first time,
 // is told to go: nobody waits at a door that is closed. Whoever was in keeps their place.
 func (r *Room) Close(by conclave.LegID, closed bool, now time.Time) []Effect {
 	if !closed {
@@ -108,9 +92,7 @@ func (r *Room) MayOffer(by, to conclave.LegID) error {
 	switch {
 	case l == nil || !l.can():
 		return problemNoLeg
-	case l.Role == conclave.RoleChair || l.Person == r.legs[by].Person:
-		return problemHasChair
-	case l.Person == "":
+	case l.Role == conclave.RoleChair || l.Person == "":
 		return problemNotThem
 	}
 	return nil

@@ -46,6 +46,8 @@ func (r *room) act(effects []roster.Effect) {
 		case roster.Gone:
 			keep = true
 			r.gone(e)
+		case roster.ChairBack:
+			r.chairBack(e)
 		case roster.ExceptionOver:
 			r.exceptionOver(e)
 		case roster.Changed:

@@ -60,3 +60,6 @@ func (s *Server) FailRoom(meeting conclave.MeetingID) {
 	r := s.find(meeting)
 	r.post(func() { r.fail("be tested", errClosing) })
 }
+
+// Rooms is how many rooms are open.
+func (s *Server) Rooms() int { return len(s.running()) }

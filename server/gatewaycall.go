@@ -315,6 +315,9 @@ func (r *room) ring(leg roster.Leg, m *signal.Ring) error {
 	if s := r.seats[leg.ID]; leg.Standing != roster.Member || !s.asker.rings {
 		return problemNotChair
 	}
+	if r.roster.Shut() != nil {
+		return problemRingShut
+	}
 	if err := r.ringPerson(r.ctx, r.meeting.ID, m.Person, leg.ID); err != nil {
 		return err
 	}

@@ -257,7 +257,7 @@ func provenOnly(facts []conclave.Fact) []conclave.Fact {
 
 // askAgain lists the reasons that may be gone a moment later; for all others the connection is of no more use.
 var askAgain = []string{"line_too_weak", "network_not_approved", "not_alone", "headset_radio", "mark_absent", "mark_missing", "meeting_early", "device_too_weak", "statement_expired",
-	"origin_hidden", "tls_intercepted", "travel_unannounced", "risk_raised", "assertion_missing", "media_elsewhere"}
+	"origin_hidden", "tls_intercepted", "travel_unannounced", "risk_raised", "assertion_missing", "media_elsewhere", "door_closed"}
 
 func mayAskAgain(reasons []conclave.Problem) bool {
 	return !slices.ContainsFunc(reasons, func(p conclave.Problem) bool { return !slices.Contains(askAgain, p.Code) })

@@ -74,10 +74,11 @@ func (b *bucket) leak(rate float64, now time.Time) {
 
 // spent is what a leg has used up of what leaves a record by its own wish alone. Honest legs never come near the end of it.
 type spent struct {
-	ledger  bucket // blocks of its speech ledger
-	refused bucket // commits that break the rules
-	renewed bucket // commits that nobody asked for: keys of its own made anew, which all others have to follow
-	screens bucket // screens that it begins to share
+	ledger   bucket // blocks of its speech ledger
+	refused  bucket // commits that break the rules
+	renewed  bucket // commits that nobody asked for: keys of its own made anew, which all others have to follow
+	screens  bucket // screens that it begins to share
+	presided bucket // what it did as the chair, or answered to it
 }
 
 // Members renew their keys twice an hour, and where their statement was renewed. Whoever has a commit refused is broken, or

@@ -328,6 +328,9 @@ func (r *room) tellFrame(frame []byte) {
 
 // flush sends what has changed: the group to whose turn it is, slots and roster.
 func (r *room) flush() {
+	if !r.broken {
+		r.act(r.roster.Settle(r.now()))
+	}
 	r.advance()
 	r.letOn()
 	r.admitNext()

@@ -30,6 +30,7 @@ func (r *room) rosterMessage(chair bool) *signal.Roster {
 			m.Paused.By = &by
 		}
 	}
+	m.Hushed, m.Shut, m.Offered = act(r.roster.Hushed()), act(r.roster.Shut()), act(r.roster.Offered())
 	for _, e := range r.roster.Exceptions() {
 		leg, ok := r.roster.Leg(e.Leg)
 		if !ok {
@@ -43,6 +44,13 @@ func (r *room) rosterMessage(chair bool) *signal.Roster {
 		m.Exceptions = append(m.Exceptions, one)
 	}
 	return m
+}
+
+func act(a *roster.Act) *signal.Act {
+	if a == nil {
+		return nil
+	}
+	return &signal.Act{Since: a.Since, By: a.By, To: a.To}
 }
 
 func rosterLeg(l *roster.Leg) signal.RosterLeg {

@@ -31,12 +31,21 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
 		return false
 	}
-	excepting := ruling.Outcome == conclave.Refuse && r.mayExcept(r.policy(), r.now(), &now)
+	role := conclave.RoleMember
+	if now.request.Chair {
+		role = conclave.RoleChair
+	}
+	shut := r.roster.MayEnter(role)
+	excepting := ruling.Outcome == conclave.Refuse && shut == nil && r.mayExcept(r.policy(), r.now(), &now)
 	if ruling.Outcome == conclave.Refuse && !excepting {
 		again := mayAskAgain(ruling.Reasons)
 		if s.conn.send(&signal.Refused{Reasons: ruling.Reasons, Again: again}); !again {
 			s.conn.finish()
 		}
+		return false
+	}
+	if shut != nil {
+		r.turnedAway(id, s, ruling.Grade, now.request.Facts, shut)
 		return false
 	}
 	if r.roster.Len() >= r.cfg.MaxLegs {
@@ -48,11 +57,8 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 	s.grade = ruling.Grade
 	r.touched(id, &s.asker)
 	leg := roster.Leg{
-		ID: id, Device: s.asker.device, Person: s.asker.statement.Person, Statement: s.asker.encoded, Role: conclave.RoleMember,
+		ID: id, Device: s.asker.device, Person: s.asker.statement.Person, Statement: s.asker.encoded, Role: role,
 		Grade: s.grade, Facts: now.request.Facts, Standing: roster.Waiting, LetIn: ruling.Outcome == conclave.Admit,
-	}
-	if now.request.Chair {
-		leg.Role = conclave.RoleChair
 	}
 	leg.Ticket = make([]byte, signal.TicketSize)
 	if _, err := io.ReadFull(r.cfg.Rand, leg.Ticket); err != nil {
@@ -267,6 +273,8 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		err = r.decide(leg, m)
 	case *signal.Pause:
 		err = r.setPause(leg, m)
+	case *signal.Preside:
+		err = r.preside(leg, m)
 	case *signal.Except:
 		err = r.except(leg, m)
 	case *signal.Confirm:

@@ -79,6 +79,13 @@ func (m *Except) check() error {
 	return nil
 }
 
+func (m *Preside) check() error {
+	if !slices.Contains(PresideActs, m.Act) || (m.Act == "offer") == (m.Leg == conclave.LegID{}) {
+		return errShape
+	}
+	return nil
+}
+
 func (m *Probe) check() error {
 	if len(m.Fingerprint) != 32 || len(m.Ufrag) > 256 {
 		return errShape

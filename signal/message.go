@@ -114,6 +114,11 @@ type (
 		On        bool `json:"on"`
 		Anonymous bool `json:"anonymous,omitempty"` // neither the room nor the record learns who
 	}
+	// Preside is what the chair does for the room as a whole, and what the one who is offered the chair answers.
+	Preside struct {
+		Act string         `json:"act"`          // one of PresideActs
+		Leg conclave.LegID `json:"leg,omitzero"` // of "offer": to whom
+	}
 	// Except is the chair's wish for an exception for a leg at the door or in quarantine, where the level allows any. It
 	// counts once a second person has confirmed it.
 	Except struct {
@@ -184,6 +189,10 @@ type (
 
 // RemoveReasons are the reasons that a chair may give.
 var RemoveReasons = []string{"wrong_meeting", "not_cleared", "disturbs", "other"}
+
+// PresideActs are what Preside may say: all shall be mute; the door is closed, or opened; the chair is offered to a leg, the
+// offer is taken back or declined, it is taken.
+var PresideActs = []string{"mute_all", "close_door", "open_door", "offer", "withdraw", "take"}
 
 // The messages of the server.
 type (
@@ -355,6 +364,17 @@ type (
 		Exceptions []Exception `json:"exceptions,omitempty"`
 		// Closed names what the policy holds closed while somebody's line is as weak as it is: "screen".
 		Closed []string `json:"closed,omitempty"`
+		// Hushed says who last muted all: each client mutes its own microphone, once for each. Shut says that the door is
+		// closed, Offered that the chair is offered to another.
+		Hushed  *Act `json:"hushed,omitempty"`
+		Shut    *Act `json:"shut,omitempty"`
+		Offered *Act `json:"offered,omitempty"`
+	}
+	// Act is what a chair did: when, over which leg, and for which leg.
+	Act struct {
+		Since time.Time      `json:"since"`
+		By    conclave.LegID `json:"by"`
+		To    conclave.LegID `json:"to,omitzero"`
 	}
 	// Absent lists the invited of the directory who are not here: neither in, nor at the door, nor in quarantine. It is for
 	// those alone whom policy lets see them and have them rung; all of it, whenever it has changed.

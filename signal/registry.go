@@ -91,6 +91,9 @@ func (*Raise) Type() string { return "raise" }
 func (*Pause) Type() string { return "pause" }
 
 // Type implements Message.
+func (*Preside) Type() string { return "preside" }
+
+// Type implements Message.
 func (*Except) Type() string { return "except" }
 
 // Type implements Message.
@@ -167,6 +170,7 @@ var messages = [4]map[string]func() Message{
 		"facts":       func() Message { return new(Facts) },
 		"raise":       func() Message { return new(Raise) },
 		"pause":       func() Message { return new(Pause) },
+		"preside":     func() Message { return new(Preside) },
 		"except":      func() Message { return new(Except) },
 		"confirm":     func() Message { return new(Confirm) },
 		"read":        func() Message { return new(Read) },

@@ -8,7 +8,9 @@ package headless
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"conclave/endpoint"
@@ -16,6 +18,7 @@ import (
 	"conclave/opus"
 	"conclave/sframe"
 	"conclave/sfu/slot"
+	"conclave/signal"
 )
 
 // Frame is an opened frame of a member. Data is valid during the call only.
@@ -54,6 +57,9 @@ type Config struct {
 	// Marked takes what this leg marks with all that it plays, nil for nothing, where the owner marks by itself; it must
 	// return at once. nil: what Heard takes is marked already.
 	Marked func(*endpoint.Marking)
+	// Muted is told that the chair has muted all, where the owner mutes by itself, and says so (SetState); it must return at
+	// once. nil: silence is sent until SetState says otherwise.
+	Muted func()
 	// Certificate is for the media path; nil: a fresh one for each.
 	Certificate *tls.Certificate
 }
@@ -61,8 +67,12 @@ type Config struct {
 // Client is a headless endpoint.
 type Client struct {
 	*endpoint.Endpoint
-	cfg  Config
-	path *path
+	cfg   Config
+	path  *path
+	shown atomic.Pointer[signal.State] // by SetState, or the chair
+	// Of the endpoint's goroutine: it has seen a room, and when all were muted last.
+	seen   bool
+	hushed time.Time
 }
 
 // New returns a Client, which does nothing until Run.
@@ -70,6 +80,13 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg}
 	c.path = newPath(c)
 	cfg.Endpoint.Media = c.path
+	emit := cfg.Endpoint.Emit
+	cfg.Endpoint.Emit = func(e endpoint.Event) {
+		if e.Roster != nil {
+			c.obey(e.Roster.Hushed)
+		}
+		emit(e)
+	}
 	e, err := endpoint.New(cfg.Endpoint)
 	if err != nil {
 		return nil, err
@@ -95,6 +112,50 @@ func (c *Client) Run(ctx context.Context) error {
 	return err
 }
 
+// SetState says what the leg shows of itself. One that shows itself muted is: it sends silence, sealed and at the same rate.
+func (c *Client) SetState(state signal.State) error {
+	c.shown.Store(&state)
+	return c.Endpoint.SetState(state)
+}
+
+// Command is endpoint.Command, for a leg with sound of its own.
+func (c *Client) Command(name string, body []byte) error {
+	var state signal.State
+	if name == "state" && json.Unmarshal(body, &state) == nil {
+		return c.SetState(state)
+	}
+	return c.Endpoint.Command(name, body)
+}
+
+// obey mutes the leg where the chair has muted all, once for each time. What was before the leg came is not meant for it.
+func (c *Client) obey(h *endpoint.ChairAct) {
+	before, seen := c.hushed, c.seen
+	c.seen = true
+	if h == nil {
+		return
+	}
+	c.hushed = h.Since
+	switch {
+	case !seen || h.Mine || h.Since.Equal(before):
+	case c.cfg.Muted != nil:
+		c.cfg.Muted()
+	default:
+		muted := signal.State{Muted: true}
+		if s := c.shown.Load(); s != nil {
+			muted.Camera, muted.Screen, muted.Hand = s.Camera, s.Screen, s.Hand
+		}
+		_ = c.SetState(muted)
+	}
+}
+
+// silent says whether the leg sends silence whatever its Sound says.
+func (c *Client) silent() bool { return c.cfg.Muted == nil && c.muted() }
+
+func (c *Client) muted() bool {
+	s := c.shown.Load()
+	return s != nil && s.Muted
+}
+
 // Stats are the counts of all media paths that the client has had.
 func (c *Client) Stats() media.Stats { return c.path.stats() }
 
@@ -118,8 +179,8 @@ func (c *Client) speak(ctx context.Context) {
 			packet = c.cfg.Sound.Next()
 		}
 		sound, knows := c.cfg.Sound.(loud)
-		ledger.packet(packet != nil && (!knows || sound.Loud()), time.Now())
-		if packet == nil {
+		ledger.packet(packet != nil && !c.muted() && (!knows || sound.Loud()), time.Now())
+		if packet == nil || c.silent() {
 			packet = silence
 		}
 		c.path.sendSound(packet, n*opus.FrameSamples)

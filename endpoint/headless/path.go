@@ -282,7 +282,7 @@ func (p *path) sendSound(packet []byte, timestamp uint32) {
 		return
 	}
 	loudness := uint8(0)
-	if l, ok := p.client.cfg.Sound.(Loud); ok && p.slots.Crowded {
+	if l, ok := p.client.cfg.Sound.(Loud); ok && p.slots.Crowded && !p.client.silent() {
 		loudness = l.Loudness() & 127
 	}
 	p.buffer = append(sealed, loudness)

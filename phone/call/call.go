@@ -108,6 +108,7 @@ const (
 	RoomFailed
 	RoomPaused
 	RoomResumed
+	RoomMuted // all are muted, by the chair
 )
 
 // Effect is something to be done.
@@ -141,6 +142,8 @@ type (
 	Leave struct{}
 	// Bridge opens or shuts the way between caller and room.
 	Bridge struct{ Open bool }
+	// Mute has the room not hear the caller, or hear them again; the caller hears the room.
+	Mute struct{ On bool }
 	// Announce speaks or sounds in the room, in the leg's own voice.
 	Announce struct{ What Announcement }
 	// RingBack asks that the person be rung; the call is over then.
@@ -161,6 +164,7 @@ func (AskKey) effect()   {}
 func (Enter) effect()    {}
 func (Leave) effect()    {}
 func (Bridge) effect()   {}
+func (Mute) effect()     {}
 func (Announce) effect() {}
 func (RingBack) effect() {}
 func (Hang) effect()     {}
@@ -226,6 +230,7 @@ type Call struct {
 	entered  bool // Enter was done and Leave was not
 	told     bool // the room was told that the leg is in
 	paused   bool
+	muted    bool      // by the chair, until the caller presses 1
 	held     bool      // the caller holds us: they hear nothing, and press nothing
 	due      time.Time // of the state; zero: none
 	until    time.Time // of the leg's time, from when it was let in; it runs on while the server is away
@@ -326,6 +331,10 @@ func (c *Call) Do(now time.Time, e Event) []Effect {
 	case Door, In, Held:
 		if r, ok := e.(Room); ok {
 			return c.follow(now, r.What)
+		}
+		if k, ok := e.(Key); ok && k.Digit == '1' && c.state == In && c.muted && !c.paused {
+			c.muted = false
+			return []Effect{Beep{}, Mute{false}, c.say(prompt.Unmuted)}
 		}
 	}
 	return nil
@@ -565,7 +574,17 @@ func (c *Call) follow(now time.Time, what RoomEvent) []Effect {
 		if c.paused {
 			return []Effect{Bridge{false}, c.say(prompt.Paused)}
 		}
+		if c.muted {
+			return []Effect{c.say(prompt.Muted), Bridge{true}}
+		}
 		return []Effect{c.say(prompt.Resumed), Bridge{true}}
+	case RoomMuted:
+		c.muted = true
+		effects := []Effect{Mute{true}}
+		if c.state == In && !c.paused {
+			effects = append(effects, c.say(prompt.Muted))
+		}
+		return effects
 	case RoomRaised:
 		return c.goodbye(now, prompt.Raised, "removed")
 	case RoomRemoved:

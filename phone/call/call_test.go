@@ -25,6 +25,8 @@ func text(effects []Effect) string {
 			}
 		case Bridge:
 			s += map[bool]string{true: " open", false: " shut"}[e.Open]
+		case Mute:
+			s += map[bool]string{true: " on", false: " off"}[e.On]
 		case Announce:
 			s += [...]string{" joined", " reminder"}[e.What]
 		case Refuse:
@@ -102,6 +104,14 @@ func TestACallGoesThroughItsDoors(t *testing.T) {
 		step{0, Hold{false}, "Bridge open"},
 		step{0, Room{RoomPaused}, "Bridge shut; Say en/paused"},
 		step{0, Room{RoomResumed}, "Say en/resumed; Bridge open"},
+		step{0, Key{'1'}, ""},
+		step{0, Room{RoomMuted}, "Mute on; Say en/muted"},
+		step{0, Key{'2'}, ""},
+		step{0, Room{RoomPaused}, "Bridge shut; Say en/paused"},
+		step{0, Key{'1'}, ""},
+		step{0, Room{RoomResumed}, "Say en/muted; Bridge open"},
+		step{0, Key{'1'}, "Beep; Mute off; Say en/unmuted"},
+		step{0, Key{'1'}, ""},
 		step{0, Hungup{}, "Bridge shut; Leave; Over left"},
 	)
 }
@@ -233,7 +243,7 @@ func TestALegThatLostTheServerWaitsForItAndKeepsItsTime(t *testing.T) {
 func TestNoOrderOfEventsOpensTheRoomToWhoHasNotConsented(t *testing.T) {
 	events := []Event{Screened{Ask: true}, Screened{Why: prompt.Unknown}, Answered{}, Taken{}, Key{'1'}, Key{'2'}, Key{'#'}, Key{'*'}, Verdict{Right: true},
 		Verdict{Left: 1}, Verdict{}, Verdict{Right: true, Refused: true, CallBack: true}, Verdict{Failed: true}, Spoken{}, Room{RoomWaiting}, Room{RoomIn}, Room{RoomAway},
-		Room{RoomRaised}, Room{RoomRemoved}, Room{RoomOver}, Room{RoomPaused}, Room{RoomResumed}, Hold{true}, Hold{false}, Tick{}, Tick{}, Hungup{}, Lost{}, Drain{}}
+		Room{RoomRaised}, Room{RoomRemoved}, Room{RoomOver}, Room{RoomPaused}, Room{RoomResumed}, Room{RoomMuted}, Hold{true}, Hold{false}, Tick{}, Tick{}, Hungup{}, Lost{}, Drain{}}
 	r := rand.New(rand.NewSource(1))
 	reached := map[State]int{}
 	for range 200_000 {

@@ -58,6 +58,8 @@ const (
 	Time     Name = "time"     // no time is left
 	Paused   Name = "paused"
 	Resumed  Name = "resumed"
+	Muted    Name = "muted"    // the chair muted all; 1 lets the caller be heard again
+	Unmuted  Name = "unmuted"  // and they are
 	Full     Name = "full"     // no leg is free
 	Failed   Name = "failed"   // something of ours failed
 	CallBack Name = "callback" // we rang; 1 says that it is the person we mean
@@ -72,7 +74,7 @@ const (
 // Names lists all sentences. Every language has all of them.
 var Names = [...]Name{
 	Choose, Code, Wrong, Locked, Refused, Unknown, Warning, Hop, Consent, Waiting, Admitted, Declined, Raised, Removed, Over, Soon, Time,
-	Paused, Resumed, Full, Failed, CallBack, RingBack, Ringing, Joined, JoinedHop, Whose,
+	Paused, Resumed, Muted, Unmuted, Full, Failed, CallBack, RingBack, Ringing, Joined, JoinedHop, Whose,
 }
 
 //go:embed recordings/*/*.opus

@@ -160,6 +160,19 @@ export interface Absent {
   against?: Problem;
 }
 
+/** What a chair did; the server's word. */
+export interface ChairAct {
+  since: string;
+  /** A name; empty of one who is gone. */
+  by: string;
+  /** To whom the chair is offered. */
+  to?: string;
+  /** This leg did it. */
+  mine?: boolean;
+  /** The chair is offered to this leg. */
+  can?: boolean;
+}
+
 export interface RosterEvent {
   members: Member[] | null;
   waiting: Guest[] | null;
@@ -170,6 +183,12 @@ export interface RosterEvent {
   closed?: string[] | null;
   /** For those alone whom policy lets know: the chair, on a device of their own. */
   absent?: Absent[] | null;
+  /** Who last muted all: each client mutes its own microphone, once for each. */
+  hushed?: ChairAct;
+  /** The door is closed. */
+  shut?: ChairAct;
+  /** The chair is offered to another. */
+  offered?: ChairAct;
 }
 
 /** Something that concerns the person apart from the meeting's course. */
@@ -364,6 +383,8 @@ export type Command =
   | { do: "remove"; leg: string; reason: string }
   | { do: "raise"; level: number }
   | { do: "pause"; on: boolean; anonymous: boolean }
+  | { do: "preside"; act: "mute_all" | "close_door" | "open_door" | "withdraw" | "take" }
+  | { do: "preside"; act: "offer"; leg: string }
   | { do: "except"; leg: string; reason: string; minutes: number }
   | { do: "confirm"; exception: number; yes: boolean }
   | { do: "read"; id: string }

@@ -2,7 +2,7 @@
 // a person is told apart from the meeting; and the wishes that go with it.
 
 import { computed, signal } from "@preact/signals";
-import type { Absent, Away, Exception, Member, NoticeEvent, Paused, Problem, RosterEvent } from "../core/events";
+import type { Absent, Away, ChairAct, Exception, Member, NoticeEvent, Paused, Problem, RosterEvent } from "../core/events";
 import type { Core } from "./core";
 
 /** What changed beside the roster, in the order of importance. */
@@ -10,7 +10,8 @@ export type AsideChange =
   | { what: "away" | "healed"; name: string; leg: string }
   | { what: "paused" | "continued" | "paused_nameless"; name: string; leg: string }
   | { what: "except_asked" | "excepted" | "except_over"; name: string; leg: string }
-  | { what: "closed" | "reopened"; name: string; leg: string };
+  | { what: "closed" | "reopened"; name: string; leg: string }
+  | { what: "hushed" | "hushed_own" | "shut" | "unshut" | "chair" | "chair_own"; name: string; leg: string };
 
 /** Legs that can be admitted as they are: nothing but the chair's word stands between them and the room. */
 export const onlyChairDecides = (reasons: readonly { code: string }[] | null | undefined): boolean =>
@@ -27,6 +28,10 @@ export class Aside {
   readonly paused = signal<Paused | undefined>(undefined);
   readonly exceptions = signal<readonly Exception[]>([]);
   readonly closed = signal<readonly string[]>([]);
+  /** The door is closed, and by whom. */
+  readonly shut = signal<ChairAct | undefined>(undefined);
+  /** The chair is offered to somebody. */
+  readonly offered = signal<ChairAct | undefined>(undefined);
   /** Who is invited and not there; empty for whom policy does not let know. */
   readonly absent = signal<readonly Absent[]>([]);
   /** Whom this person has had rung, until the roster says so, or that it could not be. */
@@ -46,6 +51,8 @@ export class Aside {
   readonly screenClosed = computed(() => this.closed.value.includes("screen"));
 
   readonly #core: Core;
+  /** When all were muted last. */
+  #hushed: string | undefined;
 
   constructor(core: Core) {
     this.#core = core;
@@ -81,8 +88,35 @@ export class Aside {
     for (const e of was.exceptions) {
       if (!now.exceptions.some((n) => n.id === e.id)) out.push({ what: "except_over", name: e.name, leg: e.leg });
     }
+    out.push(...this.#chairs(roster, before, seen));
     if (this.screenClosed.value !== was.closed) out.push({ what: was.closed ? "reopened" : "closed", name: "", leg: "" });
     return out;
+  }
+
+  /** What the chair has done for the room. Of what was done before this person came nothing is told. */
+  #chairs(roster: RosterEvent, before: readonly Member[], seen: boolean): AsideChange[] {
+    const out: AsideChange[] = [];
+    const { hushed, shut } = roster;
+    const wasShut = this.shut.value !== undefined;
+    if (seen && hushed && hushed.since !== this.#hushed) out.push({ what: hushed.mine ? "hushed_own" : "hushed", name: hushed.by, leg: "" });
+    if (seen && wasShut !== (shut !== undefined)) out.push({ what: shut ? "shut" : "unshut", name: shut?.by ?? "", leg: "" });
+    for (const m of roster.members ?? []) {
+      if (m.role === "chair" && before.some((b) => b.leg === m.leg && b.role !== "chair")) out.push({ what: m.self ? "chair_own" : "chair", name: m.name, leg: m.leg });
+    }
+    this.#hushed = hushed?.since;
+    this.shut.value = shut;
+    this.offered.value = roster.offered;
+    return out;
+  }
+
+  /** What the chair does for the room, or what is answered to it. */
+  preside(act: "mute_all" | "close_door" | "open_door" | "withdraw" | "take"): void {
+    this.#core.send({ do: "preside", act });
+  }
+
+  /** Offers the chair to another; it is theirs once they take it. */
+  offerChair(leg: string): void {
+    this.#core.send({ do: "preside", act: "offer", leg });
   }
 
   notice(event: NoticeEvent): void {
@@ -140,6 +174,7 @@ export class Aside {
     this.paused.value = undefined;
     this.exceptions.value = [];
     this.closed.value = [];
+    this.shut.value = this.offered.value = this.#hushed = undefined;
     this.absent.value = [];
     this.rung.value = new Set();
     this.raising.value = undefined;

@@ -21,7 +21,7 @@ export type Note =
   | { what: "failed"; problem: Problem };
 
 /** Notes that stay until they are dismissed or no longer true. */
-const staying: ReadonlySet<Note["what"]> = new Set(["lost", "failed", "raised"]);
+const staying: ReadonlySet<Note["what"]> = new Set(["lost", "failed", "raised", "hushed"]);
 
 /** Notes that end by themselves, in ms; those not named stay until they are dismissed or no longer true. */
 const noteFor = 8000;
@@ -358,6 +358,7 @@ export class Session {
 
   setMuted(muted: boolean): void {
     this.muted.value = muted;
+    if (!muted) this.notes.value = this.notes.value.filter((n) => n.what !== "hushed");
     this.#media.setMuted(muted);
     this.#tell();
   }
@@ -626,7 +627,12 @@ export class Session {
       const apart = new Set(beside.filter((b) => b.what === "away" || b.what === "healed").map((b) => b.leg));
       for (const change of changes(before, members)) if (!told.has(change.leg) && !apart.has(change.leg)) this.#note(change);
     }
-    for (const change of beside) this.#note(change);
+    for (const change of beside) {
+      // The chair asked for it, and this client does it; the person may switch it on again.
+      if (change.what === "hushed") this.setMuted(true);
+      if (change.what === "hushed" || change.what === "hushed_own") this.notes.value = this.notes.value.filter((n) => n.what !== change.what);
+      this.#note(change);
+    }
     if (this.aside.screenClosed.value && this.screen.value) void this.setScreen(false);
     for (const change of arrivals(waiting, guests)) this.#note(change);
     this.#rosterSeen = true;

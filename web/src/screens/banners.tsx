@@ -18,6 +18,8 @@ export function Banners({ app }: { app: App }) {
     <>
       {aside.paused.value && <Pause app={app} />}
       <Raised app={app} />
+      <Offered app={app} />
+      <Shut app={app} />
       {aside.asked.value.map((e) => (
         <Asked key={e.id} app={app} exception={e} />
       ))}
@@ -67,6 +69,70 @@ function Raised({ app }: { app: App }) {
     </section>
   );
 }
+
+/** It stands there for as long as the door is closed, on every screen. */
+function Shut({ app }: { app: App }) {
+  const w = words.value.aside.chair;
+  const { aside, isChair } = app.session;
+  const shut = aside.shut.value;
+  if (!shut) return null;
+  return (
+    <section class="banner thin" aria-label={w.closed} data-testid="door-closed" data-by={shut.by}>
+      <Icon name="lock" size={20} />
+      <p>
+        <b>{w.closed}</b> {w.closedRest} {shut.by && <span class="quiet">{fill(w.closedBy, { name: shut.by, time: clockTime(new Date(shut.since)) })}</span>}
+      </p>
+      {isChair.value && (
+        <button class="btn sm" type="button" onClick={(e) => thenMain(e.currentTarget, () => aside.preside("open_door"))} data-testid="open-door">
+          {w.open}
+        </button>
+      )}
+    </section>
+  );
+}
+
+/** The chair is offered: to who is asked a card, to who offers it a line. Nobody else has to know. */
+function Offered({ app }: { app: App }) {
+  const w = words.value.aside.chair;
+  const { aside } = app.session;
+  const offer = aside.offered.value;
+  if (!offer || (!offer.can && !offer.mine)) return null;
+  const lapses = fill(w.lapses, { time: clockTime(new Date(Date.parse(offer.since) + offerFor)) });
+  if (offer.mine)
+    return (
+      <section class="banner thin" aria-label={fill(w.offered, { name: offer.to ?? "" })} data-testid="chair-offered">
+        <Icon name="clock" size={20} />
+        <p>
+          <b>{fill(w.offered, { name: offer.to ?? "" })}</b> {lapses}
+        </p>
+        <button class="btn sm" type="button" onClick={(e) => thenMain(e.currentTarget, () => aside.preside("withdraw"))} data-testid="chair-back">
+          {w.takeBack}
+        </button>
+      </section>
+    );
+  const title = fill(w.asked, { by: offer.by });
+  return (
+    <section class="banner card paper" role="alert" aria-label={title} data-testid="chair-asked">
+      <div>
+        <h2>{title}</h2>
+        <p>
+          {fill(w.askedText, { by: offer.by })} {lapses}
+        </p>
+      </div>
+      <div class="acts">
+        <button class="btn" type="button" onClick={(e) => thenMain(e.currentTarget, () => aside.preside("withdraw"))} data-testid="chair-decline">
+          {w.decline}
+        </button>
+        <button class="btn primary" type="button" onClick={(e) => thenMain(e.currentTarget, () => aside.preside("take"))} data-testid="chair-take">
+          {w.take}
+        </button>
+      </div>
+    </section>
+  );
+}
+
+/** How long a chair that is offered may be taken, in ms: as the server has it. */
+const offerFor = 120_000;
 
 /** A second person's card; for all others, that one is waited for. */
 function Asked({ app, exception: e }: { app: App; exception: Exception }) {

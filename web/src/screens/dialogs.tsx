@@ -104,6 +104,26 @@ export function MemberDialog({ app, member, onClose, onRemove }: MemberProps & {
             {w.aside.phone.ring}
           </button>
         )}
+        {app.session.isChair.value && !member.self && member.kind === "device" && (
+          <div class="give">
+            <button
+              class="btn"
+              type="button"
+              aria-describedby="give-hint"
+              onClick={() => {
+                app.session.aside.offerChair(member.leg);
+                onClose();
+              }}
+              data-testid="give-chair"
+            >
+              <Icon name="users" size={18} />
+              {w.aside.chair.give}
+            </button>
+            <p class="sub" id="give-hint">
+              {fill(w.aside.chair.giveHint, { name: member.name })}
+            </p>
+          </div>
+        )}
         {mayRemove && (
           <button class="btn danger" type="button" onClick={onRemove} data-testid="remove">
             <Icon name="user-x" size={18} />

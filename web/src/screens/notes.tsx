@@ -56,6 +56,18 @@ function noteText(app: App, note: Note): { first: string; rest: string } {
       return { first: w.aside.share.closed, rest: w.aside.share.closedRest };
     case "reopened":
       return { first: w.aside.share.open, rest: "" };
+    case "hushed":
+      return { first: note.name ? fill(n.hushed, { name: note.name }) : n.hushedNameless, rest: n.hushedRest };
+    case "hushed_own":
+      return { first: n.hushedOwn, rest: n.hushedOwnRest };
+    case "shut":
+      return { first: w.aside.chair.closed, rest: w.aside.chair.closedRest };
+    case "unshut":
+      return { first: n.unshut, rest: "" };
+    case "chair":
+      return { first: fill(n.chair, { name: note.name }), rest: "" };
+    case "chair_own":
+      return { first: n.chairOwn, rest: "" };
     case "lost":
       return { first: fill(w.notes.lost, { name: note.name }), rest: w.notes.lostRest };
     case "came":
@@ -95,6 +107,12 @@ function pick(app: App): Told | undefined {
   if (session.mutedSpeech.value) {
     return { tone: "weak", icon: "mic-off", first: w.notes.talkingMuted, rest: "", act: { label: w.room.unmute, run: () => session.setMuted(false) }, testid: "note-muted" };
   }
+  const hushed = last("hushed");
+  if (hushed) return told(hushed, "weak", { icon: "mic-off", act: { label: w.room.unmute, run: () => session.setMuted(false) } });
+  const chair = last("chair_own");
+  if (chair) return told(chair, "good", { icon: "users" });
+  const hushedOwn = last("hushed_own");
+  if (hushedOwn) return told(hushedOwn, "plain", { icon: "mic-off" });
   const removed = last("removed");
   if (removed) return told(removed, "plain", { icon: "key" });
   if (session.weak.value) return { tone: "weak", line: "weak", first: w.notes.ownWeak, rest: w.notes.ownWeakRest, testid: "note-weak" };

@@ -56,6 +56,7 @@ function Wishes({ app, onRaise }: { app: App; onRaise: () => void }) {
   const { session } = app;
   const here = session.state.value.state === "in";
   const paused = !!session.aside.paused.value;
+  const shut = !!session.aside.shut.value;
   return (
     <div class="wishes">
       {!paused && (
@@ -63,6 +64,20 @@ function Wishes({ app, onRaise }: { app: App; onRaise: () => void }) {
           <Icon name="pause" size={18} />
           {w.pause.nameless}
         </button>
+      )}
+      {session.isChair.value && (
+        <>
+          <button class="btn sm soft" type="button" disabled={!here} onClick={() => session.aside.preside("mute_all")} data-testid="mute-all">
+            <Icon name="mic-off" size={18} />
+            {w.chair.muteAll}
+          </button>
+          {!shut && (
+            <button class="btn sm soft" type="button" disabled={!here} onClick={() => session.aside.preside("close_door")} data-testid="close-door">
+              <Icon name="lock" size={18} />
+              {w.chair.close}
+            </button>
+          )}
+        </>
       )}
       {session.isChair.value && app.levels.value.length > 0 && (
         <button class="btn sm soft" type="button" disabled={!here || session.aside.raising.value !== undefined} onClick={onRaise} data-testid="raise">

@@ -71,7 +71,7 @@ export function Room({ app }: { app: App }) {
           <p class="num" data-testid="minutes">
             {fill(w.room.minutes, { n: minutes })}
           </p>
-          {meeting?.role === "chair" && meeting.until && (
+          {session.isChair.value && meeting?.until && (
             <p class="num" title={w.room.untilWhy} data-testid="until" data-until={meeting.until}>
               {fill(w.room.until, { time: endTime(new Date(meeting.until), new Date(minute.value * 60_000)) })}
             </p>
