@@ -36,7 +36,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		role = conclave.RoleChair
 	}
 	shut := r.roster.MayEnter(role)
-	excepting := ruling.Outcome == conclave.Refuse && shut == nil && r.mayExcept(r.policy(), r.now(), &now)
+	excepting := ruling.Outcome == conclave.Refuse && r.mayExcept(r.policy(), r.now(), &now)
 	if ruling.Outcome == conclave.Refuse && !excepting {
 		again := mayAskAgain(ruling.Reasons)
 		if s.conn.send(&signal.Refused{Reasons: ruling.Reasons, Again: again}); !again {

@@ -28,6 +28,8 @@ func TestEveryMessageComesBackAsItWasSent(t *testing.T) {
 				m.Fingerprint, m.ServerFingerprint, m.Opus, m.VP8 = make32(), make32(), 111, 96
 			case *Remove:
 				m.Reason = "other"
+			case *Preside:
+				m.Act, m.Leg = "offer", conclave.LegID{1}
 			case *Except:
 				m.Reason, m.Minutes = "the only line there is", 10
 			case *Probe:

@@ -1,5 +1,5 @@
-// The moments of a room, as people see them in two browsers: a line that turns bad and is good again, a pause, a group at the
-// door, a stranger at the door, an exception by two, a level that is raised, a meeting that waits for its chair, a line
+// The moments of a room, as people see them in two browsers: a line that turns bad and is good again, a pause, all muted, a door
+// that is closed, a chair that is handed over, a group at the door, a stranger at the door, an exception by two, a level that is raised, a meeting that waits for its chair, a line
 // tested before a journey, and every reason for which policy keeps somebody out, with its way out.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -284,8 +284,101 @@ test("a level is raised: who does not pass is out first, then all screens show i
   await david.end();
 });
 
+test("the chair mutes all, closes the door, and hands the chair over", { timeout: 180_000 }, async () => {
+  for (const page of [ben, anna]) if (await page.evaluate(() => document.querySelector('[data-testid="screen-room"]') !== null)) await leave(page);
+  const pointer = await house.meeting();
+  await comeIn(anna, await house.link(pointer, "anna"));
+  await comeIn(ben, await house.link(pointer, "ben"));
+  const { Page } = await import("./lib/browser.mjs");
+  const phone = await (await browsers.ben.context.browser().newContext({ locale: "fr-FR", viewport: { width: 390, height: 844 }, permissions: ["microphone"] })).newPage();
+  const carla = new Page(phone, "Carla (Chromium, small)", "chromium");
+  const narrow = async (page) => assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, "nothing runs over the edge of a small screen");
+  await hears(ben, ["anna"]);
+  for (const page of [anna, ben]) await listenToLive(page);
+
+  // The door is closed: whoever is new is turned away, and it stands on every screen.
+  assert.equal(await ben.evaluate(() => document.querySelector('[data-testid="close-door"], [data-testid="mute-all"]')), null, "the chair alone can");
+  await toCheck(carla, await house.link(pointer, "carla"));
+  await anna.click("close-door");
+  for (const page of [anna, ben]) {
+    await page.shown("door-closed");
+    assert.match(await page.text("door-closed"), /The door is closed[^]*Nobody new comes in[^]*Closed by Anna Weber at \d\d:\d\d/);
+  }
+  assert.equal(await told(ben, "The door is closed"), 1, "it is spoken once");
+  await check(anna, "door-closed");
+  await carla.click("join");
+  await carla.shown("screen-refused");
+  assert.equal(await attribute(carla, "reason", "code"), "door_closed");
+  await check(carla, "turned-away-small-french");
+  await narrow(carla);
+  assert.equal(await ben.evaluate(() => document.querySelector('[data-testid="open-door"]')), null, "the chair alone opens it");
+  await anna.page.focus('[data-testid="open-door"]');
+  await anna.page.keyboard.press("Enter");
+  for (const page of [anna, ben]) await page.gone("door-closed");
+  await carla.click("back-to-check");
+  await carla.shown("screen-check");
+  await carla.click("join");
+  await inRoom(carla);
+  await inRoster(anna, "carla");
+
+  // All are muted by their own clients, at the rate at which they spoke; each may speak again.
+  const muted = (page, name) => page.evaluate((n) => [...document.querySelectorAll('[data-testid="roster"] [data-leaf]')].find((e) => e.dataset.name === n)?.dataset.muted, people[name].name);
+  const becomes = (page, name, value) => page.until(([n, v]) => [...document.querySelectorAll('[data-testid="roster"] [data-leaf]')].find((e) => e.dataset.name === n)?.dataset.muted === v, [people[name].name, value], { what: `${name} is ${value === "true" ? "muted" : "heard"}` });
+  const sent = async (page) => (await page.statistics()).filter((s) => s.type === "outbound-rtp" && s.kind === "audio").reduce((n, s) => n + s.packetsSent, 0);
+  await anna.click("mute-all");
+  await ben.shown("note-hushed");
+  assert.match(await ben.text("note-hushed"), /Anna Weber muted everyone[^]*Your microphone is off/);
+  await carla.shown("note-hushed");
+  for (const name of ["ben", "carla"]) await becomes(anna, name, "true");
+  assert.equal(await muted(anna, "anna"), "false", "not who asked for it");
+  await anna.shown("note-hushed_own");
+  assert.equal(await told(ben, "Anna Weber muted everyone"), 1, "it is spoken once");
+  const before = [await sent(ben), Date.now()];
+  await check(ben, "hushed");
+  await check(carla, "hushed-small-french");
+  await narrow(carla);
+  const rate = ((await sent(ben)) - before[0]) / ((Date.now() - before[1]) / 1000);
+  assert.ok(rate > 40 && rate < 60, `${rate.toFixed(0)} packets of sound a second while muted`);
+  await ben.click("note-act");
+  await becomes(anna, "ben", "false");
+  await ben.gone("note-hushed");
+  await hears(anna, ["ben"]);
+  assert.equal(await muted(anna, "carla"), "true", "nobody unmutes another");
+
+  // The chair goes to ben, by his word; anna is a member like others then.
+  const options = (page, name) => page.page.locator('[data-testid="roster"] li', { hasText: people[name].name }).locator('[data-testid="options"]').click();
+  await options(anna, "ben");
+  await check(anna, "hand-over");
+  await anna.click("give-chair");
+  await anna.shown("chair-offered");
+  await ben.shown("chair-asked");
+  assert.match(await ben.text("chair-asked"), /Anna Weber hands you the chair[^]*The offer lapses at \d\d:\d\d/);
+  await check(ben, "chair-asked");
+  assert.equal(await carla.evaluate(() => document.querySelector('[data-testid="chair-asked"], [data-testid="chair-offered"]')), null, "it is between the two");
+  await ben.click("chair-take");
+  await present(ben, "close-door");
+  await anna.until(() => document.querySelector('[data-testid="close-door"]') === null, undefined, { what: "anna is no chair any more" });
+  assert.equal(await told(anna, "Ben Okafor has the chair now"), 1, "it is spoken once");
+  await ben.page.setViewportSize({ width: 390, height: 844 });
+  await ben.click("people");
+  await ben.click("close-door");
+  await anna.shown("door-closed");
+  await check(ben, "new-chair-small");
+  await narrow(ben);
+  await ben.click("people-close");
+  await check(ben, "door-closed-small");
+  await narrow(ben);
+  await ben.page.setViewportSize({ width: 1280, height: 800 });
+  await ben.click("open-door");
+  // He goes: it is the meeting's own again.
+  await leave(ben);
+  await present(anna, "close-door");
+  assert.equal(await told(anna, "You have the chair now"), 1, "it is spoken once");
+  await phone.context().close();
+});
+
 test("several are let in at once; who is in no directory stands in a card over the full width, and comes in alone", { timeout: 120_000 }, async () => {
-  for (const page of [ben, anna]) await leave(page);
+  await leave(anna);
   const pointer = await house.meeting({ level: "INTERNAL", door: "chair" });
   await comeIn(anna, await house.link(pointer, "anna"));
   const { token, root_hash: hash } = await house.admin("POST", `/meetings/${pointer}/invitations`, { name: "Viktor Hale", unit: "Harbour" });
