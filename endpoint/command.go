@@ -3,7 +3,6 @@ package endpoint
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	"conclave"
@@ -18,71 +17,65 @@ var commands = map[string]func(*Endpoint, []byte) error{
 		if json.Unmarshal(body, &facts) == nil {
 			return e.Join(facts)
 		}
-		return command(e, body, func(m signal.Join) error { return e.JoinWith(m.Facts, m.Fingerprint, m.Assertion) })
+		var m signal.Join
+		if err := read(body, &m); err != nil {
+			return err
+		}
+		return e.JoinWith(m.Facts, m.Fingerprint, m.Assertion)
 	},
 	"facts": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Facts) error { return e.Facts(m.Facts) })
+		var m signal.Facts
+		if err := read(body, &m); err != nil {
+			return err
+		}
+		return e.Facts(m.Facts)
 	},
-	"state": func(e *Endpoint, body []byte) error { return command(e, body, e.SetState) },
-	"decide": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Decide) error {
-			if len(m.Legs) > 0 {
-				return e.DecideAll(m.Legs, m.Admit)
-			}
-			return e.Decide(m.Leg, m.Admit)
-		})
-	},
-	"remove": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Remove) error { return e.Remove(m.Leg, m.Reason) })
-	},
-	"raise": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Raise) error { return e.Raise(m.Level) })
-	},
-	"pause": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Pause) error { return e.Pause(m.On, m.Anonymous) })
-	},
-	"preside": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Preside) error { return e.Preside(m.Act, m.Leg) })
-	},
-	"except": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Except) error { return e.Except(m.Leg, m.Reason, m.Minutes) })
-	},
-	"confirm": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Confirm) error { return e.Confirm(m.Exception, m.Yes) })
-	},
-	"read": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Read) error { return e.Read(m.ID) })
-	},
-	"mission": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Mission) error { return e.Mission(m.Level, m.Facts) })
-	},
-	"probe": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Probe) error { return e.Probe(m.Ufrag, m.Fingerprint) })
-	},
-	"ring": func(e *Endpoint, body []byte) error {
-		return command(e, body, func(m signal.Ring) error { return e.Ring(m.Person) })
+	"state": func(e *Endpoint, body []byte) error {
+		var m signal.State
+		if err := read(body, &m); err != nil {
+			return err
+		}
+		return e.SetState(m)
 	},
 	"leave":   func(e *Endpoint, _ []byte) error { return e.Leave() },
 	"restart": func(e *Endpoint, _ []byte) error { return e.Restart() },
 }
 
-func command[M any](e *Endpoint, body []byte, act func(M) error) error {
-	var m M
-	if err := json.Unmarshal(body, &m); err != nil {
+// plain are the commands that are messages to the server as they stand: nothing of the endpoint's own follows from them.
+var plain = [...]string{"confirm", "decide", "except", "mission", "pause", "preside", "probe", "raise", "read", "remove", "ring"}
+
+func read(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("endpoint: command: %w", err)
 	}
-	return act(m)
+	return nil
 }
 
 // Commands returns the names that Command knows.
-func Commands() []string { return slices.Sorted(maps.Keys(commands)) }
+func Commands() []string {
+	names := plain[:len(plain):len(plain)]
+	for name := range commands {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
 
 // Command does what a program asks for in JSON: the method of that name, with the fields of the message of that name
 // (package signal). What comes of it is told as events; an error means that it was not understood.
 func (e *Endpoint) Command(name string, body []byte) error {
-	act := commands[name]
-	if act == nil {
-		return fmt.Errorf("endpoint: no command %q", name)
+	if act := commands[name]; act != nil {
+		return act(e, body)
 	}
-	return act(e, body)
+	for _, p := range plain {
+		if p != name {
+			continue
+		}
+		m := signal.New(signal.FromClient, name)
+		if err := read(body, m); err != nil {
+			return err
+		}
+		return e.do(func(s *session) { s.send(m) })
+	}
+	return fmt.Errorf("endpoint: no command %q", name)
 }

@@ -186,7 +186,12 @@ func (s *session) chairAct(a *signal.Act) *ChairAct {
 
 // chairs says whether this leg is the chair's now: the chair may be handed over.
 func (s *session) chairs() bool {
-	return slices.ContainsFunc(s.roster.Legs, func(l signal.RosterLeg) bool { return l.Leg == s.admitted.Leg && l.Role == conclave.RoleChair })
+	for i := range s.roster.Legs {
+		if l := &s.roster.Legs[i]; l.Leg == s.admitted.Leg {
+			return l.Role == conclave.RoleChair
+		}
+	}
+	return false
 }
 
 // ownPerson is who holds this device.

@@ -20,7 +20,7 @@ const (
 
 var (
 	problemNotOffered = conclave.Problem{Code: "chair_not_possible", Fix: "choose_another_member"}
-	problemRingShut   = conclave.Problem{Code: "door_closed", Fix: "open_the_door"}
+	problemRingShut   = conclave.Problem{Code: "ring_door_closed", Fix: "open_the_door"}
 )
 
 // preside takes what the chair wishes for the room, or what the one answers who is offered the chair.

@@ -66,11 +66,10 @@ func Decode(frame []byte, side Side) (Message, error) {
 	if err := strict(frame, &envelope); err != nil {
 		return nil, fmt.Errorf("%w: not an envelope", ErrFrame)
 	}
-	make, ok := messages[side][envelope.Type]
-	if !ok {
+	m := New(side, envelope.Type)
+	if m == nil {
 		return nil, fmt.Errorf("%w: unknown type", ErrFrame)
 	}
-	m := make()
 	if _, large := m.(largeMessage); side == FromClient && !large && len(frame) > MaxSmallFrame {
 		return nil, fmt.Errorf("%w: %s of %d bytes, at most %d", ErrFrame, m.Type(), len(frame), MaxSmallFrame)
 	}
@@ -83,6 +82,14 @@ func Decode(frame []byte, side Side) (Message, error) {
 		}
 	}
 	return m, nil
+}
+
+// New returns an empty message of a type that side may send, nil where there is none of that name.
+func New(side Side, kind string) Message {
+	if make := messages[side][kind]; make != nil {
+		return make()
+	}
+	return nil
 }
 
 // Encode writes one frame. It panics on a message that JSON cannot hold, which our own types cannot be.

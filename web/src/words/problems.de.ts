@@ -160,6 +160,7 @@ export const problems = {
   ring_impossible: "{name} kann nicht angerufen werden: Keine Leitung des Telefon-Gateways führt zu dieser Nummer.",
   ring_unanswered: "{name} ist nicht ans Telefon gegangen.",
   door_closed: "Die Tür dieser Besprechung ist geschlossen: Niemand Neues kommt jetzt herein.",
+  ring_door_closed: "Solange die Tür geschlossen ist, kann niemand angerufen werden.",
   chair_not_offered: "Der Vorsitz wird Ihnen nicht mehr angeboten.",
   chair_not_possible: "Diese Person kann den Vorsitz nicht haben: Er geht an Personen aus dem Verzeichnis, die nach den Regeln im Raum sind.",
   room_full: "Der Raum ist voll.",

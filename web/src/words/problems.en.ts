@@ -161,6 +161,7 @@ export const problems = {
   ring_impossible: "{name} cannot be rung: no line of the phone gateway leads to their number.",
   ring_unanswered: "{name} did not answer the phone.",
   door_closed: "The door of this meeting is closed: nobody new comes in now.",
+  ring_door_closed: "Nobody can be rung while the door is closed.",
   chair_not_offered: "The chair is not offered to you any more.",
   chair_not_possible: "This person cannot have the chair: it goes to members of the directory who are in by the rules.",
   room_full: "The room is full.",

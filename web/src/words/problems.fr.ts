@@ -160,6 +160,7 @@ export const problems = {
   ring_impossible: "{name} ne peut pas être appelé : aucune ligne de la passerelle téléphonique ne mène à son numéro.",
   ring_unanswered: "{name} n’a pas répondu au téléphone.",
   door_closed: "La porte de cette réunion est fermée : personne d’autre n’entre maintenant.",
+  ring_door_closed: "Personne ne peut être appelé tant que la porte est fermée.",
   chair_not_offered: "La présidence ne vous est plus proposée.",
   chair_not_possible: "Cette personne ne peut pas avoir la présidence : elle revient à des personnes de l’annuaire entrées selon les règles.",
   room_full: "La salle est pleine.",
