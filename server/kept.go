@@ -229,7 +229,7 @@ func keptInvitations(ctx context.Context, s *Server, q *keptQuestion) (out []Kep
 		k.Meeting = invited.Guest.Meeting.Text()
 		said := map[string]any{"expires": invited.Expires, "used": invited.Used}
 		if identity.GuestOf(invited.Hash) == q.person {
-			said["name"], said["unit"] = invited.Guest.Name, invited.Guest.Unit
+			said["name"], said["unit"], said["by"] = invited.Guest.Name, invited.Guest.Unit, invited.Guest.By
 		} else if m, err := s.directory.Meeting(ctx, invited.Guest.Meeting); err != nil || m.Chair != q.person {
 			continue
 		}
@@ -248,7 +248,7 @@ func keptGuestDevices(ctx context.Context, s *Server, q *keptQuestion) (out []Ke
 	for i := range devices {
 		d := &devices[i]
 		out = append(out, Kept{Kind: "device", Written: d.Enrolled, Device: d.ID.Text(), Meeting: d.Guest.Meeting.Text(),
-			Content: map[string]any{"name": d.Guest.Name, "unit": d.Guest.Unit, "enrolled": d.Enrolled, "until": d.Until, "revoked": d.Revoked}})
+			Content: map[string]any{"name": d.Guest.Name, "unit": d.Guest.Unit, "by": d.Guest.By, "enrolled": d.Enrolled, "until": d.Until, "revoked": d.Revoked}})
 	}
 	return out, err
 }

@@ -120,7 +120,7 @@ func TestAPersonIsGivenAllThatTheStoreHoldsOfThem(t *testing.T) {
 			t.Errorf("she is given %q: %s", other, text)
 		}
 	}
-	if theirs, text := keptOn(t, w, guest, nil, nil); len(theirs) != 1 || !strings.Contains(text, "Gustav Gast") {
+	if theirs, text := keptOn(t, w, guest, nil, nil); len(theirs) != 1 || !strings.Contains(text, "Gustav Gast") || !strings.Contains(text, `"by":"administrator"`) {
 		t.Errorf("the guest is given %s", text)
 	}
 	if none, text := keptOn(t, w, "nobody", nil, nil); len(none) != 0 {
