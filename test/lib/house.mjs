@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { startChromium, startFirefox } from "./browser.mjs";
+import { certificate, trusted } from "./certificate.mjs";
 import { Network, ready, serverAddress } from "./host.mjs";
 import { tones, writeTone } from "./sound.mjs";
 
@@ -28,11 +29,17 @@ export const people = {
 export class House {
   log = [];
 
-  /** settings is the text of a configuration file. */
-  static async open({ settings = "" } = {}) {
+  /** settings is the text of a configuration file. With tls the server speaks TLS, and house.trust has a Chromium trust it, and a middlebox. */
+  static async open({ settings = "", tls = false } = {}) {
     const house = new House();
     house.network = await Network.make();
     house.data = join(house.network.folder, "data");
+    house.origin = `${tls ? "https" : "http"}://localhost:${port}`;
+    if (tls) {
+      const { folder } = house.network;
+      house.trust = trusted(certificate(folder, "server"), certificate(folder, "middlebox"));
+      settings += `[tls]\ncertificate = "${folder}/server.pem"\nkey = "${folder}/server.key"\n`;
+    }
     execFileSync(process.env.TMP_INIT ?? join(root, "bin/conclave"), ["init", "--id", "conclave.example", "--name", "Example Organisation", "--data", house.data]);
     if (settings) writeFileSync(join(house.data, "conclaved.toml"), settings);
     await house.start();
@@ -86,7 +93,7 @@ export class House {
   /** A personal link into a meeting. */
   async link(pointer, person, use = "") {
     const { token, root_hash: hash } = await this.token(person, use);
-    return `http://localhost:${port}/m/${pointer}#e=${token}&r=${hash}`;
+    return `${this.origin}/m/${pointer}#e=${token}&r=${hash}`;
   }
 
   /** A host with a forwarder to the server, which its programs know as localhost. */
@@ -96,10 +103,15 @@ export class House {
     return host;
   }
 
+  /** A file with a person's tone. */
+  tone(person, ...how) {
+    return writeTone(join(this.network.folder, `${person}.wav`), tones[person], ...how);
+  }
+
   /** A person with a Chromium on a host of their own, who sends their tone. */
   async chromium(person, options = {}) {
     const host = await this.host(person);
-    return startChromium(host, { microphone: writeTone(join(this.network.folder, `${person}.wav`), tones[person], options.tone), ...options });
+    return startChromium(host, { microphone: this.tone(person, options.tone), ...options });
   }
 
   async firefox(person, options = {}) {
@@ -112,7 +124,7 @@ export class House {
   }
 
   /** A headless endpoint that plays a person's tone and records what it hears. */
-  async headless(person, pointer, { host, play = writeTone(join(this.network.folder, `${person}.wav`), tones[person]), args = [], use = "" } = {}) {
+  async headless(person, pointer, { host, play = this.tone(person), args = [], use = "" } = {}) {
     host ??= await this.host(person);
     const record = join(this.network.folder, `${person}-heard`);
     const child = host.spawn(join(root, "bin/conclave"), ["join", await this.link(pointer, person, use), "--key", join(this.network.folder, `${person}.key`), "--play", play, "--loop", "--record", record, "--json", ...args], { stdio: ["pipe", "pipe", "pipe"] });
