@@ -24,6 +24,9 @@ func (s *Server) take(a *asker, encoded []byte) error {
 	if !bytes.Equal(statement.LeafKey, a.statement.LeafKey) || statement.Person != a.statement.Person || statement.Kind != a.statement.Kind {
 		return conclave.Problem{Code: "statement_key", Fix: "enrol_again"}
 	}
+	if a.steady != nil && !s.now().Before(a.statement.NotAfter) {
+		a.steady = newSteady() // it was open because its device was not believed: that was no loose contact
+	}
 	a.encoded, a.statement = encoded, statement
 	return nil
 }

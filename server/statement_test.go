@@ -19,6 +19,15 @@ import (
 // renew has a device's statement renewed as over HTTP, and tells its endpoint.
 func renew(t testing.TB, w *servertest.World, d *servertest.Device, g *guest) {
 	t.Helper()
+	renewStatement(t, w, d)
+	if err := g.Renewed(d.Statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// renewStatement has a device's statement renewed as over HTTP.
+func renewStatement(t testing.TB, w *servertest.World, d *servertest.Device) {
+	t.Helper()
 	nonce := bytes.Repeat([]byte{1}, 32)
 	last, err := pass.ParseStatement(d.Statement)
 	if err != nil {
@@ -37,9 +46,6 @@ func renew(t testing.TB, w *servertest.World, d *servertest.Device, g *guest) {
 		t.Fatal("the statement is the same")
 	}
 	d.Statement = statement
-	if err := g.Renewed(statement); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // settled waits until the guest's own leaf was renewed: a code of its own that nobody came or went for.
@@ -150,6 +156,24 @@ func TestOneWhoRenewsOnTheLineCheckAtTheDoorOrInQuarantineComesIn(t *testing.T) 
 	anna.Facts(notAlone)
 	anna.await("quarantine", from, reason("not_alone"))
 	alike(t, ben)
+}
+
+// What a line was while its device was not believed says nothing of the line: nobody looks at it again before the person does.
+func TestOneWhoRenewsAStatementThatHasRunOutOnTheLineCheckMayAskAtOnce(t *testing.T) {
+	w := servertest.Start(t)
+	d := w.EnrolAt("anna", time.Now().Add(-time.Hour-pass.MaxStatementLife))
+	m := w.OpenMeetingWith(identity.Meeting{Title: "Closed", Level: 2, Chair: "anna", People: []conclave.PersonID{"anna"}, Door: identity.DoorInvited})
+	c := connect(t, w)
+	c.hello(d, m)
+	if l := expect[*signal.Line](c); l.Enough || l.Grade != conclave.GradeOpen || !slices.Contains(codes(l.Findings), "statement_expired") {
+		t.Fatalf("with a statement that has run out: %+v", l)
+	}
+	renewStatement(t, w, d)
+	c.send(&signal.Restate{Statement: d.Statement})
+	expect[*signal.Restated](c)
+	if l := expect[*signal.Line](c); !l.Enough || l.Grade != conclave.GradeSealed {
+		t.Errorf("renewed: %+v", l)
+	}
 }
 
 func TestAStatementOfAnotherDeviceIsNotTaken(t *testing.T) {
