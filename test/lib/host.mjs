@@ -158,7 +158,8 @@ function join2(a, b) {
 export function ready(child, what, ms = 10_000) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${what}: not ready within ${ms} ms`)), ms);
-    child.stdout.once("data", (line) => (clearTimeout(timer), resolve(String(line))));
-    child.once("exit", (code) => (clearTimeout(timer), reject(new Error(`${what}: ended with ${code}`))));
+    const ended = (code) => (clearTimeout(timer), reject(new Error(`${what}: ended with ${code}`)));
+    child.once("exit", ended);
+    child.stdout.once("data", (line) => (clearTimeout(timer), child.off("exit", ended), resolve(String(line))));
   });
 }

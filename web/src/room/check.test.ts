@@ -93,6 +93,22 @@ test("what the server found stands at its station, and decides at the door", () 
   assert.equal(m["network"], "bad");
   assert.equal(m["door"], "bad");
   assert.ok(!mayAsk(stations(known), known.state));
+  assert.deepEqual(summary(stations(known)), { code: "bad", n: 2 });
+});
+
+test("each thing that stands in the way is counted once, and the door that stays shut for it is none", () => {
+  const found = (...codes: string[]): Known => ({ ...good, line: { ...line, enough: false, findings: codes.map((code) => ({ code, fix: "come_later" })) } });
+  const count = (...codes: string[]) => summary(stations(found(...codes)));
+  assert.deepEqual(count("network_not_approved"), { code: "bad", n: 1 });
+  assert.deepEqual(count("network_not_approved", "transport_open", "assertion_missing"), { code: "bad", n: 3 }, "two of them stand at one station");
+  assert.deepEqual(count("meeting_early"), { code: "bad", n: 1 }, "what the door itself says counts");
+  const unfit: Known = { ...good, abilities: { safeAddress: true, transform: false, keys: true, marks: true } };
+  assert.deepEqual(summary(stations(unfit)), { code: "bad", n: 1 });
+});
+
+test("of a device that the server does not know it is not said that the server has checked it", () => {
+  const m = stations({ ...good, line: { ...line, enough: false, findings: [{ code: "statement_invalid", fix: "enrol_again" }, { code: "person_unknown", fix: "ask_administrator" }] } });
+  assert.deepEqual(m.filter((s) => s.mark === "bad").map((s) => s.id), ["device", "door"]);
 });
 
 test("an exception may be asked for where two could let pass all that the server finds, and nothing else is wrong", () => {

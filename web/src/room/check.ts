@@ -2,6 +2,7 @@
 // fix. Pure: the screens word it.
 
 import type { Identity, LineEvent, Problem, StateEvent } from "../core/events";
+import { reasonsFor } from "./reasons";
 
 export type StationID = "person" | "device" | "browser" | "network" | "sound" | "door";
 export type Mark = "good" | "better" | "bad" | "testing" | "ask" | "waiting";
@@ -60,8 +61,8 @@ export interface Known {
 
 /** To which station a finding of the server belongs; all others stand at the door. */
 function stationOf(code: string): StationID {
-  if (/^(statement|enrol|person|identity|root|grant|organisation)/.test(code)) return "person";
-  if (/^(device|assurance|assertion)/.test(code)) return "device";
+  if (/^(device|assurance|assertion|passkey)/.test(code) || code === "statement_invalid") return "device";
+  if (/^(statement|enrol|person|identity|invitation|root|grant|organisation)/.test(code)) return "person";
   if (/^(line|network|address|country|transport|tls|not_alone|place|origin|travel|risk|media)/.test(code)) return "network";
   if (/^(headset|sound|microphone|speaker|bluetooth)/.test(code)) return "sound";
   if (/^(browser|client|mark)/.test(code)) return "browser";
@@ -127,7 +128,8 @@ export function claimsOf(
 
 /** The six stations, in the order from the person to the door. */
 export function stations(known: Known): Station[] {
-  const found = (id: StationID) => (known.line?.findings ?? []).filter((p) => stationOf(p.code) === id);
+  const reasons = reasonsFor(known.identity, known.line?.findings ?? [], !!known.line?.assertion);
+  const found = (id: StationID) => reasons.filter((p) => stationOf(p.code) === id);
   const make = (id: StationID, mark: Mark, means: Finding): Station => {
     const problems = found(id);
     const worse: Mark = known.line && !known.line.enough ? "bad" : "better";
@@ -224,7 +226,12 @@ function door({ state, line }: Known, before: readonly Station[], found: readonl
 export function summary(list: readonly Station[]): { code: "testing" | "good" | "better" | "bad" | "waiting"; n: number } {
   const of = (mark: Mark) => list.filter((s) => s.mark === mark).length;
   if (of("waiting") > 0) return { code: "waiting", n: 0 };
-  if (of("bad") > 0) return { code: "bad", n: of("bad") };
+  const bad = list.filter((s) => s.mark === "bad");
+  if (bad.length > 0) {
+    // The door that stays shut for what stands elsewhere is no further thing; and of one station there may be several.
+    const n = bad.reduce((sum, s) => sum + (s.means.code === "door_bad" ? s.problems.length : Math.max(1, s.problems.length)), 0);
+    return { code: "bad", n: Math.max(1, n) };
+  }
   if (list.some((s) => s.id !== "sound" && s.mark === "testing")) return { code: "testing", n: 0 };
   if (of("better") > 0) return { code: "better", n: of("better") };
   // Sound is no bar, but what was not heard is not called good.

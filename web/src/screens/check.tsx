@@ -39,12 +39,12 @@ export function Check({ app }: { app: App }) {
 
   return (
     <Page organisation={organisation}>
-      <div class="check" data-testid="screen-check" data-state={state}>
+      <div class="check" data-testid="screen-check" data-state={state} data-summary={summary(list.value).code}>
         <div class="title">
           <h1>{fill(w.check.title, { meeting: fill(w.check.meeting, { organisation: organisation || w.product }) })}</h1>
           <p>{w.check.intro}</p>
         </div>
-        <section aria-label={w.check.you}>
+        <section class="you" aria-label={w.check.you}>
           <OwnPicture app={app} />
           <DevicePickers app={app} />
           {asked ? (
@@ -264,7 +264,8 @@ function Rail({ app, list, onAgain }: RailProps) {
       <h2 id="rail">{w.check.rail}</h2>
       <p class="summary" role="status" data-testid="summary" data-summary={code} data-grade={line?.grade ?? ""}>
         {typeof sentence === "string" ? sentence : count(sentence, n)}{" "}
-        {line && (
+        {/* Of a device that was not believed the grade says nothing of its line. */}
+        {line && !line.facts?.some((f) => f.name === "enrolled" && f.value === "no") && (
           <>
             {fill(w.yourGrade, { grade: "" }).replace(/[\s.]+$/, "")} <b>{w.grades[line.grade].name}</b>. {app.session.identity.value?.guest ? w.aside.door.guestMeans : w.grades[line.grade].means}
           </>

@@ -3,12 +3,13 @@
 import type { App } from "../app";
 import { Icon, Page } from "../parts/parts";
 import type { IconName } from "../parts/icons";
+import { reasonsFor } from "../room/reasons";
 import { fixText, problemText, words } from "../words/words";
 
 export function Refused({ app }: { app: App }) {
   const w = words.value;
   const { session } = app;
-  const { reasons = [] } = session.state.value;
+  const reasons = reasonsFor(session.identity.value, session.state.value.reasons ?? [], !!session.line.value?.assertion);
   const declined = reasons.some((r) => r.code === "door_declined");
   return (
     <Page organisation={session.identity.value?.organisation ?? app.organisation.value}>

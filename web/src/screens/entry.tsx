@@ -53,8 +53,8 @@ export function Enrol({ app }: { app: App }) {
   const organisation = app.organisation.value || w.product;
   const problem = session.enrolProblem.value;
   const busy = session.enrolling.value;
-  // A link that was used or has run out never works again.
-  const spent = problem?.fix === "ask_link" || problem?.fix === "ask_invitation";
+  // A link that was used or has run out never works again, nor does one for somebody who was struck off.
+  const spent = problem?.fix === "ask_link" || problem?.fix === "ask_invitation" || problem?.code === "person_removed";
   const ability = app.abilities.value;
   const { guest } = session.link;
   // What this machine can do without a further thing decides which way is offered first; the server decides what will do.

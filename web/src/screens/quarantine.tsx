@@ -4,6 +4,7 @@ import type { App } from "../app";
 import { Icon, LineDrawing, Page } from "../parts/parts";
 import { secondsSince } from "../parts/time";
 import { levelWord } from "../room/levels";
+import { reasonsFor } from "../room/reasons";
 import { fill, fixText, language, problemText, stopwatch, words } from "../words/words";
 import { DevicePickers } from "./check";
 import { RenewCard, TouchNote } from "./enrol";
@@ -20,9 +21,7 @@ export function Quarantined({ app }: { app: App }) {
   const { session } = app;
   const { state } = session.state.value;
   const out = session.quarantine.value;
-  // Where this browser has no passkey nobody will ask for one.
-  const untouchable = !out?.touch && session.identity.value?.passkey !== true;
-  const reasons = (out?.reasons ?? []).map((r) => (untouchable && r.code === "assertion_missing" ? { code: "passkey_none", fix: "use_passkey" } : r));
+  const reasons = reasonsFor(session.identity.value, out?.reasons ?? [], out?.touch === true);
   const away = reasons.some((r) => leaving.has(r.fix));
   // Who was never in stands here while two persons may let pass what their line lacks.
   const asking = !session.wasIn.value;
