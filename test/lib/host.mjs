@@ -55,6 +55,8 @@ export class Network {
     this.server.ip("addr", "add", `10.77.${n}.1/24`, "dev", host.device);
     this.server.ip("link", "set", host.device, "up");
     host.ip("addr", "add", `${host.address}/24`, "dev", "eth0");
+    // An address of its own for IPv6 would come into force a second or two later: a browser takes that for another network, and drops what is under way.
+    host.ip("link", "set", "eth0", "addrgenmode", "none");
     host.ip("link", "set", "eth0", "up");
     host.ip("route", "add", "default", "via", `10.77.${n}.1`);
     return host;
