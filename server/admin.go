@@ -9,6 +9,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/identity"
+	"conclave/server/reply"
 )
 
 // adminRoutes are for the administrator's socket.
@@ -58,7 +59,7 @@ func (s *Server) addPerson(w http.ResponseWriter, r *http.Request) {
 		Unit  string            `json:"unit"`
 		Phone string            `json:"phone,omitempty"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil {
 		err = s.directory.AddPerson(r.Context(), identity.Person{ID: m.ID, Name: m.Name, Unit: m.Unit, Phone: m.Phone}, s.now())
 	}
@@ -66,7 +67,7 @@ func (s *Server) addPerson(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "add person", err)
 		return
 	}
-	s.answer(w, http.StatusOK, m)
+	reply.JSON(w, http.StatusOK, m)
 }
 
 func (s *Server) showPerson(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +83,7 @@ func (s *Server) showPerson(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "show person", err)
 		return
 	}
-	s.answer(w, http.StatusOK, m)
+	reply.JSON(w, http.StatusOK, m)
 }
 
 func (s *Server) issueLink(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +91,7 @@ func (s *Server) issueLink(w http.ResponseWriter, r *http.Request) {
 		Person conclave.PersonID `json:"person"`
 		Use    identity.Use      `json:"use"` // absent: a device of the person's own
 	}
-	if err := readJSON(w, r, &m); err != nil {
+	if err := reply.Read(w, r, &m); err != nil {
 		s.fail(w, "issue link", err)
 		return
 	}
@@ -99,7 +100,7 @@ func (s *Server) issueLink(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "issue link", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Token    string `json:"token"`
 		RootHash string `json:"root_hash"`
 	}{token.Text(), s.cfg.Organisation.RootHash()})
@@ -115,13 +116,13 @@ func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
 		From   time.Time           `json:"from,omitzero"`
 		Until  time.Time           `json:"until,omitzero"`
 	}
-	if err := readJSON(w, r, &m); err != nil {
+	if err := reply.Read(w, r, &m); err != nil {
 		s.fail(w, "open meeting", err)
 		return
 	}
 	level, ok := s.policy().Levels().Find(m.Level)
 	if !ok {
-		s.answer(w, http.StatusForbidden, conclave.Problem{Code: "level_unknown", Fix: "choose_level"})
+		reply.JSON(w, http.StatusForbidden, conclave.Problem{Code: "level_unknown", Fix: "choose_level"})
 		return
 	}
 	meeting, err := s.directory.OpenMeeting(r.Context(), identity.Meeting{Title: m.Title, Level: level, Chair: m.Chair, People: m.People, Door: m.Door, From: m.From, Until: m.Until}, s.cfg.Rand, s.now())
@@ -129,7 +130,7 @@ func (s *Server) openMeeting(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "open meeting", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Pointer conclave.MeetingID `json:"pointer"`
 		Until   time.Time          `json:"until"`
 	}{meeting.ID, meeting.Until})
@@ -149,7 +150,7 @@ func (s *Server) showMeeting(w http.ResponseWriter, r *http.Request) {
 	if room := s.find(meeting.ID); room != nil {
 		room.ask(func() { m.Room = room.status() })
 	}
-	s.answer(w, http.StatusOK, m)
+	reply.JSON(w, http.StatusOK, m)
 }
 
 func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) {
@@ -158,7 +159,7 @@ func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "list people", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		People []identity.Person `json:"people"`
 	}{people})
 }
@@ -178,7 +179,7 @@ func (s *Server) listMeetings(w http.ResponseWriter, r *http.Request) {
 	for _, m := range meetings {
 		all = append(all, one{m, s.policy().Levels().Name(m.Level), s.find(m.ID) != nil})
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Meetings []one `json:"meetings"`
 	}{all})
 }
@@ -201,7 +202,7 @@ func (s *Server) endMeeting(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.tell(meeting.ID, func(room *room) { room.askPressing(room.end, room.members) })
-	s.answer(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 }
 
 func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
@@ -215,7 +216,7 @@ func (s *Server) revokeDevice(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "revoke device", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 }
 
 // recheck has every room rule anew on the legs of these devices.
@@ -246,7 +247,7 @@ func (s *Server) removePerson(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "remove person", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Devices int `json:"devices"` // revoked now
 	}{len(revoked)})
 }
@@ -268,7 +269,7 @@ func (s *Server) showRecords(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "show records", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		At      time.Time     `json:"at"`
 		Records []audit.Entry `json:"records"`
 	}{s.now(), entries})

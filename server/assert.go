@@ -9,6 +9,7 @@ import (
 	"conclave/admission"
 	"conclave/audit"
 	"conclave/roster"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -38,7 +39,7 @@ func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Prob
 		return nil, nil
 	}
 	if len(m.Fingerprint) != 32 || !json.Valid(m.Assertion) {
-		return &problemRequest, nil
+		return &reply.Malformed, nil
 	}
 	server := v.cfg.Media.Fingerprint()
 	var err error
@@ -48,7 +49,7 @@ func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Prob
 		challenge := signal.TouchOf(content)
 		of := v.directory.Assert(ctx, v.asker.device, m.Assertion, challenge[:], v.siteOf(host))
 		// A touch over another of our names has another challenge and site; everything else is the answer.
-		code := problemOf(of, problemTrouble).Code
+		code := problemOf(of, reply.Trouble).Code
 		other := of != nil && (code == "passkey_stale" || code == "passkey_site")
 		if !tried || !other {
 			err, tried = of, true
@@ -60,7 +61,7 @@ func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Prob
 		return nil, err2
 	}
 	if !known {
-		p := problemOf(err, problemTrouble)
+		p := problemOf(err, reply.Trouble)
 		return &p, nil
 	}
 	v.asker.asserted, v.asker.fingerprint = true, bytes.Clone(m.Fingerprint)

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"conclave"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -69,12 +70,12 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, subprotocol stri
 	address := s.clientAddress(r)
 	release := s.limits.connect(address, s.now())
 	if release == nil {
-		s.answer(w, http.StatusTooManyRequests, problemTooMany)
+		reply.JSON(w, http.StatusTooManyRequests, problemTooMany)
 		return
 	}
 	defer release()
 	if !s.begin() {
-		s.answer(w, http.StatusServiceUnavailable, problemTrouble)
+		reply.JSON(w, http.StatusServiceUnavailable, reply.Trouble)
 		return
 	}
 	defer s.wait.Done()

@@ -13,6 +13,7 @@ import (
 	"conclave/identity"
 	"conclave/identity/passkey"
 	"conclave/pass"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) enrolRoutes(mux *http.ServeMux) {
 func (s *Server) limited(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.limits.request(s.clientAddress(r), s.now()) {
-			s.answer(w, http.StatusTooManyRequests, problemTooMany)
+			reply.JSON(w, http.StatusTooManyRequests, problemTooMany)
 			return
 		}
 		serve(w, r)
@@ -130,7 +131,7 @@ func (s *Server) serveEnrolStart(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		Token string `json:"token"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var token identity.Token
 	if err == nil {
 		token, err = identity.ParseToken(m.Token)
@@ -155,7 +156,7 @@ func (s *Server) serveEnrolStart(w http.ResponseWriter, r *http.Request) {
 	if rules.Metadata.Len() > 0 {
 		o.Attestation = "direct" // else nobody would look at it
 	}
-	s.answer(w, http.StatusOK, &o)
+	reply.JSON(w, http.StatusOK, &o)
 }
 
 // vouching is what a passkey is to vouch for.
@@ -167,7 +168,7 @@ type vouching struct {
 
 func (s *Server) serveEnrolVouch(w http.ResponseWriter, r *http.Request) {
 	var m enrolmentRequest
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var e identity.Enrolment
 	if err == nil {
 		e, err = s.enrolment(r, &m)
@@ -181,12 +182,12 @@ func (s *Server) serveEnrolVouch(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "enrol vouch", err)
 		return
 	}
-	s.answer(w, http.StatusOK, vouching{p.Content, p.Credential, s.site(r).ID})
+	reply.JSON(w, http.StatusOK, vouching{p.Content, p.Credential, s.site(r).ID})
 }
 
 func (s *Server) serveEnrol(w http.ResponseWriter, r *http.Request) {
 	var m enrolmentRequest
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var e identity.Enrolment
 	if err == nil {
 		e, err = s.enrolment(r, &m)
@@ -206,7 +207,7 @@ func (s *Server) serveEnrol(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) serveGuest(w http.ResponseWriter, r *http.Request) {
 	var m enrolmentRequest
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var e identity.Enrolment
 	if err == nil {
 		e, err = s.enrolment(r, &m)
@@ -228,7 +229,7 @@ func (s *Server) answerEnrolled(w http.ResponseWriter, what string, statement []
 		return
 	}
 	s.cfg.Log.Info("device enrolled", "device", device.ID, "person", device.Person, "assurance", device.Assurance, "passkey", device.Passkey != nil)
-	s.answer(w, http.StatusOK, s.enrolled(statement))
+	reply.JSON(w, http.StatusOK, s.enrolled(statement))
 }
 
 // deviceRequest is what an enrolled device sends about itself.
@@ -254,11 +255,11 @@ func (m *deviceRequest) statement() []byte {
 // readDevice decodes a request and checks what needs no directory.
 func (s *Server) readDevice(w http.ResponseWriter, r *http.Request) (*deviceRequest, error) {
 	m := new(deviceRequest)
-	if err := readJSON(w, r, m); err != nil {
+	if err := reply.Read(w, r, m); err != nil {
 		return nil, err
 	}
 	if len(m.Statement) > pass.MaxSize || !s.nonces.good(m.Nonce, s.now()) {
-		return nil, problemRequest
+		return nil, reply.Malformed
 	}
 	return m, nil
 }
@@ -269,12 +270,12 @@ func (s *Server) renewal(r *http.Request, m *deviceRequest, try func(identity.Re
 	if m.Assertion != nil {
 		n.Vouch = &identity.Vouch{Site: s.site(r), Content: m.Content, Assertion: m.Assertion}
 	}
-	err := error(problemRequest)
+	err := error(reply.Malformed)
 	s.anyHost(r.Host, func(host string) bool {
 		n.Host = host
 		err = try(n)
 		// A wrong signature may be one for another of our names; everything else is the answer.
-		return err == nil || problemOf(err, problemTrouble).Code != "renewal_proof"
+		return err == nil || problemOf(err, reply.Trouble).Code != "renewal_proof"
 	})
 	return err
 }
@@ -293,7 +294,7 @@ func (s *Server) serveRenewStart(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "renew start", err)
 		return
 	}
-	s.answer(w, http.StatusOK, vouching{p.Content, p.Credential, s.site(r).ID})
+	reply.JSON(w, http.StatusOK, vouching{p.Content, p.Credential, s.site(r).ID})
 }
 
 func (s *Server) serveRenew(w http.ResponseWriter, r *http.Request) {
@@ -310,7 +311,7 @@ func (s *Server) serveRenew(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "renew", err)
 		return
 	}
-	s.answer(w, http.StatusOK, s.enrolled(statement))
+	reply.JSON(w, http.StatusOK, s.enrolled(statement))
 }
 
 // ownDevice is one of a person's devices, as they see it.
@@ -356,7 +357,7 @@ func (s *Server) serveDevices(w http.ResponseWriter, r *http.Request) {
 	for _, d := range all {
 		list = append(list, ownDevice{d.ID, d.Name, d.Assurance, d.Enrolled, d.Until, d.Revoked, d.ID == own.ID, d.Passkey != nil, d.Link})
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Devices    []ownDevice `json:"devices"`
 		Credential []byte      `json:"credential,omitempty"` // whose touch a revocation needs
 		Site       string      `json:"site"`
@@ -407,7 +408,7 @@ func (s *Server) serveDevicesRevoke(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "revoke own device", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 }
 
 // serveDevicesLink makes a link for a further device of a person, at the wish of one that they have. Only a touch of a
@@ -440,7 +441,7 @@ func (s *Server) serveDevicesLink(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "link for own device", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Token string `json:"token"`
 	}{token.Text()})
 }

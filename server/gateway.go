@@ -14,6 +14,7 @@ import (
 	"conclave/audit"
 	"conclave/identity"
 	"conclave/pass"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -118,18 +119,18 @@ func (g *gateway) hello(m *signal.GatewayHello) bool {
 	}
 	// The statement may have run out while the gateway was away: it is known by its key, and gets a fresh one.
 	if _, err := g.cfg.Organisation.Trust.Statement(m.Statement, min64(now, statement.NotAfter)); err != nil {
-		return g.turnAway(problemOf(err, problemTrouble))
+		return g.turnAway(problemOf(err, reply.Trouble))
 	}
 	known, err := g.directory.Gateway(ctx, statement.Device())
 	if err != nil {
-		return g.turnAway(problemOf(err, problemTrouble))
+		return g.turnAway(problemOf(err, reply.Trouble))
 	}
 	renewed, err := g.directory.RenewGateway(ctx, known.ID, now)
 	if err != nil {
-		return g.turnAway(problemOf(err, problemTrouble))
+		return g.turnAway(problemOf(err, reply.Trouble))
 	}
 	if _, err := g.audit.Record(ctx, audit.Record{Kind: audit.KindGateway, Time: now, Device: known.ID, Outcome: "admit"}); err != nil {
-		return g.turnAway(problemTrouble)
+		return g.turnAway(reply.Trouble)
 	}
 	g.device = known.ID
 	o := g.cfg.Organisation
@@ -138,7 +139,7 @@ func (g *gateway) hello(m *signal.GatewayHello) bool {
 	// One that was revoked since it was looked up is not kept: from here on its revocation finds it.
 	if _, err := g.directory.Gateway(ctx, known.ID); err != nil {
 		g.dropCalls(g.phones.revoked(known.ID))
-		return g.turnAway(problemOf(err, problemTrouble))
+		return g.turnAway(problemOf(err, reply.Trouble))
 	}
 	g.gatewaysChanged()
 	g.cfg.Log.Info("phone gateway connected", "gateway", known.ID, "calls", len(m.Calls))
@@ -188,7 +189,7 @@ func (g *gateway) depart() {
 // serveGatewayEnrol is POST /v1/gateway/enrol.
 func (s *Server) serveGatewayEnrol(w http.ResponseWriter, r *http.Request) {
 	if !s.limits.request(s.clientAddress(r), s.now()) {
-		s.answer(w, http.StatusTooManyRequests, problemTooMany)
+		reply.JSON(w, http.StatusTooManyRequests, problemTooMany)
 		return
 	}
 	var m struct {
@@ -196,7 +197,7 @@ func (s *Server) serveGatewayEnrol(w http.ResponseWriter, r *http.Request) {
 		LeafKey []byte `json:"leaf_key"`
 		Proof   []byte `json:"proof"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var token identity.Token
 	if err == nil {
 		token, err = identity.ParseToken(m.Token)
@@ -211,7 +212,7 @@ func (s *Server) serveGatewayEnrol(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.cfg.Log.Info("phone gateway enrolled", "gateway", known.ID)
-	s.answer(w, http.StatusOK, s.enrolled(statement))
+	reply.JSON(w, http.StatusOK, s.enrolled(statement))
 }
 
 // The administrator's side.
@@ -221,7 +222,7 @@ func (s *Server) issueGatewayLink(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		Name string `json:"name"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var token identity.Token
 	if err == nil {
 		token, err = s.directory.IssueGatewayToken(r.Context(), m.Name, s.cfg.Rand, s.now())
@@ -230,7 +231,7 @@ func (s *Server) issueGatewayLink(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "gateway link", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Token    string `json:"token"`
 		RootHash string `json:"root_hash"`
 	}{token.Text(), s.cfg.Organisation.RootHash()})
@@ -241,7 +242,7 @@ func (s *Server) revokeGateway(w http.ResponseWriter, r *http.Request) {
 	var id conclave.DeviceID
 	err := id.UnmarshalText([]byte(r.PathValue("gateway")))
 	if err != nil {
-		err = problemRequest
+		err = reply.Malformed
 	} else {
 		err = s.directory.RevokeGateway(r.Context(), id, s.now())
 	}
@@ -250,7 +251,7 @@ func (s *Server) revokeGateway(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.dropCalls(s.phones.revoked(id))
-	s.answer(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 }
 
 // issuePhoneCode is POST /phone/codes.
@@ -260,7 +261,7 @@ func (s *Server) issuePhoneCode(w http.ResponseWriter, r *http.Request) {
 		Meeting conclave.MeetingID `json:"meeting"`
 		Minutes int                `json:"minutes"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var code string
 	var what identity.PhoneCode
 	if err == nil {
@@ -271,7 +272,7 @@ func (s *Server) issuePhoneCode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.phones.changed()
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Code    string    `json:"code"`
 		Expires time.Time `json:"expires"`
 	}{code, what.Expires})
@@ -283,7 +284,7 @@ func (s *Server) revokePhoneCodes(w http.ResponseWriter, r *http.Request) {
 		Person  conclave.PersonID  `json:"person"`
 		Meeting conclave.MeetingID `json:"meeting"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var n int
 	if err == nil {
 		n, err = s.directory.RevokePhoneCodes(r.Context(), m.Person, m.Meeting, s.now())
@@ -293,7 +294,7 @@ func (s *Server) revokePhoneCodes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.phones.changed()
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Codes int `json:"codes"`
 	}{n})
 }

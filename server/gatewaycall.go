@@ -13,6 +13,7 @@ import (
 	"conclave/pass"
 	"conclave/roster"
 	"conclave/server/records"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -60,7 +61,7 @@ func (g *gateway) came(ctx context.Context, m *signal.CallCame) {
 	switch {
 	case err != nil:
 		g.cfg.Log.Error("call not screened", "cause", err)
-		answer.Reasons = []conclave.Problem{problemTrouble}
+		answer.Reasons = []conclave.Problem{reply.Trouble}
 	case !g.phones.mayTry(c.caller, g.now()):
 		answer.Reasons = []conclave.Problem{problemBraked}
 	case !ask:
@@ -187,7 +188,7 @@ func (g *gateway) try(ctx context.Context, m *signal.CallCode, answer *signal.Ca
 	}
 	if err != nil {
 		g.cfg.Log.Error("phone code not looked at", "cause", err)
-		return what, &problemTrouble
+		return what, &reply.Trouble
 	}
 	return what, nil
 }
@@ -212,7 +213,7 @@ func (g *gateway) key(ctx context.Context, m *signal.CallKey) {
 func (g *gateway) admitCall(ctx context.Context, id signal.CallID, leafKey, proof []byte, answer *signal.CallAnswer) {
 	no := func(why ...conclave.Problem) { answer.Reasons = why }
 	if !verifyLeaf(leafKey, signal.CallContent(g.nonce[:], id), proof) {
-		no(problemRequest)
+		no(reply.Malformed)
 		return
 	}
 	c, ok := g.phones.take(id, g.device)
@@ -222,7 +223,7 @@ func (g *gateway) admitCall(ctx context.Context, id signal.CallID, leafKey, proo
 	}
 	statement, err := g.directory.SignCall(ctx, c.person, leafKey, g.device, g.now())
 	if err != nil {
-		no(problemOf(err, problemTrouble))
+		no(problemOf(err, reply.Trouble))
 		return
 	}
 	parsed, err := pass.ParseStatement(statement)
@@ -242,7 +243,7 @@ func (g *gateway) admitCall(ctx context.Context, id signal.CallID, leafKey, proo
 	if err != nil {
 		g.cfg.Log.Error("call not ruled on", "cause", err)
 		g.phones.unseat(device)
-		no(problemTrouble)
+		no(reply.Trouble)
 		return
 	}
 	if ruling.Outcome == conclave.Refuse {

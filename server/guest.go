@@ -7,6 +7,7 @@ import (
 	"conclave"
 	"conclave/admission"
 	"conclave/identity"
+	"conclave/server/reply"
 )
 
 // issueInvitation makes a guest's one-time invitation to a meeting.
@@ -16,7 +17,7 @@ func (s *Server) issueInvitation(w http.ResponseWriter, r *http.Request) {
 		Unit string            `json:"unit"`
 		By   conclave.PersonID `json:"by,omitempty"` // who asked for it; absent: the administrator
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var meeting identity.Meeting
 	if err == nil {
 		meeting, err = s.namedMeeting(r)
@@ -29,7 +30,7 @@ func (s *Server) issueInvitation(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "issue invitation", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Token    string `json:"token"`
 		RootHash string `json:"root_hash"`
 	}{token.Text(), s.cfg.Organisation.RootHash()})

@@ -4,18 +4,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"time"
 
 	"conclave"
+	"conclave/server/reply"
 )
-
-// maxBody bounds the body of every request but signalling.
-const maxBody = 32 << 10 // the attestation of a TPM, in base64, has about 10 kB
 
 // publicRoutes are what everybody can reach. None of them knows a meeting: whether one exists is told over signalling
 // alone, after a ruling.
@@ -29,7 +24,7 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.HandleFunc("GET "+devicesURL+"{file...}", s.limited(s.serveDeviceLog))
 	s.enrolRoutes(mux)
 	s.oidcRoutes(mux)
-	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { s.answer(w, http.StatusOK, struct{}{}) })
+	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, r *http.Request) { reply.JSON(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("/v1/", s.notFound)
 	if s.cfg.Client != nil {
 		mux.Handle("/", newClientFiles(s.cfg.Client))
@@ -54,7 +49,7 @@ func (s *Server) secured(next http.Handler) http.Handler {
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
-			s.answer(w, http.StatusMethodNotAllowed, problemRequest)
+			reply.JSON(w, http.StatusMethodNotAllowed, reply.Malformed)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -67,53 +62,12 @@ const contentPolicy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval';
 	"img-src 'self' data: blob:; font-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self'; manifest-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// answer writes v as JSON; a conclave.Problem goes into {"problem":…}.
-func (s *Server) answer(w http.ResponseWriter, code int, v any) {
-	if p, ok := v.(conclave.Problem); ok {
-		v = struct {
-			Problem conclave.Problem `json:"problem"`
-		}{p}
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("server: answer: " + err.Error())
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	w.Write(append(b, '\n'))
-}
-
-// fail answers an error: the problem that it holds, else that we have trouble.
 func (s *Server) fail(w http.ResponseWriter, what string, err error) {
-	var p conclave.Problem
-	if errors.As(err, &p) {
-		s.answer(w, http.StatusForbidden, p)
-		return
-	}
-	s.cfg.Log.Error("request failed", "request", what, "cause", err)
-	s.answer(w, http.StatusInternalServerError, problemTrouble)
+	reply.Fail(w, s.cfg.Log, what, err)
 }
 
 func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {
-	s.answer(w, http.StatusNotFound, problemRequest)
-}
-
-// readJSON reads a request's body into v: one value, no unknown fields, at most maxBody bytes.
-func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return problemRequest
-	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return problemRequest
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return problemRequest
-	}
-	return nil
+	reply.JSON(w, http.StatusNotFound, reply.Malformed)
 }
 
 // levelWords is a level's name, its words by language, and how it is marked.
@@ -155,7 +109,7 @@ func (s *Server) serveOrganisation(w http.ResponseWriter, _ *http.Request) {
 		b := levels.Banner(conclave.Level(i))
 		answer.Levels = append(answer.Levels, levelWords{l.Name, l.Words, bannerWords{string(b.Colour), b.Words}})
 	}
-	s.answer(w, http.StatusOK, answer)
+	reply.JSON(w, http.StatusOK, answer)
 }
 
 // enrolled answers an enrolment or a renewal.
@@ -207,7 +161,7 @@ func (n *nonces) within(nonce []byte, life time.Duration, now time.Time) bool {
 
 func (s *Server) serveNonce(w http.ResponseWriter, r *http.Request) {
 	if !s.limits.request(s.clientAddress(r), s.now()) {
-		s.answer(w, http.StatusTooManyRequests, problemTooMany)
+		reply.JSON(w, http.StatusTooManyRequests, problemTooMany)
 		return
 	}
 	nonce, err := s.nonces.make(s.cfg.Rand, s.now())
@@ -215,7 +169,7 @@ func (s *Server) serveNonce(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "nonce", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Nonce []byte `json:"nonce"`
 	}{nonce})
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"conclave"
+	"conclave/server/reply"
 )
 
 // What an investigation asks of a running server beside the log: names for devices and people, and for levels. Where a copy
@@ -34,9 +35,9 @@ func (s *Server) serveNames(w http.ResponseWriter, r *http.Request) {
 		People  map[string]named `json:"people"`
 		Levels  []level          `json:"levels"`
 	}{Devices: map[string]named{}, People: map[string]named{}}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil && len(m.Devices)+len(m.People) > maxNames {
-		err = problemRequest
+		err = reply.Malformed
 	}
 	for _, id := range m.Devices {
 		if err != nil {
@@ -72,5 +73,5 @@ func (s *Server) serveNames(w http.ResponseWriter, r *http.Request) {
 	for _, l := range s.policy().Levels() {
 		answer.Levels = append(answer.Levels, level{l.Name, l.Words})
 	}
-	s.answer(w, http.StatusOK, answer)
+	reply.JSON(w, http.StatusOK, answer)
 }

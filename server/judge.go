@@ -25,7 +25,6 @@ import (
 // The problems that the server itself tells of.
 var (
 	problemTooMany   = conclave.Problem{Code: "too_many", Fix: "wait_a_minute"}
-	problemTrouble   = conclave.Problem{Code: "server_trouble", Fix: "try_again"}
 	problemHello     = conclave.Problem{Code: "hello_signature", Fix: "use_own_link"}
 	problemTurn      = conclave.Problem{Code: "out_of_turn", Fix: "join_again"}
 	problemFull      = conclave.Problem{Code: "room_full", Fix: "ask_chair"}
@@ -33,7 +32,6 @@ var (
 	problemMedia     = conclave.Problem{Code: "media_refused", Fix: "join_again"}
 	problemMediaLost = conclave.Problem{Code: "media_lost", Fix: "check_network"}
 	problemOver      = conclave.Problem{Code: "meeting_over", Fix: "ask_chair_for_meeting"}
-	problemRequest   = conclave.Problem{Code: "request_malformed", Fix: "update_client"}
 )
 
 var problemRevoked = conclave.Problem{Code: "device_revoked", Fix: "ask_administrator"}

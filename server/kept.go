@@ -14,6 +14,7 @@ import (
 
 	"conclave"
 	"conclave/identity"
+	"conclave/server/reply"
 	"conclave/store"
 )
 
@@ -366,7 +367,7 @@ func (s *Server) serveKept(w http.ResponseWriter, r *http.Request) {
 		Devices []conclave.DeviceID `json:"devices"`
 		Legs    []keptLeg           `json:"legs"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	q := &keptQuestion{person: conclave.PersonID(r.PathValue("person")), whole: m.Whole, devices: m.Devices, legs: m.Legs}
 	all := []Kept{}
 	for _, word := range keptWords {
@@ -385,7 +386,7 @@ func (s *Server) serveKept(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "collect what is kept on a person", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Kept []Kept `json:"kept"`
 	}{all})
 }

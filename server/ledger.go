@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/roster"
+	"conclave/server/reply"
 	"conclave/signal"
 	"conclave/store"
 )
@@ -159,13 +159,7 @@ func (s *Server) serveLedgers(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "read ledgers", err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jsonl")
-	out := json.NewEncoder(w)
-	for i := range blocks {
-		if out.Encode(&blocks[i]) != nil {
-			return // who asked has gone
-		}
-	}
+	reply.Lines(w, blocks)
 }
 
 // recordInvestigation writes into the log that sealed ledgers or marks of a meeting are about to be opened, by whom and
@@ -177,9 +171,9 @@ func (s *Server) recordInvestigation(w http.ResponseWriter, r *http.Request) {
 		Blocks  uint64             `json:"blocks"`
 		Report  []byte             `json:"report,omitempty"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil && (len(m.Reason) > signal.MaxText || len(m.Report) != 0 && len(m.Report) != sha256.Size) {
-		err = problemRequest
+		err = reply.Malformed
 	}
 	var index audit.Index
 	if err == nil {
@@ -189,7 +183,7 @@ func (s *Server) recordInvestigation(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "record an investigation", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Record audit.Index `json:"record"`
 	}{index})
 }

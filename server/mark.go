@@ -15,6 +15,7 @@ import (
 	"conclave/audit"
 	"conclave/identity"
 	"conclave/roster"
+	"conclave/server/reply"
 	"conclave/signal"
 	"conclave/store"
 )
@@ -182,13 +183,7 @@ func (s *Server) serveMarks(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "read marks", err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jsonl")
-	out := json.NewEncoder(w)
-	for i := range marks {
-		if out.Encode(&marks[i]) != nil {
-			return // who asked has gone
-		}
-	}
+	reply.Lines(w, marks)
 }
 
 func (s *Server) tracedMarks(r *http.Request) ([]TracedMark, error) {
@@ -206,7 +201,7 @@ func (s *Server) tracedMarks(r *http.Request) ([]TracedMark, error) {
 		}
 		t, err := time.Parse(time.RFC3339, v)
 		if err != nil {
-			return t, problemRequest
+			return t, reply.Malformed
 		}
 		return t, nil
 	}
@@ -347,9 +342,9 @@ func (s *Server) recordTrace(w http.ResponseWriter, r *http.Request) {
 		Outcome string `json:"outcome"`
 		Digest  []byte `json:"digest"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil && (len(m.Digest) != 32 || !slices.Contains([]string{"named", "inconclusive", "no_mark"}, m.Outcome)) {
-		err = problemRequest
+		err = reply.Malformed
 	}
 	var index audit.Index
 	if err == nil {
@@ -359,7 +354,7 @@ func (s *Server) recordTrace(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "record a trace", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Record audit.Index `json:"record"`
 	}{index})
 }

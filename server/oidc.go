@@ -21,6 +21,7 @@ import (
 
 	"conclave"
 	"conclave/identity"
+	"conclave/server/reply"
 )
 
 // OIDC is the organisation's own sign-in (OpenID Connect Core 1.0), as a way to an enrolment link: who signs in there gets the
@@ -146,7 +147,7 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 	to := r.URL.Query().Get("to")
 	pointer, _ := strings.CutPrefix(to, "/m/")
 	if _, err := conclave.ParseMeetingID(pointer); err != nil || !strings.HasPrefix(to, "/m/") {
-		s.fail(w, "sign in", problemRequest) // back to nowhere but a meeting
+		s.fail(w, "sign in", reply.Malformed) // back to nowhere but a meeting
 		return
 	}
 	provider, err := s.signIn.discovered(r.Context())

@@ -8,6 +8,7 @@ import (
 
 	"conclave"
 	"conclave/line"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -110,7 +111,7 @@ func (p *phones) connected(g *gateway, living []signal.CallID, _ time.Time) {
 		old.conn.kill()
 	}
 	for _, id := range unknown {
-		g.conn.send(&signal.CallEnd{Call: id, Reason: problemTrouble})
+		g.conn.send(&signal.CallEnd{Call: id, Reason: reply.Trouble})
 	}
 	g.dropCalls(gone)
 }

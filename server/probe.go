@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/server/reply"
 	"conclave/sfu"
 	"conclave/sfu/slot"
 	"conclave/signal"
@@ -119,7 +120,7 @@ func (v *visitor) probe(ctx context.Context, m *signal.Probe) error {
 	case errors.Is(err, sfu.ErrFull):
 		return fail(problemTooMany)
 	case errors.Is(err, sfu.ErrOffer):
-		return fail(problemRequest)
+		return fail(reply.Malformed)
 	case err != nil:
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"conclave/pass"
 	"conclave/roster"
 	"conclave/server/delivery"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -86,7 +87,7 @@ func (r *room) raise(by roster.Leg, m *signal.Raise) error {
 func (r *room) mayCarry(by roster.Leg, level conclave.Level) error {
 	a, known, err := r.askerOf(by)
 	if err != nil || !known {
-		return problemTrouble
+		return reply.Trouble
 	}
 	j, err := r.judge(r.ctx, a, r.meeting.ID, true)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/identity"
+	"conclave/server/reply"
 )
 
 // problemNotCosigned is why a meeting whose level demands witnesses does not open.
@@ -56,12 +57,12 @@ func (s *Server) eraseRecords(w http.ResponseWriter, r *http.Request) {
 		Devices []conclave.DeviceID `json:"devices"`
 		Before  time.Time           `json:"before"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := reply.Read(w, r, &q); err != nil {
 		s.fail(w, "erase records", err)
 		return
 	}
 	if q.Person == "" && len(q.Devices) == 0 && q.Before.IsZero() {
-		s.fail(w, "erase records", problemRequest)
+		s.fail(w, "erase records", reply.Malformed)
 		return
 	}
 	devices := map[conclave.DeviceID]bool{}
@@ -93,7 +94,7 @@ func (s *Server) eraseRecords(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "erase records", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Records uint64 `json:"records"`
 	}{done.Records})
 }

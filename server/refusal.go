@@ -10,6 +10,7 @@ import (
 	"conclave/audit"
 	"conclave/identity"
 	"conclave/pass"
+	"conclave/server/reply"
 )
 
 // Whoever is not enrolled, or not renewed, leaves a record: a link that was used by somebody else is the first sign of a
@@ -43,7 +44,7 @@ func (f *refusals) take(now time.Time) (others uint64, ok bool) {
 // Whom a link was for is not told to who tries it.
 func (s *Server) refused(ctx context.Context, kind audit.Kind, e *identity.Enrolment, meeting conclave.MeetingID, cause error) {
 	var p conclave.Problem
-	if !errors.As(cause, &p) || p.Code == problemRequest.Code {
+	if !errors.As(cause, &p) || p.Code == reply.Malformed.Code {
 		return
 	}
 	rec := audit.Record{Kind: kind, Meeting: meeting, Codes: []string{p.Code}}
@@ -66,7 +67,7 @@ func (s *Server) refused(ctx context.Context, kind audit.Kind, e *identity.Enrol
 func (s *Server) renewalRefused(ctx context.Context, statement []byte, cause error) {
 	var p conclave.Problem
 	parsed, err := pass.ParseStatement(statement)
-	if err != nil || !errors.As(cause, &p) || p.Code == problemRequest.Code {
+	if err != nil || !errors.As(cause, &p) || p.Code == reply.Malformed.Code {
 		return
 	}
 	// The name in a statement that nobody has verified is not worth a record; the device's key is whose it is.

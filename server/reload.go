@@ -12,6 +12,7 @@ import (
 	"conclave/audit"
 	"conclave/line"
 	"conclave/network"
+	"conclave/server/reply"
 )
 
 // Ground is what rulings rest on beside the directory, and can change while meetings run. It is immutable.
@@ -111,7 +112,7 @@ func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	hash := s.policy().Hash()
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Changed bool   `json:"changed"`
 		Hash    []byte `json:"hash"`
 	}{changed, hash[:]})

@@ -12,6 +12,7 @@ import (
 	"conclave/audit"
 	"conclave/identity"
 	"conclave/server/records"
+	"conclave/server/reply"
 	"conclave/store"
 )
 
@@ -60,7 +61,7 @@ func (s *Server) Retention(ctx context.Context) (Retention, error) {
 // SetRetention changes the setting, which is recorded first.
 func (s *Server) SetRetention(ctx context.Context, r Retention) error {
 	if max(r.Personal, r.Ledgers, r.Marks) > maxDays {
-		return problemRequest
+		return reply.Malformed
 	}
 	codes := []string{"retention", fmt.Sprintf("personal_%d", r.Personal), fmt.Sprintf("ledgers_%d", r.Ledgers), fmt.Sprintf("marks_%d", r.Marks)}
 	if _, err := s.audit.Record(ctx, audit.Record{Kind: audit.KindPolicyChanged, Time: s.now(), Outcome: "done", Codes: codes}); err != nil {
@@ -193,12 +194,12 @@ func (s *Server) showRetention(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "show retention", err)
 		return
 	}
-	s.answer(w, http.StatusOK, setting)
+	reply.JSON(w, http.StatusOK, setting)
 }
 
 func (s *Server) changeRetention(w http.ResponseWriter, r *http.Request) {
 	var m Retention
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil {
 		err = s.SetRetention(r.Context(), m)
 	}
@@ -206,7 +207,7 @@ func (s *Server) changeRetention(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "change retention", err)
 		return
 	}
-	s.answer(w, http.StatusOK, m)
+	reply.JSON(w, http.StatusOK, m)
 }
 
 func (s *Server) retainNow(w http.ResponseWriter, r *http.Request) {
@@ -215,7 +216,7 @@ func (s *Server) retainNow(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "delete what was kept long enough", err)
 		return
 	}
-	s.answer(w, http.StatusOK, done)
+	reply.JSON(w, http.StatusOK, done)
 }
 
 // recordExport writes into the log that a person is given all that is kept on them, before they are.
@@ -224,7 +225,7 @@ func (s *Server) recordExport(w http.ResponseWriter, r *http.Request) {
 		Person  conclave.PersonID `json:"person"`
 		Records uint64            `json:"records"`
 	}
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	var index audit.Index
 	if err == nil {
 		index, err = s.audit.Record(r.Context(), audit.Record{Kind: audit.KindExport, Time: s.now(), Person: m.Person, Size: m.Records})
@@ -238,7 +239,7 @@ func (s *Server) recordExport(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "record an export", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Record       audit.Index `json:"record"`
 		Retention    Retention   `json:"retention"`
 		Organisation string      `json:"organisation"`

@@ -11,6 +11,7 @@ import (
 	"conclave/mls"
 	"conclave/pass"
 	"conclave/roster"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -225,7 +226,7 @@ func (r *room) letBack(leg roster.Leg, grade conclave.Grade) {
 	b, until, err := r.signPass(r.ctx, r.passes(), &leg, grade, passLife)
 	if err != nil {
 		r.cfg.Log.Error("leg not let in", "meeting", r.meeting.ID, "cause", err)
-		r.act(r.roster.Quarantine(leg.ID, []conclave.Problem{problemTrouble}, r.now()))
+		r.act(r.roster.Quarantine(leg.ID, []conclave.Problem{reply.Trouble}, r.now()))
 		return
 	}
 	s.grade = grade
@@ -353,7 +354,7 @@ func (r *room) renewPass(id conclave.LegID, grade conclave.Grade) bool {
 	b, until, err := r.signPass(r.ctx, r.passes(), &leg, grade, passLife)
 	if err != nil {
 		r.cfg.Log.Error("pass not renewed", "meeting", r.meeting.ID, "cause", err)
-		r.send(id, &signal.Failed{Of: "renew", Reason: problemTrouble})
+		r.send(id, &signal.Failed{Of: "renew", Reason: reply.Trouble})
 		return false
 	}
 	r.act(r.roster.Pass(id, b, until, grade))

@@ -9,6 +9,7 @@ import (
 	"conclave"
 	"conclave/pass"
 	"conclave/roster"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -34,7 +35,7 @@ func (s *Server) take(a *asker, encoded []byte) error {
 // restate takes a renewed statement before the door, and says what is known of the line now.
 func (v *visitor) restate(ctx context.Context, m *signal.Restate) error {
 	if err := v.take(v.asker, m.Statement); err != nil {
-		v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemOf(err, problemRequest)})
+		v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemOf(err, reply.Malformed)})
 		return nil
 	}
 	v.conn.send(&signal.Restated{Statement: m.Statement})

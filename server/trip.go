@@ -16,6 +16,7 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/network"
+	"conclave/server/reply"
 	"conclave/store"
 )
 
@@ -171,7 +172,7 @@ func (t *trip) check() error {
 // serveAddTrip is POST /people/{person}/trips on the administrator's socket.
 func (s *Server) serveAddTrip(w http.ResponseWriter, r *http.Request) {
 	var m trip
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil {
 		err = m.check()
 	}
@@ -190,7 +191,7 @@ func (s *Server) serveAddTrip(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "add trip", err)
 		return
 	}
-	s.answer(w, http.StatusOK, m)
+	reply.JSON(w, http.StatusOK, m)
 }
 
 // serveTrips is GET /people/{person}/trips.
@@ -204,7 +205,7 @@ func (s *Server) serveTrips(w http.ResponseWriter, r *http.Request) {
 	all := append([]trip{}, s.trips.all[person.ID]...)
 	s.trips.mu.RUnlock()
 	slices.SortFunc(all, func(a, b trip) int { return strings.Compare(a.From, b.From) })
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Trips []trip `json:"trips"`
 	}{all})
 }
@@ -215,7 +216,7 @@ func (s *Server) serveRemoveTrips(w http.ResponseWriter, r *http.Request) {
 		Country network.Country `json:"country"` // empty: all
 	}
 	removed := 0
-	err := readJSON(w, r, &m)
+	err := reply.Read(w, r, &m)
 	if err == nil {
 		err = s.changeTrips(r.Context(), conclave.PersonID(r.PathValue("person")), func(all []trip) ([]trip, error) {
 			left := slices.DeleteFunc(slices.Clone(all), func(t trip) bool { return m.Country == "" || t.Country == m.Country })
@@ -227,7 +228,7 @@ func (s *Server) serveRemoveTrips(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, "remove trips", err)
 		return
 	}
-	s.answer(w, http.StatusOK, struct {
+	reply.JSON(w, http.StatusOK, struct {
 		Removed int `json:"removed"`
 	}{removed})
 }

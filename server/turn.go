@@ -11,6 +11,7 @@ import (
 	"conclave/mls"
 	"conclave/roster"
 	"conclave/server/delivery"
+	"conclave/server/reply"
 	"conclave/sfu"
 	"conclave/signal"
 )
@@ -21,14 +22,14 @@ import (
 // told why.
 func (r *room) join(id conclave.LegID, s *seat) bool {
 	if r.broken {
-		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
+		s.conn.send(&signal.Failed{Of: "join", Reason: reply.Trouble})
 		return false
 	}
 	// A revocation, a raised level, or the meeting's end, that came since the ruling has looked at this room already, and not
 	// found the leg.
 	now, ruling, err := r.consider(id, false, &s.asker)
 	if err != nil {
-		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
+		s.conn.send(&signal.Failed{Of: "join", Reason: reply.Trouble})
 		return false
 	}
 	role := conclave.RoleMember
@@ -84,7 +85,7 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 	leg.Standing = roster.Admitted
 	if leg.Pass, leg.PassUntil, err = r.signPass(r.ctx, r.passes(), &leg, leg.Grade, passLife); err != nil {
 		r.cfg.Log.Error("pass not signed", "meeting", r.meeting.ID, "cause", err)
-		s.conn.send(&signal.Failed{Of: "join", Reason: problemTrouble})
+		s.conn.send(&signal.Failed{Of: "join", Reason: reply.Trouble})
 		return false
 	}
 	r.seats[id] = s
@@ -105,7 +106,7 @@ func (r *room) tellAdmitted(id conclave.LegID, resumed func(*signal.Admitted)) b
 	proof, err := r.logProof(r.ctx, leg.Statement)
 	if err != nil {
 		r.cfg.Log.Error("statement not proven to be logged", "meeting", r.meeting.ID, "leg", id, "cause", err)
-		r.act(r.roster.Drop(id, problemTrouble, r.now()))
+		r.act(r.roster.Drop(id, reply.Trouble, r.now()))
 		return false
 	}
 	m := &signal.Admitted{
@@ -305,7 +306,7 @@ func (r *room) receive(id conclave.LegID, c *conn, m signal.Message) {
 		if !errors.As(err, new(conclave.Problem)) {
 			r.cfg.Log.Warn("message not followed", "message", m.Type(), "meeting", r.meeting.ID, "leg", id, "cause", err)
 		}
-		c.send(&signal.Failed{Of: m.Type(), Reason: problemOf(err, problemTrouble)})
+		c.send(&signal.Failed{Of: m.Type(), Reason: problemOf(err, reply.Trouble)})
 	}
 }
 

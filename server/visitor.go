@@ -10,6 +10,7 @@ import (
 	"conclave"
 	"conclave/admission"
 	"conclave/pass"
+	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -54,7 +55,7 @@ func (v *visitor) serve() {
 		if errors.Is(err, signal.ErrFrame) {
 			// A client that speaks another language is not worth guessing at.
 			v.conn.log.Info("malformed signalling frame", "cause", err)
-			v.conn.end(problemRequest)
+			v.conn.end(reply.Malformed)
 			return
 		}
 		if errors.Is(err, errTooMany) {
@@ -75,7 +76,7 @@ func (v *visitor) serve() {
 		v.conn.allowLarge(v.room != nil)
 		if err != nil {
 			v.cfg.Log.Error("signalling failed", "message", m.Type(), "cause", err)
-			v.conn.send(&signal.Failed{Of: m.Type(), Reason: problemTrouble})
+			v.conn.send(&signal.Failed{Of: m.Type(), Reason: reply.Trouble})
 		}
 	}
 }
