@@ -369,7 +369,8 @@ test("the chair mutes all, closes the door, and hands the chair over", { timeout
   await check(ben, "door-closed-small");
   await narrow(ben);
   await ben.page.setViewportSize({ width: 1280, height: 800 });
-  await ben.click("open-door");
+  await ben.click("open-door-here");
+  await anna.gone("door-closed");
   // He goes: it is the meeting's own again.
   await leave(ben);
   await present(anna, "close-door");

@@ -23,6 +23,7 @@ interface Core extends Examiner {
   facts(json: string): void;
   raise(json: string): void;
   pause(json: string): void;
+  preside(json: string): void;
   except(json: string): void;
   confirm(json: string): void;
   read(json: string): void;
@@ -222,6 +223,7 @@ async function follow(command: Command, core: Core): Promise<void> {
     case "remove":
     case "raise":
     case "pause":
+    case "preside":
     case "except":
     case "confirm":
     case "read":
@@ -243,6 +245,8 @@ async function follow(command: Command, core: Core): Promise<void> {
       break;
     case "port":
       break; // taken as it comes
+    default:
+      command satisfies never; // one that nobody hands on would go nowhere without a word
   }
 }
 

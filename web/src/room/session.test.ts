@@ -272,6 +272,46 @@ test("stop asking leads back to the line check, not to an ending", () => {
   assert.deepEqual(edge.dos().slice(-2), ["leave", "open"]);
 });
 
+test("a line that is tested again, or a request that may be made again, begins a visit of its own", () => {
+  const living: StateEvent[] = [{ state: "checked" }, { state: "refused", again: true, reasons: [{ code: "door_closed", fix: "ask_chair_to_open" }] }];
+  for (const before of living) {
+    const { edge, session, state } = start();
+    edge.onevent({ event: "identity", identity });
+    state(before);
+    session.open();
+    assert.equal(session.state.value.state, "connecting");
+    assert.deepEqual(edge.dos().slice(-1), ["leave"], "the core follows one at a time");
+    state({ state: "ended" });
+    assert.equal(session.state.value.state, "connecting");
+    assert.deepEqual(edge.dos().slice(-2), ["leave", "open"]);
+  }
+  const { edge, session, state } = start();
+  edge.onevent({ event: "identity", identity });
+  state({ state: "refused", reasons: [{ code: "not_invited", fix: "ask_chair" }] });
+  session.open();
+  assert.notEqual(edge.dos().at(-1), "leave", "that one is over");
+});
+
+test("all are muted once for each time that the chair asks, and may speak again", () => {
+  const { edge, session, state } = start();
+  edge.onevent({ event: "identity", identity });
+  state({ state: "in" });
+  const member = { leaf: 0, self: true, person: "p", name: "Anna", unit: "", device: "d", assurance: 1, grade: "sealed", leg: "l", role: "member", muted: false, camera: false, screen: false, hand: false } as const;
+  const roster = (hushed?: { since: string; by: string; mine?: boolean }) => edge.onevent({ event: "roster", roster: { members: [member], waiting: null, ...(hushed && { hushed }) } });
+  roster({ since: "2026-03-01T12:00:00Z", by: "Ben" });
+  roster({ since: "2026-03-01T12:00:00Z", by: "Ben" });
+  assert.equal(session.muted.value, false, "not by what was before");
+  roster({ since: "2026-03-01T12:01:00Z", by: "Ben" });
+  assert.equal(session.muted.value, true);
+  assert.deepEqual(session.notes.value.map((n) => n.what === "hushed" && n.name), ["Ben"]);
+  session.setMuted(false);
+  assert.deepEqual(session.notes.value, [], "it is no longer so");
+  roster({ since: "2026-03-01T12:01:00Z", by: "Ben" });
+  assert.equal(session.muted.value, false);
+  roster({ since: "2026-03-01T12:02:00Z", by: "Anna", mine: true });
+  assert.equal(session.muted.value, false, "not who asked for it");
+});
+
 test("one who speaks while muted is told, one who coughs is not", () => {
   const { edge, session } = inRoom();
   session.setMuted(true);

@@ -246,11 +246,15 @@ export class Session {
   open(): void {
     const meeting = this.#link.ready ? noMeeting : this.#link.meeting;
     if (!meeting) return;
+    const { state, again } = this.state.value;
+    // The core follows one visit at a time: one that is not over is ended first, and this goes on from there.
+    const living = this.#withdrawn || state === "checked" || (state === "refused" && again === true);
     batch(() => {
       this.state.value = { state: "connecting" };
       this.line.value = undefined;
       this.#forget();
     });
+    if (living) return this.withdraw();
     this.#core.send({ do: "open", meeting, url: this.#url });
   }
 

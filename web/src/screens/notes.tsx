@@ -104,11 +104,12 @@ function pick(app: App): Told | undefined {
   }
   const failed = last("failed");
   if (failed) return told(failed, "weak", { icon: "triangle-alert" });
+  // Whoever spoke just then learns by whom, before they learn that they speak to nobody.
+  const hushed = last("hushed");
+  if (hushed) return told(hushed, "weak", { icon: "mic-off", act: { label: w.room.unmute, run: () => session.setMuted(false) } });
   if (session.mutedSpeech.value) {
     return { tone: "weak", icon: "mic-off", first: w.notes.talkingMuted, rest: "", act: { label: w.room.unmute, run: () => session.setMuted(false) }, testid: "note-muted" };
   }
-  const hushed = last("hushed");
-  if (hushed) return told(hushed, "weak", { icon: "mic-off", act: { label: w.room.unmute, run: () => session.setMuted(false) } });
   const chair = last("chair_own");
   if (chair) return told(chair, "good", { icon: "users" });
   const hushedOwn = last("hushed_own");

@@ -71,12 +71,10 @@ function Wishes({ app, onRaise }: { app: App; onRaise: () => void }) {
             <Icon name="mic-off" size={18} />
             {w.chair.muteAll}
           </button>
-          {!shut && (
-            <button class="btn sm soft" type="button" disabled={!here} onClick={() => session.aside.preside("close_door")} data-testid="close-door">
-              <Icon name="lock" size={18} />
-              {w.chair.close}
-            </button>
-          )}
+          <button class="btn sm soft" type="button" disabled={!here} onClick={() => session.aside.preside(shut ? "open_door" : "close_door")} data-testid={shut ? "open-door-here" : "close-door"}>
+            <Icon name={shut ? "lock-open" : "lock"} size={18} />
+            {shut ? w.chair.open : w.chair.close}
+          </button>
         </>
       )}
       {session.isChair.value && app.levels.value.length > 0 && (
