@@ -53,7 +53,7 @@ func TestOneLegsRefusedCommitsAndOwnKeysAreBounded(t *testing.T) {
 	e, group := i.enterGroup(i.papers())
 	i.send(e)
 	expect[*signal.Entered](i.raw)
-	alike(t, anna)
+	wait(t, "mallory in the room", 5*time.Second, func() bool { return len(anna.members()) == 2 })
 	var staged *member.Staged
 	got = i.answers(60, func() {
 		leaf := i.papers().leaf()
