@@ -7,7 +7,7 @@
 // Firefox does not connect to loopback addresses, which is why the server has another one. Pages are nevertheless opened at
 // http://localhost, which browsers take for a secure context: on each host a forwarder stands there (Host.forward).
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +56,7 @@ export class Network {
     this.server.ip("link", "set", host.device, "up");
     host.ip("addr", "add", `${host.address}/24`, "dev", "eth0");
     // An address of its own for IPv6 would come into force a second or two later: a browser takes that for another network, and drops what is under way.
-    host.ip("link", "set", "eth0", "addrgenmode", "none");
+    if (existsSync("/proc/sys/net/ipv6")) host.ip("link", "set", "eth0", "addrgenmode", "none");
     host.ip("link", "set", "eth0", "up");
     host.ip("route", "add", "default", "via", `10.77.${n}.1`);
     return host;
