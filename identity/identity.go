@@ -197,6 +197,15 @@ func (d *Directory) active(ctx context.Context, id conclave.PersonID) (Person, e
 	return p, err
 }
 
+// Found tells a directory's "no" from its failure.
+func Found(err error) (bool, error) {
+	var p conclave.Problem
+	if err != nil && !errors.As(err, &p) {
+		return false, err
+	}
+	return err == nil, nil
+}
+
 // Person returns a person, one who was struck off too, or a Problem person_unknown.
 func (d *Directory) Person(ctx context.Context, id conclave.PersonID) (Person, error) {
 	var p Person

@@ -87,7 +87,7 @@ func (r *room) invited() *expected {
 	fresh := expected{at: now, level: r.meeting.Level, policy: policy}
 	for _, id := range r.meeting.People {
 		p, err := r.directory.Person(r.ctx, id)
-		known, err := found(err)
+		known, err := identity.Found(err)
 		if err != nil {
 			r.cfg.Log.Error("who is invited not looked up", "meeting", r.meeting.ID, "cause", err)
 			return e // what was known before

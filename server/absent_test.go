@@ -17,14 +17,14 @@ import (
 	"conclave/signal"
 )
 
-// kept is a guest's line that keeps all that the server says on it.
-type kept struct {
+// overheard is a guest's line that keeps all that the server says on it.
+type overheard struct {
 	endpoint.Conn
 	mu     *sync.Mutex
 	frames *strings.Builder
 }
 
-func (k kept) Read(ctx context.Context) ([]byte, error) {
+func (k overheard) Read(ctx context.Context) ([]byte, error) {
 	b, err := k.Conn.Read(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -130,7 +130,7 @@ func TestAMemberLearnsNothingOfWhoIsNotThere(t *testing.T) {
 	var mu sync.Mutex
 	var frames strings.Builder
 	line := new(wire)
-	line.keep = func(c endpoint.Conn) endpoint.Conn { return kept{c, &mu, &frames} }
+	line.keep = func(c endpoint.Conn) endpoint.Conn { return overheard{c, &mu, &frames} }
 	ben := comeOver(t, w, b, "ben", m, line).in()
 	anna.absentIs("carla:false:")
 	for _, person := range []conclave.PersonID{"carla", "david", "nobody", "anna", "ben"} {

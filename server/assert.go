@@ -8,6 +8,7 @@ import (
 	"conclave"
 	"conclave/admission"
 	"conclave/audit"
+	"conclave/identity"
 	"conclave/roster"
 	"conclave/server/reply"
 	"conclave/signal"
@@ -24,7 +25,7 @@ func (s *Server) assertionWanted(ctx context.Context, a *asker, j *judgement) (*
 		return nil, nil
 	}
 	device, err := s.directory.Device(ctx, a.device)
-	known, err := found(err)
+	known, err := identity.Found(err)
 	if err != nil || !known || device.Passkey == nil || j.request.Statement != admission.StatementValid {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (v *visitor) assertion(ctx context.Context, m *signal.Join) (*conclave.Prob
 		}
 		return !other
 	})
-	known, err2 := found(err)
+	known, err2 := identity.Found(err)
 	if err2 != nil {
 		return nil, err2
 	}

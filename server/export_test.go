@@ -43,18 +43,6 @@ func (s *Server) SetPolicy(p *admission.Policy) {
 	s.ground.Store(&next)
 }
 
-// PersonalWords are the words of the store under which something is found of a person; the others say why nothing is.
-func PersonalWords() (words []string, unexplained []string) {
-	for _, k := range keptWords {
-		if k.find != nil {
-			words = append(words, k.word)
-		} else if k.none == "" && k.elsewhere == "" {
-			unexplained = append(unexplained, k.word)
-		}
-	}
-	return words, unexplained
-}
-
 // FailRoom gives a meeting's room up, as a store that fails does.
 func (s *Server) FailRoom(meeting conclave.MeetingID) {
 	r := s.find(meeting)

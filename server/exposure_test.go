@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"crypto/rand"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,7 @@ import (
 	"conclave/escrow"
 	"conclave/exposure"
 	"conclave/identity"
-	"conclave/server"
+	"conclave/server/kept"
 	"conclave/server/servertest"
 	"conclave/signal"
 	"conclave/store"
@@ -39,15 +38,15 @@ func startInvestigatedWith(t *testing.T, wrap func(store.Store) store.Store) (*s
 	if err := identity.GrantInvestigation(org, filepath.Join(org, identity.RootFile), key.Public(), make([]byte, 32), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	var kept store.Store
-	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: claimsPolicy(t, ""), Store: func(st store.Store) store.Store { kept = wrap(st); return kept }})
-	return w, key, kept
+	var written store.Store
+	w := servertest.StartWith(t, servertest.Options{Dir: dir, Policy: claimsPolicy(t, ""), Store: func(st store.Store) store.Store { written = wrap(st); return written }})
+	return w, key, written
 }
 
 // A meeting by a script, with a real server and real endpoints: the report says of it what the script says, to ±200 ms.
 func TestTheReportOfAScriptedMeetingIsTrue(t *testing.T) {
 	const exact = 200 * time.Millisecond
-	w, key, kept := startInvestigated(t)
+	w, key, written := startInvestigated(t)
 	a, b, c := w.Enrol("anna"), w.Enrol("ben"), w.Enrol("cleo")
 	m := openRestricted(w, "anna", "ben", "cleo")
 	anna, ben, cleo := come(t, w, a, "anna", m).in(), come(t, w, b, "ben", m).in(), come(t, w, c, "cleo", m).in()
@@ -98,7 +97,7 @@ func TestTheReportOfAScriptedMeetingIsTrue(t *testing.T) {
 		timeline.Add(e)
 	}
 	timeline.Close(time.Now())
-	stored, err := server.Ledgers(context.Background(), kept, m)
+	stored, err := (&kept.Archive{Store: written}).Ledgers(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}

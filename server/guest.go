@@ -43,7 +43,7 @@ func (s *Server) guest(ctx context.Context, j *judgement, device identity.Device
 		return nil
 	}
 	_, err := s.directory.Holder(ctx, device, s.now())
-	holds, err := found(err)
+	holds, err := identity.Found(err)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -89,7 +88,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	kind := line.KindEndpoint
 	var proven []conclave.Fact
 	call, calls := s.phones.leg(a.device)
-	switch known, err := found(err); {
+	switch known, err := identity.Found(err); {
 	case err != nil:
 		return j, err
 	case a.statement.Kind == pass.KindPhone:
@@ -102,7 +101,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 		j.request.Statement = admission.StatementInvalid
 	}
 	person, err := s.directory.Person(ctx, a.statement.Person)
-	known, err := found(err)
+	known, err := identity.Found(err)
 	if err != nil {
 		return j, err
 	}
@@ -111,7 +110,7 @@ func (s *Server) judge(ctx context.Context, a *asker, id conclave.MeetingID, let
 	a.certified = s.directory.CertifiedUntil(&device, now)
 
 	j.meeting, err = s.directory.Meeting(ctx, id)
-	known, err = found(err)
+	known, err = identity.Found(err)
 	if err != nil {
 		return j, err
 	}
@@ -179,15 +178,6 @@ func (v *visitor) quiet(j *judgement) {
 
 // coarseTimer is by how much the runtime's timers may be late: a millisecond, and as much again on a busy machine.
 const coarseTimer = 2 * time.Millisecond
-
-// found tells a directory's "no" from its failure.
-func found(err error) (bool, error) {
-	var p conclave.Problem
-	if err != nil && !errors.As(err, &p) {
-		return false, err
-	}
-	return err == nil, nil
-}
 
 // transport says how a request came here, whoever else comes how: over TLS, ours or that of a proxy that we trust; from this
 // machine; or in the clear.

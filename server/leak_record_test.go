@@ -18,7 +18,7 @@ import (
 	"conclave/escrow"
 	"conclave/exposure"
 	"conclave/identity"
-	"conclave/server"
+	"conclave/server/kept"
 	"conclave/server/servertest"
 	"conclave/signal"
 	"conclave/store"
@@ -114,7 +114,7 @@ func TestLeakAnArchiveOutsideTheSeal(t *testing.T) {
 	for _, e := range w.Records() {
 		timeline.Add(e)
 	}
-	stored, err := server.Ledgers(context.Background(), copied, m)
+	stored, err := (&kept.Archive{Store: copied}).Ledgers(t.Context(), m)
 	if err != nil || len(stored) == 0 {
 		t.Fatalf("%d blocks, %v", len(stored), err)
 	}
@@ -217,7 +217,7 @@ func TestLeakATapeThatOneSideMade(t *testing.T) {
 	var people []conclave.PersonID
 	search := watermark.Search{Sync: plays.Sync, Workers: 2}
 	for lines := json.NewDecoder(answer.Body); lines.More(); {
-		var mark server.TracedMark
+		var mark kept.TracedMark
 		if err := lines.Decode(&mark); err != nil {
 			t.Fatal(err)
 		}

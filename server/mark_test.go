@@ -11,7 +11,7 @@ import (
 
 	"conclave"
 	"conclave/admission"
-	"conclave/server"
+	"conclave/server/kept"
 	"conclave/server/servertest"
 	"conclave/signal"
 )
@@ -41,7 +41,7 @@ func TestALegsMarkIsKeptOnceAndRecorded(t *testing.T) {
 	refusal(&signal.Mark{Commitment: make([]byte, 32), Sealed: make([]byte, 100)})
 	answer := httptest.NewRecorder()
 	w.Server.AdminHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/meetings/"+m.Text()+"/marks", nil))
-	var got server.TracedMark
+	var got kept.TracedMark
 	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {
 		t.Fatalf("one mark was expected: %v: %s", err, answer.Body)
 	}
@@ -53,7 +53,7 @@ func TestALegsMarkIsKeptOnceAndRecorded(t *testing.T) {
 		adminPost(t, w, path, "{}")
 		answer := httptest.NewRecorder()
 		w.Server.AdminHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/meetings/"+m.Text()+"/marks", nil))
-		var got server.TracedMark
+		var got kept.TracedMark
 		if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || got.Person != "anna" || got.Name != "Anna Weber" {
 			t.Errorf("after %s: %+v, %v", path, got, err)
 		}

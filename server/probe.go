@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/identity"
 	"conclave/server/reply"
 	"conclave/sfu"
 	"conclave/sfu/slot"
@@ -105,7 +106,7 @@ func (v *visitor) probe(ctx context.Context, m *signal.Probe) error {
 		return fail(problemOf(err, problemTurn))
 	}
 	if _, err := v.directory.Device(ctx, v.asker.device); err != nil {
-		if _, err := found(err); err != nil {
+		if _, err := identity.Found(err); err != nil {
 			return err
 		}
 		return fail(problemOf(err, problemTurn))

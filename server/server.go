@@ -28,6 +28,7 @@ import (
 	"conclave/line"
 	"conclave/network"
 	"conclave/server/delivery"
+	"conclave/server/kept"
 	"conclave/server/records"
 	"conclave/sfu"
 	"conclave/sfu/slot"
@@ -72,6 +73,7 @@ type Server struct {
 	devices   *identity.DeviceLog
 	logs      records.Config
 	keeper    *records.Keeper
+	kept      *kept.Archive
 	limits    *limiter
 	hosts     map[string]bool
 	signIn    *signIn // nil: none
@@ -128,7 +130,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	cfg.Store = listed{cfg.Store}
+	cfg.Store = kept.Listed{Store: cfg.Store}
 	s := &Server{
 		cfg:      cfg,
 		limits:   newLimiter(cfg.Limits),
@@ -157,10 +159,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: draw a key: %w", err)
 	}
 	s.ground.Store(&Ground{Policy: cfg.Policy, Networks: cfg.Networks, Places: cfg.Places})
-	if err := errors.Join(s.openHistory(ctx), s.openTrips(ctx)); err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	if err := s.openProbes(); err != nil {
+	if err := errors.Join(s.openHistory(ctx), s.openTrips(ctx), s.openProbes()); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -173,12 +172,19 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if s.keeper, err = s.logs.Start(ctx, s.audit, s.devices); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s.startRetention()
+	s.startArchive()
 	if err := s.restore(ctx); err != nil {
 		s.stop()
 		return nil, err
 	}
 	return s, nil
+}
+
+// startArchive has what is kept beside the record deleted in time, until the server ends.
+func (s *Server) startArchive() {
+	s.kept = &kept.Archive{Organisation: s.cfg.Organisation, Store: s.cfg.Store, Directory: s.directory, Audit: s.audit,
+		Levels: func() admission.Levels { return s.policy().Levels() }, Log: s.cfg.Log, Now: s.cfg.Now}
+	s.wait.Go(func() { s.kept.Run(s.ctx) })
 }
 
 // Run serves media and waits. When ctx is done it ends all connections, keeping the places of their legs for the next

@@ -12,7 +12,7 @@ import (
 	"conclave"
 	"conclave/endpoint"
 	"conclave/escrow"
-	"conclave/server"
+	"conclave/server/kept"
 	"conclave/signal"
 	"conclave/watermark"
 )
@@ -21,7 +21,7 @@ import (
 const maxMarks = 200_000
 
 // Marks are the sealed keys of the legs among which is searched.
-type Marks []server.TracedMark
+type Marks []kept.TracedMark
 
 // ReadMarks reads sealed keys, one JSON value a line, as a server gives them or as they were saved.
 func ReadMarks(r io.Reader) (Marks, error) {
@@ -35,7 +35,7 @@ func ReadMarks(r io.Reader) (Marks, error) {
 		if len(list) == maxMarks {
 			return nil, fmt.Errorf("trace: more than %d legs", maxMarks)
 		}
-		var m server.TracedMark
+		var m kept.TracedMark
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil || len(m.Commitment) != 32 {
 			return nil, fmt.Errorf("trace: line %d of the marks cannot be read", len(list)+1)
 		}
@@ -66,7 +66,7 @@ func (list Marks) Meetings() map[conclave.MeetingID]int {
 
 // Opened is a leg whose key was opened.
 type Opened struct {
-	server.TracedMark
+	kept.TracedMark
 	suspect watermark.Suspect
 }
 

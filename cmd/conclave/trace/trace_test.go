@@ -18,7 +18,7 @@ import (
 	"conclave"
 	"conclave/endpoint"
 	"conclave/escrow"
-	"conclave/server"
+	"conclave/server/kept"
 	"conclave/watermark"
 )
 
@@ -86,7 +86,7 @@ func newHouse(t *testing.T, legs int, began time.Time) *house {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := server.TracedMark{Mark: server.Mark{Meeting: conclave.MeetingID{1}, Leg: conclave.LegID{byte(i)}, Time: began}, Title: "Liaison", Name: "Person " + string(rune('A'+i)), Recorded: true, Until: began.Add(10 * time.Minute)}
+		m := kept.TracedMark{Mark: kept.Mark{Meeting: conclave.MeetingID{1}, Leg: conclave.LegID{byte(i)}, Time: began}, Title: "Liaison", Name: "Person " + string(rune('A'+i)), Recorded: true, Until: began.Add(10 * time.Minute)}
 		c := k.Commitment(m.Meeting, m.Leg)
 		m.Commitment = c[:]
 		if m.Sealed, err = endpoint.SealMark(h.key.Public(), m.Meeting, m.Leg, k); err != nil {

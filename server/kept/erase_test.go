@@ -1,23 +1,17 @@
-package server_test
+package kept
 
 import (
-	"context"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
-	"time"
 
 	"conclave"
 	"conclave/audit"
-	"conclave/server/servertest"
 )
 
 func TestWithAPersonWhatTheirCallsLeftIsErasedAndNothingElse(t *testing.T) {
-	w := servertest.Start(t)
-	w.Enrol("anna")
-	w.Enrol("ben")
-	ctx := context.Background()
+	w := newWorld(t)
+	w.addPerson(t, "anna")
+	w.addPerson(t, "ben")
 	call, other := conclave.DeviceID{1}, conclave.DeviceID{2}
 	for _, r := range []audit.Record{
 		{Kind: audit.KindRuling, Person: "ben", Device: call},
@@ -27,21 +21,14 @@ func TestWithAPersonWhatTheirCallsLeftIsErasedAndNothingElse(t *testing.T) {
 		{Kind: audit.KindEnter, Device: other},
 		{Kind: audit.KindException, Reason: "of no device"},
 	} {
-		r.Time = time.Now()
-		if _, err := w.Server.Audit().Record(ctx, r); err != nil {
-			t.Fatal(err)
-		}
+		w.record(t, r)
 	}
-	q := httptest.NewRequest(http.MethodPost, "/records/erase", strings.NewReader(`{"person":"ben"}`))
-	q.Header.Set("Content-Type", "application/json")
-	answer := httptest.NewRecorder()
-	w.Server.AdminHandler().ServeHTTP(answer, q)
-	if answer.Code != http.StatusOK {
-		t.Fatal(answer.Body)
+	if code, body := w.post(t, "/records/erase", `{"person":"ben"}`); code != http.StatusOK {
+		t.Fatal(body)
 	}
 	kept := map[conclave.DeviceID]int{}
 	reasons := 0
-	for _, e := range w.Records() {
+	for _, e := range w.records(t) {
 		if e.Record.Person == "ben" {
 			t.Errorf("record %d names ben", e.Index)
 		}

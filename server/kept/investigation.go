@@ -1,10 +1,14 @@
-package server
+package kept
 
 import (
+	"crypto/sha256"
 	"net/http"
 
 	"conclave"
+	"conclave/audit"
+	"conclave/identity"
 	"conclave/server/reply"
+	"conclave/signal"
 )
 
 // What an investigation asks of a running server beside the log: names for devices and people, and for levels. Where a copy
@@ -21,7 +25,7 @@ type named struct {
 }
 
 // serveNames names devices, people and levels.
-func (s *Server) serveNames(w http.ResponseWriter, r *http.Request) {
+func (a *Archive) serveNames(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		Devices []conclave.DeviceID `json:"devices"`
 		People  []conclave.PersonID `json:"people"`
@@ -44,14 +48,14 @@ func (s *Server) serveNames(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		var known bool
-		device, lookup := s.directory.Device(r.Context(), id)
-		if known, err = found(lookup); !known {
+		device, lookup := a.Directory.Device(r.Context(), id)
+		if known, err = identity.Found(lookup); !known {
 			continue
 		}
 		n := named{Person: device.Person}
 		if device.Guest != nil {
 			n.Name, n.Unit = device.Guest.Name, device.Guest.Unit
-		} else if person, lookup := s.directory.Person(r.Context(), device.Person); lookup == nil {
+		} else if person, lookup := a.Directory.Person(r.Context(), device.Person); lookup == nil {
 			n.Name, n.Unit = person.Name, person.Unit
 		}
 		answer.Devices[id.Text()] = n
@@ -61,17 +65,43 @@ func (s *Server) serveNames(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		var known bool
-		person, lookup := s.directory.Person(r.Context(), id)
-		if known, err = found(lookup); known {
+		person, lookup := a.Directory.Person(r.Context(), id)
+		if known, err = identity.Found(lookup); known {
 			answer.People[string(id)] = named{person.ID, person.Name, person.Unit}
 		}
 	}
 	if err != nil {
-		s.fail(w, "name people", err)
+		a.fail(w, "name people", err)
 		return
 	}
-	for _, l := range s.policy().Levels() {
+	for _, l := range a.Levels() {
 		answer.Levels = append(answer.Levels, level{l.Name, l.Words})
 	}
 	reply.JSON(w, http.StatusOK, answer)
+}
+
+// recordInvestigation writes into the log that sealed ledgers or marks of a meeting are about to be opened, by whom and
+// why, or that a report was made, by its digest. The investigator's program opens nothing before this has answered.
+func (a *Archive) recordInvestigation(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		Meeting conclave.MeetingID `json:"meeting"`
+		Reason  string             `json:"reason"`
+		Blocks  uint64             `json:"blocks"`
+		Report  []byte             `json:"report,omitempty"`
+	}
+	err := reply.Read(w, r, &m)
+	if err == nil && (len(m.Reason) > signal.MaxText || len(m.Report) != 0 && len(m.Report) != sha256.Size) {
+		err = reply.Malformed
+	}
+	var index audit.Index
+	if err == nil {
+		index, err = a.Audit.Record(r.Context(), audit.Record{Kind: audit.KindInvestigation, Time: a.now(), Meeting: m.Meeting, Reason: m.Reason, Size: m.Blocks, Commitment: m.Report})
+	}
+	if err != nil {
+		a.fail(w, "record an investigation", err)
+		return
+	}
+	reply.JSON(w, http.StatusOK, struct {
+		Record audit.Index `json:"record"`
+	}{index})
 }
