@@ -14,29 +14,28 @@ type stretch struct{ pitch, speed float64 }
 // alike (a room, music beneath); with less weight where noise covers them; and this with the telephone's bands, whitened on
 // their own, once more (telephones, narrow codecs, loud noise).
 type reading struct {
-	chips *field
+	chips *chips
 	pitch float64
 }
 
 // readings prepares a piece for a pitch.
 func (p *power) readings(pitch float64) []*reading {
-	levels := p.levels(pitch)
-	cover := newCover(levels)
-	even, floored := whiten(levels, cover.floored(levels), Bands)
-	narrow, _ := whiten(levels, nil, NarrowBands)
-	weighted := cover.weighted(chips(floored))
-	return []*reading{{chips(even), pitch}, {weighted, pitch}, {added(weighted, chips(narrow)), pitch}}
+	energies := p.energies(pitch)
+	cover, levels := newCover(energies), levels(energies)
+	even := judged(whiten(levels, Bands))
+	weighted := cover.weighted(judged(whiten(cover.floored(energies), Bands)))
+	narrow := judged(whiten(levels, NarrowBands))
+	return []*reading{{pack(even), pitch}, {pack(weighted), pitch}, {pack(added(weighted, narrow)), pitch}}
 }
 
-// chips is what a whitened field says of each cell.
-func chips(whitened *field) *field { return clipped(evened(match(whitened))) }
+// judged is what a whitened field says of each cell.
+func judged(whitened *field) *field { return clipped(evened(match(whitened))) }
 
 // weighted is the second of the readings alone.
 func (p *power) weighted(pitch float64) *reading {
-	levels := p.levels(pitch)
-	cover := newCover(levels)
-	floored, _ := whiten(cover.floored(levels), nil, Bands)
-	return &reading{cover.weighted(chips(floored)), pitch}
+	energies := p.energies(pitch)
+	cover := newCover(energies)
+	return &reading{pack(cover.weighted(judged(whiten(cover.floored(energies), Bands)))), pitch}
 }
 
 // alignment is a guess where the pattern lies: frame number first + i·10/speed is the middle of slot phase + i, modulo Period.
@@ -74,28 +73,6 @@ func slots(frames int, speed, first float64) int {
 	return max(0, int((float64(frames-1)-first)*speed/slotFrames)+1)
 }
 
-// pilotRow is the bands of a slot that carry a pilot: every third one.
-type pilotRow = [Bands / 3]float32
-
-// pilots is the signs of each slot's pilots, from its firstPilot up.
-func (s *Sync) pilots() *[Period]pilotRow {
-	q := new([Period]pilotRow)
-	for slot := range q {
-		for k := range q[slot] {
-			q[slot][k] = float32(s[slot][firstPilot(slot)+3*k])
-		}
-	}
-	return q
-}
-
-// dot is the sum of products, in three chains: the processor need not wait for one.
-func dot(p, q *pilotRow) float32 {
-	a := p[0]*q[0] + p[1]*q[1] + p[2]*q[2] + p[3]*q[3] + p[4]*q[4] + p[5]*q[5]
-	b := p[6]*q[6] + p[7]*q[7] + p[8]*q[8] + p[9]*q[9] + p[10]*q[10] + p[11]*q[11]
-	c := p[12]*q[12] + p[13]*q[13] + p[14]*q[14] + p[15]*q[15] + p[16]*q[16] + p[17]*q[17]
-	return a + b + c
-}
-
 // synchrony is how well the pilots fit the best guess: by chance, over all guesses that were tried, it is as good with a
 // probability of at most exp(logP).
 type synchrony struct {
@@ -113,14 +90,12 @@ func (s synchrony) logP() float64 {
 
 // aligner finds the alignments of one piece of sound.
 type aligner struct {
-	sync   *Sync
-	pilots *[Period]pilotRow
+	signs  *signs
 	tried  int
 	best   float64
 	found  []alignment
 	floor  float64
-	folded [Period][Bands]float32
-	thirds [Period][3]pilotRow // folded, by the first of each three bands
+	folded folded
 }
 
 // kept is how many guesses by pilots alone are looked at more closely.
@@ -128,42 +103,17 @@ const kept = 400
 
 // try folds the reading into one period for a speed and first slot, and tries all phases.
 func (al *aligner) try(r *reading, speed, first float64) {
-	clear(al.folded[:])
-	step := slotFrames / speed
-	n := slots(r.chips.frames, speed, first)
-	for i := range n {
-		row := r.chips.row(int(first + float64(i)*step + 0.5))
-		sum := &al.folded[i%Period]
-		for b, x := range row[:Bands] {
-			sum[b] += x
-		}
-	}
-	filled := min(n, Period) // short sound leaves the rest of a period empty
-	total := 0.0
-	for j := range filled {
-		for b, x := range &al.folded[j] {
-			total += float64(x) * float64(x)
-			al.thirds[j][b%3][b/3] = x
-		}
-	}
+	f := &al.folded
+	f.fold(r.chips, speed, first)
 	al.tried += Period
 	for phase := range Period {
-		dotted := float32(0)
-		for j := range filled {
-			slot := (j + phase) % Period
-			dotted += dot(&al.pilots[slot], &al.thirds[j][firstPilot(slot)])
-		}
 		// A third of all cells are pilots; which third depends on the phase. What is far below the others is not worth
 		// being taken exactly.
-		if d := float64(dotted); d <= 0 || d*d/(total/3*2+1e-9) < 0.8*al.floor {
+		d := float64(f.dot(al.signs, phase))
+		if d <= 0 || d*d < 0.8*al.floor*(float64(f.total)/3*2) {
 			continue
 		}
-		squares := float32(0)
-		for j := range filled {
-			f := &al.thirds[j][firstPilot((j+phase)%Period)]
-			squares += dot(f, f)
-		}
-		z := float64(dotted) * float64(dotted) / (2*float64(squares) + 1e-9)
+		z := d * d / (2 * float64(f.square(al.signs, phase)))
 		al.best = max(al.best, z)
 		al.found = append(al.found, alignment{reading: r, pitch: r.pitch, speed: speed, first: first, phase: phase, score: z})
 	}
@@ -186,7 +136,13 @@ var firstPilots = func() (first [Period]uint8) {
 }()
 
 func (al *aligner) prune() {
-	slices.SortFunc(al.found, func(a, b alignment) int { return cmp.Compare(b.score, a.score) })
+	slices.SortFunc(al.found, func(a, b alignment) int {
+		if a.score != b.score {
+			return cmp.Compare(b.score, a.score)
+		}
+		// In whatever order they were found.
+		return cmp.Or(cmp.Compare(a.pitch, b.pitch), cmp.Compare(a.speed, b.speed), cmp.Compare(a.first, b.first), cmp.Compare(a.phase, b.phase))
+	})
 	al.found = al.found[:min(kept, len(al.found))]
 }
 
@@ -203,7 +159,7 @@ func (al *aligner) ranked(keep, frames int) []alignment {
 			a.score = a.tiles.likelihood()
 			continue
 		}
-		scratch.read(al.sync, a)
+		scratch.read(al.signs, a)
 		a.score = scratch.likelihood()
 	}
 	al.prune()
@@ -216,7 +172,7 @@ func (al *aligner) ranked(keep, frames int) []alignment {
 		if !slices.ContainsFunc(out, func(b alignment) bool { return b.near(&a, frames) }) {
 			if a.tiles == nil {
 				a.tiles = new(tiles)
-				a.tiles.weigh(al.sync, &a)
+				a.tiles.weigh(al.signs.sync, &a)
 			}
 			out = append(out, a)
 		}
@@ -230,55 +186,81 @@ type tiles struct {
 	sums  [][groups]float32
 }
 
-// read sums up what an alignment says, all bands alike.
-func (ts *tiles) read(sync *Sync, a *alignment) { ts.readWeighted(sync, a, nil) }
-
-// weigh sums it up once more, each band by how well its pilots show the mark: a codec or a telephone does more damage to one band than
-// to another. The weights come from the pilots alone, which no leg's code has a part in, so an innocent leg's bits stay fair coins.
-func (ts *tiles) weigh(sync *Sync, a *alignment) {
-	w := a.weights(sync)
-	ts.readWeighted(sync, a, &w)
-}
-
-func (ts *tiles) readWeighted(sync *Sync, a *alignment, weights *[Bands]float32) {
-	r := a.reading.chips
-	n := slots(r.frames, a.speed, a.first)
-	ts.first = a.phase / TileSlots
-	within := a.phase % TileSlots
-	count := (within + n + TileSlots - 1) / TileSlots
+// sized makes room for an alignment's tiles, and returns how many slots lie in the first one before the sound.
+func (ts *tiles) sized(a *alignment, slots int) (within int) {
+	ts.first, within = a.phase/TileSlots, a.phase%TileSlots
+	count := (within + slots + TileSlots - 1) / TileSlots
 	if cap(ts.sums) < count {
 		ts.sums = make([][groups]float32, count)
 	}
 	ts.sums = ts.sums[:count]
+	return within
+}
+
+// scale divides the sums by one standard deviation; squares is what all cells' squares add up to.
+func (ts *tiles) scale(squares float64) {
+	by := float32(1 / math.Sqrt(squares/float64(max(len(ts.sums)*groups, 1))+1e-12))
+	for i := range ts.sums {
+		for g := range ts.sums[i] {
+			ts.sums[i][g] *= by
+		}
+	}
+}
+
+// read sums up what an alignment says, all bands alike.
+func (ts *tiles) read(s *signs, a *alignment) {
+	c := a.reading.chips
+	n := slots(len(c.rows), a.speed, a.first)
+	within := ts.sized(a, n)
+	step := slotFrames / a.speed
+	squares := 0.0
+	i := 0
+	for tile := range ts.sums {
+		end := min(n, (tile+1)*TileSlots-within)
+		empty := float32((end - i) * middle)
+		var sums [3]uint64 // a lane is a group
+		for ; i < end; i++ {
+			at := int(a.first + float64(i)*step + 0.5)
+			squares += float64(c.squares[at])
+			row, slot := &c.rows[at], (a.phase+i)%Period
+			turn, less := &s.turn[slot], &s.less[slot]
+			for third := range sums {
+				p, q := &row[third], &turn[third]
+				sums[third] += (p[0] ^ q[0]) + (p[1] ^ q[1]) + (p[2] ^ q[2]) + (p[3] ^ q[3]) + (p[4] ^ q[4]) + less[third]
+			}
+		}
+		for g := range groups {
+			bands := float32((Bands - g + groups - 1) / groups)
+			ts.sums[tile][g] = float32(sums[g%3]>>(g/3*laneBits)&0xffff) - empty*bands
+		}
+	}
+	ts.scale(squares)
+}
+
+// weigh sums it up once more, each band by how well its pilots show the mark: a codec or a telephone does more damage to one band than
+// to another. The weights come from the pilots alone, which no leg's code has a part in, so an innocent leg's bits stay fair coins.
+func (ts *tiles) weigh(sync *Sync, a *alignment) {
+	weights := a.weights(sync)
+	c := a.reading.chips
+	n := slots(len(c.rows), a.speed, a.first)
+	within := ts.sized(a, n)
 	clear(ts.sums)
 	step := slotFrames / a.speed
 	squares := 0.0
-	var signed [Bands]float32
+	var cells [Bands]float32
 	for i := range n {
-		row := r.row(int(a.first + float64(i)*step + 0.5))[:Bands]
+		c.rows[int(a.first+float64(i)*step+0.5)].unpack(&cells)
 		signs := &sync[(a.phase+i)%Period]
-		for b, x := range row {
-			signed[b] = x * float32(signs[b])
-		}
-		if weights != nil {
-			for b := range signed {
-				signed[b] *= weights[b]
-			}
-		}
 		sum := &ts.sums[(within+i)/TileSlots]
 		square := float32(0)
-		for b, x := range &signed {
-			sum[b%groups] += x
+		for b, x := range &cells {
+			x *= weights[b]
+			sum[b%groups] += x * float32(signs[b])
 			square += x * x
 		}
 		squares += float64(square)
 	}
-	scale := float32(1 / math.Sqrt(squares/float64(max(count*groups, 1))+1e-12))
-	for i := range ts.sums {
-		for g := range ts.sums[i] {
-			ts.sums[i][g] *= scale
-		}
-	}
+	ts.scale(squares)
 }
 
 // weights says how much each band shows of the mark, in relation to all else in it, by its pilots and its neighbours' pilots; the mean
@@ -288,15 +270,16 @@ func (a *alignment) weights(sync *Sync) (w [Bands]float32) {
 		reach = 8   // neighbours: fewer make a short clip's weights chance
 		prior = 0.1 // of the mean, that each band's weight has of its own accord
 	)
-	r := a.reading.chips
-	n := slots(r.frames, a.speed, a.first)
+	c := a.reading.chips
+	n := slots(len(c.rows), a.speed, a.first)
 	step := slotFrames / a.speed
 	var dots, squares, count [Bands]float64
+	var cells [Bands]float32
 	for i := range n {
-		row := r.row(int(a.first + float64(i)*step + 0.5))
+		c.rows[int(a.first+float64(i)*step+0.5)].unpack(&cells)
 		slot := (a.phase + i) % Period
 		for b := firstPilot(slot); b < Bands; b += 3 {
-			x := float64(row[b])
+			x := float64(cells[b])
 			dots[b] += x * float64(sync[slot][b])
 			squares[b] += x * x
 			count[b]++

@@ -2,14 +2,16 @@ package watermark
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
+	"sync"
 	"time"
 )
 
 // combine puts windows together. A leg that a window makes likely is looked for in the others: where its time goes on
 // from the seed's (one recording), and at other places that make it likely too (a recording cut together).
-func (x *searcher) combine() {
+func (x *searcher) combine(ctx context.Context, share float64) error {
 	var seeds []seed
 	for _, w := range x.windows {
 		seeds = append(seeds, w.seeds...)
@@ -18,19 +20,75 @@ func (x *searcher) combine() {
 	const most = 200 // seeds that are followed through the other windows
 	perLeg := make(map[int][]seed)
 	followed := make(map[int]int)
+	// Four places of a leg are enough, unless it is one that is named.
+	wanted := func(s seed) bool { return followed[s.suspect] < 4 && !x.covered(s) }
+	ahead := 1 // the first one alone: where a leg is named, it covers most others
 	for i, s := range seeds {
 		perLeg[s.suspect] = append(perLeg[s.suspect], s)
-		// Four places of a leg are enough, unless it is one that is named.
-		if i < most && followed[s.suspect] < 4 && !x.covered(s) {
-			followed[s.suspect]++
-			x.offer(x.followed(s))
+		if i >= most || !wanted(s) {
+			continue
 		}
+		if i >= ahead && x.Workers > 1 {
+			ahead = min(i+2*x.Workers, most, len(seeds))
+			if err := x.lookAhead(ctx, slices.DeleteFunc(slices.Clone(seeds[i:ahead]), func(s seed) bool { return !wanted(s) }), share); err != nil {
+				return err
+			}
+		}
+		followed[s.suspect]++
+		t := x.trail(s)
+		for _, w := range t.explains {
+			w.explained = true
+		}
+		x.offer(&t.finding)
 	}
 	for leg, list := range perLeg {
 		if len(list) > 1 {
 			x.offer(x.cutTogether(leg, list))
 		}
 	}
+	return ctx.Err()
+}
+
+// seedAt is what makes a seed that one, and not another.
+type seedAt struct {
+	window              *window
+	rank, suspect, tile int
+}
+
+func (s *seed) at() seedAt { return seedAt{s.window, s.rank, s.suspect, s.tile} }
+
+// trail is what a seed was followed to: a finding, and the windows that it explains. It is the same whenever it is done.
+type trail struct {
+	finding  Finding
+	explains []*window
+}
+
+// trail follows a seed, or remembers.
+func (x *searcher) trail(s seed) trail {
+	t, ok := x.known[s.at()]
+	if !ok {
+		t = x.followed(s)
+		x.known[s.at()] = t
+	}
+	t.finding.Pieces = slices.Clone(t.finding.Pieces)
+	return t
+}
+
+// lookAhead follows seeds at once that are likely to be asked for next.
+func (x *searcher) lookAhead(ctx context.Context, seeds []seed, share float64) error {
+	seeds = slices.DeleteFunc(seeds, func(s seed) bool {
+		_, ok := x.known[s.at()]
+		return ok
+	})
+	trails := make([]trail, len(seeds))
+	err := x.each(ctx, len(seeds), share, share, func(i int) { trails[i] = x.followed(seeds[i]) })
+	if err != nil {
+		return err
+	}
+	for i := range seeds {
+		x.known[seeds[i].at()] = trails[i]
+	}
+	return nil
 }
 
 // covered says whether a seed lies in a piece in which its leg was found already.
@@ -96,7 +154,7 @@ type run struct {
 }
 
 // followed extends a seed through the windows before and after it, as far as that makes it likelier.
-func (x *searcher) followed(s seed) *Finding {
+func (x *searcher) followed(s seed) trail {
 	a := &s.window.alignments[s.rank]
 	r := &run{searcher: x, seed: s, a: a, rate: a.speed / slotFrames / hop, parts: make(map[int]part), used: make(map[int]bool)}
 	for _, w := range x.windows {
@@ -115,7 +173,7 @@ func (x *searcher) followed(s seed) *Finding {
 	r.bits, r.sum, r.logP = slices.Clone(first.bits), first.sum, logTailExact(first.bits, first.sum)
 	r.extend(1, slot)
 	r.extend(-1, slot)
-	return r.finding()
+	return r.trail()
 }
 
 // read holds the leg's code against a window at an alignment, whose first tile is the leg's tile from. A tile that was read in
@@ -169,14 +227,15 @@ func (r *run) extend(step int, slot float64) {
 	}
 }
 
-// finding counts what was tried into the bound: the seed's places and window, and for a run of windows, its two ends.
-func (r *run) finding() *Finding {
+// trail counts what was tried into the bound: the seed's places and window, and for a run of windows, its two ends.
+func (r *run) trail() (t trail) {
 	n := float64(r.counts[r.seed.window.level])
 	cost := r.seed.places + r.seedCost() + math.Log(n) + math.Ln2
 	if r.lo != r.hi {
 		cost += 2 * math.Log(n)
 	}
-	f := &Finding{Suspect: r.seed.suspect, LogP: min(0, r.logP+cost)}
+	f := &t.finding
+	f.Suspect, f.LogP = r.seed.suspect, min(0, r.logP+cost)
 	for i := r.lo; i <= r.hi; i++ {
 		p, ok := r.parts[i]
 		if !ok || p.logP > -2.5 && i != r.own {
@@ -184,10 +243,10 @@ func (r *run) finding() *Finding {
 		}
 		f.Pieces = append(f.Pieces, r.piece(r.peers[i], p.a, p.from, p.logP, r.seed.suspect))
 		if f.LogP < FalseAccusation && p.logP < math.Log(1e-4) {
-			r.peers[i].explained = true
+			t.explains = append(t.explains, r.peers[i])
 		}
 	}
-	return f
+	return t
 }
 
 // piece is a window in which a leg's mark was read. Ends of it that show nothing of the leg are left out.
@@ -244,7 +303,7 @@ func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment 
 		}
 	}
 	if len(readings) == 0 {
-		readings = newAnalysis().power(x.sound[w.start:][:w.samples]).readings(like.pitch)
+		readings = x.prepared.readings(x.sound, w, like.pitch)
 	}
 	var found *alignment
 	var ts tiles
@@ -255,7 +314,7 @@ func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment 
 			phase := math.Ceil(at)
 			a := &alignment{reading: r, pitch: r.pitch, speed: like.speed, first: (phase - at) * slotFrames / like.speed}
 			a.phase = ((int(phase) % Period) + Period) % Period
-			ts.read(x.Sync, a)
+			ts.read(x.signs, a)
 			a.score = ts.likelihood()
 			if found == nil || a.score > found.score {
 				found = a
@@ -266,6 +325,36 @@ func (x *searcher) refine(w *window, like *alignment, guess float64) *alignment 
 	found.tiles.weigh(x.Sync, found)
 	found.reading = nil
 	return found
+}
+
+// prepared is readings that were made again. It may be used by several goroutines.
+type prepared struct {
+	mu      sync.Mutex // guards what stands below
+	known   map[windowAt]func() []*reading
+	samples int // of all that are known
+}
+
+// windowAt is a window at a pitch.
+type windowAt struct {
+	*window
+	pitch float64
+}
+
+// readings makes a window's readings for a pitch, or remembers them.
+func (p *prepared) readings(sound []float32, w *window, pitch float64) []*reading {
+	p.mu.Lock()
+	at := windowAt{w, pitch}
+	f := p.known[at]
+	if f == nil {
+		f = sync.OnceValue(func() []*reading { return newAnalysis().power(sound[w.start:][:w.samples]).readings(pitch) })
+		p.samples += w.samples
+		if p.known == nil || p.samples > readingsKept/2*windowLengths[long] {
+			p.known, p.samples = make(map[windowAt]func() []*reading), w.samples
+		}
+		p.known[at] = f
+	}
+	p.mu.Unlock()
+	return f()
 }
 
 // cutTogether adds up a leg's places in different windows. Codes of different places are independent coins, so their

@@ -137,20 +137,22 @@ const (
 	// scrapsTried is how many windows of the shortest kind are looked at, the loudest: ten minutes.
 	scrapsTried = 120
 	// readingsKept is the number of windows up to which readings are kept for following a leg through them; of more, which would
-	// take gigabytes, they are made again.
+	// take gigabytes, they are made again, and the last of those, of as many samples as half of these windows, kept.
 	readingsKept = 90
 )
 
 // searcher is the state of one search.
 type searcher struct {
 	Search
-	pilots   *[Period]pilotRow
+	signs    *signs
 	sound    []float32
 	windows  []*window
 	codes    [][]byte
 	counts   [len(windowLengths)]int // how many windows of each length there are, looked at or not
 	tried    Tried
 	findings map[int]*Finding
+	known    map[seedAt]trail // seeds that were followed
+	prepared prepared
 	done     func(share float64)
 }
 
@@ -164,7 +166,7 @@ func (s Search) Run(ctx context.Context, sound []float32) (*Result, error) {
 		return nil, ErrLong
 	}
 	s.Workers, s.Searches = max(1, s.Workers), max(1, s.Searches)
-	x := &searcher{Search: s, sound: sound, pilots: s.Sync.pilots(), findings: make(map[int]*Finding), done: s.Progress}
+	x := &searcher{Search: s, sound: sound, signs: newSigns(s.Sync), findings: make(map[int]*Finding), known: make(map[seedAt]trail), done: s.Progress}
 	if x.done == nil {
 		x.done = func(float64) {}
 	}
@@ -205,7 +207,9 @@ func (x *searcher) run(ctx context.Context) error {
 	if err := x.follow(ctx, x.windows, 0.4, 0.75); err != nil {
 		return err
 	}
-	x.combine()
+	if err := x.combine(ctx, 0.75); err != nil {
+		return err
+	}
 	var shorter []*window
 	for _, w := range x.windows {
 		if !w.explained && w.samples >= 2*windowLengths[short] && (w.synchrony.logP() <= math.Log(0.9) || !x.Marked()) {
@@ -247,8 +251,7 @@ func (x *searcher) again(ctx context.Context, windows []*window, tries []stretch
 		return err
 	}
 	x.windows = append(x.windows, windows...)
-	x.combine()
-	return nil
+	return x.combine(ctx, to)
 }
 
 // named says whether anybody is named by what was looked at so far.
@@ -368,11 +371,12 @@ func (x *searcher) alignFar(ctx context.Context) error {
 		factors = append(factors, f)
 	}
 	aligners := make([]*aligner, len(factors))
+	power := newAnalysis().power(x.sound[w.start:][:w.samples])
 	err := x.each(ctx, len(aligners), 0.38, 0.4, func(i int) {
 		pitch := factors[i]
-		al := &aligner{sync: x.Sync, pilots: x.pilots}
+		al := &aligner{signs: x.signs}
 		aligners[i] = al
-		r := newAnalysis().power(x.sound[w.start:][:w.samples]).weighted(pitch)
+		r := power.weighted(pitch)
 		step := 0.04 * Rate / float64(w.samples) // no slot is off by more than 20 ms
 		for speed := 1 - farthest; speed < 1+farthest; speed += step {
 			for first := 0; first < slotFrames; first += 2 {
@@ -471,18 +475,55 @@ func (x *searcher) each(ctx context.Context, n int, from, to float64, f func(i i
 // many is the number of stretches beyond which a reading is left out.
 const many = 200
 
+// aligning is a window while it is aligned, in parts that may go on at once.
+type aligning struct {
+	*window
+	power func() *power // made once
+	mu    sync.Mutex    // guards what stands below
+	all   *aligner
+	left  int // parts
+}
+
+// parts divides stretches for several goroutines: those of one pitch stay together, because a reading is dear, but not too many of them.
+func parts(tries []stretch) (list [][]stretch) {
+	if len(tries) <= many {
+		return [][]stretch{tries}
+	}
+	const most = 100
+	from := 0
+	for i := range tries {
+		if i+1 == len(tries) || tries[i+1].pitch != tries[from].pitch || i+1-from == most {
+			list = append(list, tries[from:i+1])
+			from = i + 1
+		}
+	}
+	return list
+}
+
 // align finds the alignments of windows among stretches.
 func (x *searcher) align(ctx context.Context, windows []*window, tries []stretch, from, to float64) error {
 	keep := x.keep(windows)
-	return x.each(ctx, len(windows), from, to, func(i int) {
-		w := windows[i]
-		power := newAnalysis().power(x.sound[w.start:][:w.samples]) // the largest thing there is: never kept
-		al := &aligner{sync: x.Sync, pilots: x.pilots, tried: w.synchrony.tried, best: w.synchrony.best, found: slices.Clone(w.alignments)}
-		for j := range al.found {
-			al.found[j].score = math.Inf(1) // those of an earlier pass stay in
+	divided := parts(tries)
+	type job struct {
+		w     *aligning
+		tries []stretch
+	}
+	var jobs []job
+	for _, w := range windows {
+		a := &aligning{window: w, left: len(divided), all: &aligner{signs: x.signs, tried: w.synchrony.tried, best: w.synchrony.best, found: slices.Clone(w.alignments)}}
+		for i := range a.all.found {
+			a.all.found[i].score = math.Inf(1) // those of an earlier pass stay in
 		}
+		a.power = sync.OnceValue(func() *power { return newAnalysis().power(x.sound[w.start:][:w.samples]) })
+		for _, part := range divided {
+			jobs = append(jobs, job{a, part})
+		}
+	}
+	return x.each(ctx, len(jobs), from, to, func(i int) {
+		w, power := jobs[i].w, jobs[i].w.power()
+		al := &aligner{signs: x.signs}
 		var readings []*reading
-		for _, t := range tries {
+		for _, t := range jobs[i].tries {
 			if len(readings) == 0 || readings[0].pitch != t.pitch {
 				readings = power.readings(t.pitch)
 				if len(tries) > many {
@@ -495,14 +536,31 @@ func (x *searcher) align(ctx context.Context, windows []*window, tries []stretch
 				}
 			}
 		}
-		w.alignments = al.ranked(keep, power.frames)
+		if !w.finish(al) {
+			return
+		}
+		all := w.all
+		w.power, w.all = nil, nil // the largest things there are: never kept
+		w.alignments = all.ranked(keep, power.frames)
 		for j := range w.alignments {
 			if len(x.windows) > readingsKept {
 				w.alignments[j].reading = nil
 			}
 		}
-		w.synchrony = synchrony{best: al.best, tried: al.tried}
+		w.synchrony = synchrony{best: all.best, tried: all.tried}
 	})
+}
+
+// finish takes a part's guesses to those of the others, and says whether it was the last.
+func (w *aligning) finish(al *aligner) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.tried += al.tried
+	w.all.best = max(w.all.best, al.best)
+	w.all.found = append(w.all.found, al.found...)
+	w.all.prune()
+	w.left--
+	return w.left == 0
 }
 
 // keep is how many alignments of a window legs are tried with: fewer where that would take too long.
@@ -558,7 +616,9 @@ func best(seeds []seed, n int) []seed {
 // suspects returns the best places of legs in one alignment.
 func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []seed, scored, most int) {
 	var sc scores
-	sc.set(w.alignments[rank].tiles)
+	sc.round(w.alignments[rank].tiles)
+	var all places
+	all.set(&sc)
 	least := 0 // the score of the last seed that is kept
 	for i, code := range x.codes {
 		if i%256 == 0 && ctx.Err() != nil {
@@ -568,8 +628,8 @@ func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []s
 		most = max(most, count)
 		scored += count
 		top, place := 0, 0
-		for p := range count {
-			if sum := sc.at(code, first+p*PeriodTiles); sum > top {
+		for p, sum := range all.along(code, first, count) {
+			if sum > top {
 				top, place = sum, first+p*PeriodTiles
 			}
 		}
@@ -586,7 +646,7 @@ func (x *searcher) suspects(ctx context.Context, w *window, rank int) (seeds []s
 	for i := range seeds {
 		_, count := sc.positions(len(x.codes[seeds[i].suspect]))
 		seeds[i].logP = logTail(sc.bits, seeds[i].sum)
-		seeds[i].places = places(w, rank, count)
+		seeds[i].places = weight(w, rank, count)
 	}
 	return best(seeds, seedsKept), scored, most
 }
@@ -597,14 +657,14 @@ func highest(seeds []seed) []seed {
 	return seeds[:min(seedsKept, len(seeds))]
 }
 
-// places is the logarithm of the weight of a place: the positions of the leg, and h·(h+1) for the h-th alignment. The
+// weight is the logarithm of the weight of a place: the positions of the leg, and h·(h+1) for the h-th alignment. The
 // inverses of these add up to one, so the bound holds over all alignments at once. The same is done for the passes and
 // for the lengths of windows.
-func places(w *window, rank, positions int) float64 {
+func weight(w *window, rank, positions int) float64 {
 	h := float64(rank + 1)
-	weight := float64(positions) * h * (h + 1)
+	places := float64(positions) * h * (h + 1)
 	if w.wide {
-		weight *= 2
+		places *= 2
 	}
-	return math.Log(weight * float64(len(windowLengths)))
+	return math.Log(places * float64(len(windowLengths)))
 }

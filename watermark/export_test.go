@@ -9,7 +9,8 @@ func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain f
 	p := newAnalysis().power(sound)
 	bytes := make([]byte, (began+len(sound))*25/8/Rate+8)
 	code.Fill(bytes, 0)
-	best := func(chips *field, weigh bool) float64 {
+	signs := newSigns(sync)
+	best := func(chips *chips, weigh bool) float64 {
 		z := math.Inf(-1)
 		for d := -4.0; d <= 4; d++ { // the embedder's delay is a frame
 			slot := (float64(began)+windowSize/2)/(slotFrames*hop) - 0.5 + d/slotFrames
@@ -20,7 +21,7 @@ func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain f
 			if weigh {
 				ts.weigh(sync, a)
 			} else {
-				ts.read(sync, a)
+				ts.read(signs, a)
 			}
 			sc.set(&ts)
 			squares := 0.0
@@ -34,10 +35,9 @@ func Fits(sync *Sync, code *Code, sound []float32, began int) (searched, plain f
 	for _, r := range p.readings(1) {
 		searched = max(searched, best(r.chips, true))
 	}
-	levels := p.levels(1)
+	levels := levels(p.energies(1))
 	for _, bands := range [...]int{Bands, NarrowBands} {
-		whitened, _ := whiten(levels, nil, bands)
-		plain = max(plain, best(added(newField(levels.frames, Bands), chips(whitened)), false))
+		plain = max(plain, best(pack(added(newField(levels.frames, Bands), judged(whiten(levels, bands)))), false))
 	}
 	return searched, plain
 }

@@ -84,6 +84,10 @@ func (f *fft) forward(re, im []float64) {
 // run takes four parts, which lie in the order of reversed bits (0, 2, 1, 3), to one.
 func (s *stage) run(re, im []float64) {
 	q := s.quarter
+	if q == 1 {
+		first(re, im)
+		return
+	}
 	for start := 0; start+4*q <= len(re); start += 4 * q {
 		ar, br, cr, dr := re[start:][:q], re[start+q:][:q], re[start+2*q:][:q], re[start+3*q:][:q]
 		ai, bi, ci, di := im[start:][:q], im[start+q:][:q], im[start+2*q:][:q], im[start+3*q:][:q]
@@ -98,6 +102,18 @@ func (s *stage) run(re, im []float64) {
 			ar[k], ai[k], cr[k], ci[k] = er+gr, ei+gi, er-gr, ei-gi
 			br[k], bi[k], dr[k], di[k] = fr+hi, fi-hr, fr-hi, fi+hr
 		}
+	}
+}
+
+// first is run where a quarter is one value, whose factors are all 1.
+func first(re, im []float64) {
+	im = im[:len(re)]
+	for i := 0; i+3 < len(re); i += 4 {
+		r, m := re[i:i+4:i+4], im[i:i+4:i+4]
+		er, ei, fr, fi := r[0]+r[1], m[0]+m[1], r[0]-r[1], m[0]-m[1]
+		gr, gi, hr, hi := r[2]+r[3], m[2]+m[3], r[2]-r[3], m[2]-m[3]
+		r[0], m[0], r[2], m[2] = er+gr, ei+gi, er-gr, ei-gi
+		r[1], m[1], r[3], m[3] = fr+hi, fi-hr, fr-hi, fi+hr
 	}
 }
 

@@ -29,18 +29,82 @@ func TestTheTransformIsTheSumItStandsFor(t *testing.T) {
 	}
 }
 
-func TestTwoFieldsWhitenedAtOnceComeOutAsEachAlone(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2))
-	f, g := newField(301, Bands), newField(301, Bands)
-	for i := range f.v {
-		f.v[i], g.v[i] = float32(10*rng.NormFloat64()), float32(rng.NormFloat64()+math.Sin(float64(i)/900))
+// whole is whiten by the whole transform of a field, as it is defined.
+func whole(f *field, bands int) []float64 {
+	rows, cols := 1, 1
+	for rows < f.frames {
+		rows *= 2
 	}
-	bothF, bothG := whiten(f, g, Bands)
-	aloneF, _ := whiten(f, nil, Bands)
-	aloneG, _ := whiten(g, nil, Bands)
-	for i := range f.v {
-		if math.Abs(float64(bothF.v[i]-aloneF.v[i])) > 1e-4 || math.Abs(float64(bothG.v[i]-aloneG.v[i])) > 1e-4 {
-			t.Fatalf("cell %d: %g and %g at once, %g and %g alone", i, bothF.v[i], bothG.v[i], aloneF.v[i], aloneG.v[i])
+	for cols < bands {
+		cols *= 2
+	}
+	re, im := make([]float64, rows*cols), make([]float64, rows*cols)
+	for b := range bands {
+		mean := 0.0
+		for t := range f.frames {
+			mean += float64(f.row(t)[b]) / float64(f.frames)
+		}
+		for t := range f.frames {
+			re[t*cols+b] = float64(f.row(t)[b]) - mean
+		}
+	}
+	transform := func(re, im []float64) {
+		column, columnIm := make([]float64, rows), make([]float64, rows)
+		for t := range rows {
+			newFFT(cols).forward(re[t*cols:][:cols], im[t*cols:][:cols])
+		}
+		for b := range cols {
+			for t := range rows {
+				column[t], columnIm[t] = re[t*cols+b], im[t*cols+b]
+			}
+			newFFT(rows).forward(column, columnIm)
+			for t := range rows {
+				re[t*cols+b], im[t*cols+b] = column[t], columnIm[t]
+			}
+		}
+	}
+	transform(re, im)
+	power := make([]float64, rows*cols)
+	for i := range power {
+		power[i] = re[i]*re[i] + im[i]*im[i]
+	}
+	smooth(power, rows, cols, 3, 1)
+	smooth(power, rows, cols, 3, 1)
+	mean := 0.0
+	for _, x := range power {
+		mean += x / float64(len(power))
+	}
+	for i, x := range power {
+		re[i], im[i] = re[i]/(x+1e-6*mean), im[i]/(x+1e-6*mean)
+	}
+	transform(im, re)
+	for i := range re {
+		re[i] *= mean / float64(rows*cols)
+	}
+	return re
+}
+
+func TestHalfOfTheTransformWhitensLikeTheWhole(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	for _, c := range []struct{ frames, bands int }{{301, Bands}, {256, Bands}, {600, NarrowBands}, {7, NarrowBands}, {20, Bands}} {
+		f := newField(c.frames, Bands)
+		for i := range f.v {
+			f.v[i] = float32(rng.NormFloat64() + 5*math.Sin(float64(i)/900))
+		}
+		got, want := whiten(f, c.bands), whole(f, c.bands)
+		cols := len(want)
+		for rows := 1; ; rows *= 2 {
+			if rows >= c.frames {
+				cols /= rows
+				break
+			}
+		}
+		for i := range c.frames {
+			for b, x := range got.row(i) {
+				if w := want[i*cols+b]; math.Abs(float64(x)-w) > 1e-5*(1+math.Abs(w)) {
+					t.Fatalf("%d frames, %d bands: cell %d, %d is %g, want %g", c.frames, c.bands, i, b, x, w)
+				}
+			}
 		}
 	}
 }

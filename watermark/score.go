@@ -2,6 +2,7 @@ package watermark
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -14,20 +15,38 @@ const (
 
 // scores is an alignment's bits, made ready for trying codes: for each tile what each byte would score.
 type scores struct {
-	first int // the first tile's number within a period
-	bits  []int16
-	table [][256]int16
+	first  int // the first tile's number within a period
+	values [][codeGroups]int16
+	bits   []int16
+	table  [][256]int16
 	// squares is the sum of each tile's squared bits: the variance of an innocent leg's score there.
 	squares []float64
 }
 
 func (s *scores) set(ts *tiles) {
-	s.first = ts.first
-	s.bits, s.squares = s.bits[:0], s.squares[:0]
-	if cap(s.table) < len(ts.sums) {
-		s.table = make([][256]int16, len(ts.sums))
+	s.round(ts)
+	if cap(s.table) < len(s.values) {
+		s.table = make([][256]int16, len(s.values))
 	}
-	s.table = s.table[:len(ts.sums)]
+	s.table = s.table[:len(s.values)]
+	for i := range s.values {
+		r, row := &s.values[i], &s.table[i]
+		row[0] = 0
+		for _, x := range r {
+			row[0] += x
+		}
+		// The highest set bit of b turns one more sign than the byte without it.
+		for b := 1; b < 256; b++ {
+			k := bits.Len8(uint8(b)) - 1
+			row[b] = row[b&^(1<<k)] - 2*r[k]
+		}
+	}
+}
+
+// round takes the tiles' bits as whole numbers.
+func (s *scores) round(ts *tiles) {
+	s.first = ts.first
+	s.values, s.bits, s.squares = s.values[:0], s.bits[:0], s.squares[:0]
 	for i := range ts.sums {
 		var r [codeGroups]int16
 		for g, k := range codeBit[(ts.first+i)%PeriodTiles] {
@@ -36,11 +55,9 @@ func (s *scores) set(ts *tiles) {
 				r[k] = int16(max(-largest, min(largest, x)))
 			}
 		}
-		row := &s.table[i]
-		row[0] = 0
+		s.values = append(s.values, r)
 		s.squares = append(s.squares, 0)
 		for _, x := range r {
-			row[0] += x
 			s.squares[i] += float64(x) * float64(x)
 			if x < 0 {
 				x = -x
@@ -48,14 +65,6 @@ func (s *scores) set(ts *tiles) {
 			if x > 0 {
 				s.bits = append(s.bits, x)
 			}
-		}
-		// The highest set bit of b turns one more sign than the byte without it.
-		for b := 1; b < 256; b++ {
-			k := 7
-			for b>>k&1 == 0 {
-				k--
-			}
-			row[b] = row[b&^(1<<k)] - 2*r[k]
 		}
 	}
 }
@@ -86,7 +95,7 @@ func (s *scores) at(code []byte, from int) int {
 // positions returns the first position of the first tile in a code of so many tiles, the number of positions, which lie a
 // period apart; at each of them at least half of the sound's tiles lie within the code.
 func (s *scores) positions(tiles int) (first, count int) {
-	n := len(s.table)
+	n := len(s.values)
 	first = s.first
 	for first-PeriodTiles >= -n/2 {
 		first -= PeriodTiles
@@ -95,6 +104,94 @@ func (s *scores) positions(tiles int) (first, count int) {
 		count++
 	}
 	return first, max(count, 1)
+}
+
+// places is scores for trying a code at all of its positions. These lie a period apart, so a period of the code meets each period of
+// the sound, at one position or another; what it scores in four of them stands in one word.
+type places struct {
+	periods int // of the sound
+	tables  [][PeriodTiles]placeRow
+	sums    []int
+}
+
+// placeRow is, for each byte of a tile and for none, the score in four periods of the sound, each that much above the least there is.
+type placeRow [256 + 1]uint64
+
+const (
+	leastTile = codeGroups * largest
+	noByte    = 256
+)
+
+func (p *places) set(s *scores) {
+	p.periods = (len(s.values) + PeriodTiles - 1) / PeriodTiles
+	words := (p.periods + lanes - 1) / lanes
+	if cap(p.tables) < words {
+		p.tables = make([][PeriodTiles]placeRow, words)
+	}
+	p.tables = p.tables[:words]
+	for w := range p.tables {
+		for i := range PeriodTiles {
+			// Words are added as whole numbers: a lane may go below zero on the way, and does not in the end.
+			var values [codeGroups]uint64
+			for lane := range lanes {
+				if tile := (w*lanes+lane)*PeriodTiles + i; tile < len(s.values) {
+					for k, x := range s.values[tile] {
+						values[k] += uint64(int64(x)) << (lane * laneBits)
+					}
+				}
+			}
+			row := &p.tables[w][i]
+			row[noByte] = leastTile * everyLane
+			row[0] = row[noByte]
+			for _, x := range values {
+				row[0] += x
+			}
+			for k, x := range values {
+				for b := range 1 << k {
+					row[b|1<<k] = row[b] - 2*x
+				}
+			}
+		}
+	}
+}
+
+// along returns the scores of a code at so many positions, from the one whose first tile is code[first]. The slice is valid until the
+// next call.
+func (p *places) along(code []byte, first, count int) []int {
+	margin := len(p.tables) * lanes
+	if n := count + 2*margin; cap(p.sums) < n {
+		p.sums = make([]int, n)
+	}
+	p.sums = p.sums[:count+2*margin]
+	clear(p.sums)
+	for w := range p.tables {
+		table := &p.tables[w]
+		for period := range count + p.periods - 1 {
+			sum := uint64(0)
+			if at := first + period*PeriodTiles; at >= 0 && at+PeriodTiles <= len(code) {
+				c := (*[PeriodTiles]byte)(code[at:])
+				sum = table[0][c[0]] + table[1][c[1]] + table[2][c[2]] + table[3][c[3]] +
+					table[4][c[4]] + table[5][c[5]] + table[6][c[6]] + table[7][c[7]] +
+					table[8][c[8]] + table[9][c[9]] + table[10][c[10]] + table[11][c[11]] +
+					table[12][c[12]] + table[13][c[13]] + table[14][c[14]] + table[15][c[15]]
+			} else {
+				for i := range table {
+					b := noByte
+					if at+i >= 0 && at+i < len(code) {
+						b = int(code[at+i])
+					}
+					sum += table[i][b]
+				}
+			}
+			to := p.sums[margin+period-w*lanes-(lanes-1):][:lanes]
+			const none = leastTile * PeriodTiles
+			to[3] += int(sum&0xffff) - none
+			to[2] += int(sum>>16&0xffff) - none
+			to[1] += int(sum>>32&0xffff) - none
+			to[0] += int(sum>>48) - none
+		}
+	}
+	return p.sums[margin : margin+count]
 }
 
 // logTail bounds, as a natural logarithm, the probability that fair coins score at least sum: each of the bits is added

@@ -114,16 +114,16 @@ func TestTheFastLogarithmIsNear(t *testing.T) {
 
 func TestATileOnTheBorderOfTwoWindowsIsCountedOnce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	chips := newField(16*slotFrames, Bands)
-	for i := range chips.v {
-		chips.v[i] = float32(rng.NormFloat64())
+	f := newField(16*slotFrames, Bands)
+	for i := range f.v {
+		f.v[i] = float32(rng.NormFloat64())
 	}
 	sync, err := NewSync(make([]byte, SyncSize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &alignment{reading: &reading{chips, 1}, speed: 1, tiles: new(tiles)}
-	a.tiles.read(sync, a)
+	a := &alignment{reading: &reading{pack(f), 1}, speed: 1, tiles: new(tiles)}
+	a.tiles.read(newSigns(sync), a)
 	r := &run{searcher: &searcher{Search: Search{Sync: sync}, codes: [][]byte{make([]byte, 40)}}, used: make(map[int]bool)}
 	first := r.read(a, 10) // tiles 10 to 13
 	for _, c := range []struct{ from, fresh int }{{13, 3}, {8, 2}, {10, 0}} {

@@ -90,9 +90,9 @@ func newField(frames, bands int) *field {
 
 func (f *field) row(t int) []float32 { return f.v[t*f.bands:][:f.bands] }
 
-// levels returns each band's level in decibels, for sound whose frequencies are pitch times what was played. The floor
-// below the mean keeps digital silence from looking like detail.
-func (p *power) levels(pitch float64) *field {
+// energies returns each band's energy, for sound whose frequencies are pitch times what was played. The floor below the mean keeps
+// digital silence from looking like detail.
+func (p *power) energies(pitch float64) *field {
 	f := newField(p.frames, Bands)
 	var edge [Bands + 1]int
 	var part [Bands + 1]float32
@@ -114,10 +114,19 @@ func (p *power) levels(pitch float64) *field {
 		}
 	}
 	floor := float32(mean/float64(max(len(f.v), 1))*1e-5 + 1e-12)
-	for i, e := range f.v {
-		f.v[i] = 10 * log10(e+floor)
+	for i := range f.v {
+		f.v[i] += floor
 	}
 	return f
+}
+
+// levels returns energies in decibels.
+func levels(energies *field) *field {
+	out := newField(energies.frames, energies.bands)
+	for i, e := range energies.v {
+		out.v[i] = 10 * log10(e)
+	}
+	return out
 }
 
 // log10 is a logarithm to three digits, which is ten times as fast as an exact one and all that is needed.
@@ -130,183 +139,27 @@ func log10(x float32) float32 {
 	return (e + l) * 0.30102999566
 }
 
-// whiten returns R⁻¹·f, where R is the field's own covariance, taken to be the same everywhere: what is smooth in time or along
-// the bands (speech, a room, a microphone) is taken away, what the embedder does stays. Two fields of the same size go through one
-// transform, as its real and imaginary part; g may be nil.
-func whiten(f, g *field, bands int) (*field, *field) {
-	rows, cols := 1, 1
-	for rows < f.frames {
-		rows *= 2
-	}
-	for cols < bands {
-		cols *= 2
-	}
-	re, im := make([]float64, rows*cols), make([]float64, rows*cols)
-	f.centred(re, cols, bands)
-	if g != nil {
-		g.centred(im, cols, bands)
-	}
-	transform2(re, im, rows, cols, false)
-	perF, perG := make([]float64, rows*cols), []float64(nil)
-	if g == nil {
-		for i := range perF {
-			perF[i] = re[i]*re[i] + im[i]*im[i]
-		}
-	} else {
-		perG = make([]float64, rows*cols)
-		apart(re, im, perF, perG, rows, cols)
-	}
-	scaleF := periodogram(perF, rows, cols)
-	if g == nil {
-		for i, p := range perF {
-			re[i] *= p
-			im[i] *= p
-		}
-		transform2(re, im, rows, cols, true)
-		return cutOut(re, f.frames, bands, cols, scaleF), nil
-	}
-	scaleG := periodogram(perG, rows, cols)
-	together(re, im, perF, perG, rows, cols)
-	transform2(re, im, rows, cols, true)
-	return cutOut(re, f.frames, bands, cols, scaleF), cutOut(im, f.frames, bands, cols, scaleG)
-}
-
-// centred copies the lowest bands, each with its mean taken away, into rows of a size.
-func (f *field) centred(dst []float64, cols, bands int) {
-	var mean [Bands]float64
-	for t := range f.frames {
-		for b, x := range f.row(t)[:bands] {
-			mean[b] += float64(x)
-		}
-	}
-	for t := range f.frames {
-		row := dst[t*cols:][:cols]
-		for b, x := range f.row(t)[:bands] {
-			row[b] = float64(x) - mean[b]/float64(f.frames)
-		}
-	}
-}
-
-// mirrored calls f with each place of a two-dimensional transform and that of the opposite frequency.
-func mirrored(rows, cols int, f func(i, j int)) {
-	for t := range rows {
-		row, other := t*cols, (rows-t)%rows*cols
-		if other < row {
-			continue
-		}
-		for b := range cols {
-			i, j := row+b, other+(cols-b)%cols
-			if i <= j {
-				f(i, j)
-			}
-		}
-	}
-}
-
-// apart gives the power of each of two real fields from the transform of the one plus i times the other.
-func apart(re, im, perF, perG []float64, rows, cols int) {
-	mirrored(rows, cols, func(i, j int) {
-		fr, fi := (re[i]+re[j])/2, (im[i]-im[j])/2
-		gr, gi := (im[i]+im[j])/2, (re[j]-re[i])/2
-		p, q := fr*fr+fi*fi, gr*gr+gi*gi
-		perF[i], perF[j] = p, p
-		perG[i], perG[j] = q, q
-	})
-}
-
-// together multiplies the transforms of two real fields, each by its own factors, and leaves them as the transform of one.
-func together(re, im, byF, byG []float64, rows, cols int) {
-	mirrored(rows, cols, func(i, j int) {
-		fr, fi := byF[i]*(re[i]+re[j])/2, byF[i]*(im[i]-im[j])/2
-		gr, gi := byG[i]*(im[i]+im[j])/2, byG[i]*(re[j]-re[i])/2
-		re[i], im[i] = fr-gi, fi+gr
-		re[j], im[j] = fr+gi, gr-fi
-	})
-}
-
-// periodogram smooths a field's power and turns it into what whitens the field. The scale that it returns is of no account; it keeps
-// the values near 1.
-func periodogram(per []float64, rows, cols int) (scale float64) {
-	smooth(per, rows, cols, 3, 1)
-	smooth(per, rows, cols, 3, 1)
-	mean := 0.0
-	for _, p := range per {
-		mean += p
-	}
-	mean /= float64(len(per))
-	floor := mean*1e-6 + 1e-30
-	for i, p := range per {
-		per[i] = 1 / (p + floor)
-	}
-	return floor * 1e6 / float64(len(per))
-}
-
-// cutOut returns the field that lies in rows of a size.
-func cutOut(v []float64, frames, bands, cols int, scale float64) *field {
-	out := newField(frames, bands)
-	for t := range frames {
-		row := v[t*cols:][:bands]
-		to := out.row(t)
-		for b, x := range row {
-			to[b] = float32(x * scale)
-		}
-	}
-	return out
-}
-
-// transform2 is the two-dimensional transform in place.
-func transform2(re, im []float64, rows, cols int, inverse bool) {
-	if inverse {
-		re, im = im, re
-	}
-	across, down := sharedFFT(cols), sharedFFT(rows)
-	for t := range rows {
-		across.forward(re[t*cols:(t+1)*cols], im[t*cols:(t+1)*cols])
-	}
-	// Columns in strips, so that a cache line read is used wholly.
-	const strip = 8
-	cr, ci := make([]float64, strip*rows), make([]float64, strip*rows)
-	for b := 0; b < cols; b += strip {
-		n := min(strip, cols-b)
-		for t := range rows {
-			for k := range n {
-				cr[k*rows+t], ci[k*rows+t] = re[t*cols+b+k], im[t*cols+b+k]
-			}
-		}
-		for k := range n {
-			down.forward(cr[k*rows:(k+1)*rows], ci[k*rows:(k+1)*rows])
-		}
-		for t := range rows {
-			for k := range n {
-				re[t*cols+b+k], im[t*cols+b+k] = cr[k*rows+t], ci[k*rows+t]
-			}
-		}
-	}
-}
-
 // smooth is a moving mean of 2·dr+1 rows and 2·dc+1 columns, around the edges.
 func smooth(v []float64, rows, cols, dr, dc int) {
-	line := make([]float64, max(rows, cols))
+	line := make([]float64, cols+2*dc)
+	scale := 1 / float64((2*dr+1)*(2*dc+1))
+	kept := make([]float64, len(v)) // the sums of neighbouring columns
 	for t := range rows {
 		row := v[t*cols : (t+1)*cols]
-		copy(line, row)
-		// The middle without a look around the edge.
-		for b := range row {
-			sum := 0.0
-			if b >= dc && b+dc < cols {
-				for _, x := range line[b-dc : b+dc+1] {
-					sum += x
-				}
-			} else {
-				for d := -dc; d <= dc; d++ {
-					sum += line[(b+d+cols)%cols]
-				}
+		copy(line[dc:], row)
+		for d := range dc {
+			line[d], line[dc+cols+d] = row[(d-dc+cols)%cols], row[d%cols]
+		}
+		to := kept[t*cols : (t+1)*cols]
+		copy(to, line)
+		for d := 1; d <= 2*dc; d++ {
+			for b, x := range line[d:][:len(to)] {
+				to[b] += x
 			}
-			row[b] = sum / float64(2*dc+1)
 		}
 	}
 	// Down the rows with a sum for each column, so that memory is read in order.
-	sum, kept := make([]float64, cols), append([]float64(nil), v...)
+	sum := make([]float64, cols)
 	for d := -dr; d <= dr; d++ {
 		row := kept[(d+rows)%rows*cols:][:cols]
 		for b := range sum {
@@ -315,10 +168,12 @@ func smooth(v []float64, rows, cols, dr, dc int) {
 	}
 	for t := range rows {
 		row := v[t*cols : (t+1)*cols]
-		add, drop := kept[(t+dr+1)%rows*cols:][:cols], kept[(t-dr+rows)%rows*cols:][:cols]
-		for b := range sum {
-			row[b] = sum[b] / float64(2*dr+1)
-			sum[b] += add[b] - drop[b]
+		add, drop := kept[(t+dr+1)%rows*cols:][:len(row)], kept[(t-dr+rows)%rows*cols:][:len(row)]
+		sum := sum[:len(row)]
+		for b := range row {
+			x := sum[b]
+			row[b] = x * scale
+			sum[b] = x + (add[b] - drop[b])
 		}
 	}
 }
@@ -357,13 +212,26 @@ func match(f *field) *field {
 	reach := len(template) / 2
 	for t := range f.frames {
 		row := out.row(t)
-		for k, h := range template {
-			u := t + k - reach
-			if u < 0 || u >= f.frames {
-				continue
-			}
-			for b, x := range f.row(u) {
-				row[b] += h * x
+		for b, x := range f.row(t) {
+			row[b] = template[reach] * x
+		}
+		// The template is the same on both sides; past the ends of the sound there is nothing.
+		for k := 1; k <= reach; k++ {
+			h := template[reach+k]
+			switch before, after := t-k >= 0, t+k < f.frames; {
+			case before && after:
+				p, q := f.row(t - k)[:len(row)], f.row(t + k)[:len(row)]
+				for b := range row {
+					row[b] += h * (p[b] + q[b])
+				}
+			case before:
+				for b, x := range f.row(t - k) {
+					row[b] += h * x
+				}
+			case after:
+				for b, x := range f.row(t + k) {
+					row[b] += h * x
+				}
 			}
 		}
 	}
@@ -444,30 +312,36 @@ type cover struct {
 	noise  [Bands]float32
 }
 
-func newCover(levels *field) *cover {
-	c := &cover{energy: newField(levels.frames, levels.bands)}
-	plain, sorted := make([]float32, levels.frames), make([]float32, levels.frames)
+func newCover(energies *field) *cover {
+	frames, bands := energies.frames, energies.bands
+	c := &cover{energy: newField(frames, bands)}
 	const reach = 4 // frames: about a slot
-	for b := range levels.bands {
-		for t := range plain {
-			plain[t] = float32(math.Exp(float64(levels.v[t*levels.bands+b]) * (math.Ln10 / 10)))
+	var sum [Bands]float32
+	n := float32(0)
+	add := func(t int, sign float32) {
+		if t < 0 || t >= frames {
+			return
 		}
-		sum, n := float32(0), float32(0)
-		for t := range min(reach, levels.frames) {
-			sum += plain[t]
-			n++
+		n += sign
+		for b, x := range energies.row(t) {
+			sum[b] += sign * x
 		}
-		for t := range plain {
-			if t+reach < levels.frames {
-				sum += plain[t+reach]
-				n++
-			}
-			if t-reach-1 >= 0 {
-				sum -= plain[t-reach-1]
-				n--
-			}
-			c.energy.v[t*levels.bands+b] = max(sum, 0) / n
-			sorted[t] = max(sum, 0) / n
+	}
+	for t := range min(reach, frames) {
+		add(t, 1)
+	}
+	for t := range frames {
+		add(t+reach, 1)
+		add(t-reach-1, -1)
+		row := c.energy.row(t)
+		for b := range row {
+			row[b] = max(sum[b], 0) / n
+		}
+	}
+	sorted := make([]float32, frames)
+	for b := range bands {
+		for t := range sorted {
+			sorted[t] = c.energy.v[t*bands+b]
 		}
 		if len(sorted) > 0 {
 			c.noise[b] = ranked(sorted, len(sorted)/10) * 1.5 // the mean of noise is above its quiet tenth
@@ -478,10 +352,13 @@ func newCover(levels *field) *cover {
 
 // floored adds each band's noise to its energy once more, before its level is taken: what rises and falls below the noise
 // is noise, and says nothing of the mark.
-func (c *cover) floored(levels *field) *field {
-	out := newField(levels.frames, levels.bands)
-	for i, l := range levels.v {
-		out.v[i] = 10 * log10(float32(math.Exp(float64(l)*(math.Ln10/10)))+c.noise[i%levels.bands])
+func (c *cover) floored(energies *field) *field {
+	out := newField(energies.frames, energies.bands)
+	for t := range out.frames {
+		row := out.row(t)
+		for b, e := range energies.row(t) {
+			row[b] = 10 * log10(e+c.noise[b])
+		}
 	}
 	return out
 }
