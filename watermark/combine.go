@@ -227,15 +227,24 @@ func (r *run) extend(step int, slot float64) {
 	}
 }
 
-// trail counts what was tried into the bound: the seed's places and window, and for a run of windows, its two ends.
+// wholes is how many times as much of the probability the bound leaves to whole windows as to parts of one.
+const wholes = 32
+
+// trail counts what was tried into the bound: the seed's places and window, and for a run of windows, its two ends. Of a window that is
+// read on its own, a part may say more than all of it: the rest may be from another time.
 func (r *run) trail() (t trail) {
 	n := float64(r.counts[r.seed.window.level])
 	cost := r.seed.places + r.seedCost() + math.Log(n) + math.Ln2
+	logP := r.logP + math.Log1p(1.0/wholes)
 	if r.lo != r.hi {
 		cost += 2 * math.Log(n)
+	} else {
+		var sc scores
+		sc.set(r.a.tiles)
+		logP = min(logP, sc.part(r.codes[r.seed.suspect], r.seed.tile)+math.Log1p(wholes))
 	}
 	f := &t.finding
-	f.Suspect, f.LogP = r.seed.suspect, min(0, r.logP+cost)
+	f.Suspect, f.LogP = r.seed.suspect, min(0, logP+cost)
 	for i := r.lo; i <= r.hi; i++ {
 		p, ok := r.parts[i]
 		if !ok || p.logP > -2.5 && i != r.own {

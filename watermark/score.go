@@ -256,6 +256,42 @@ func logTail(bits []int16, sum int) float64 {
 	return min(0, value)
 }
 
+// part bounds, as logTail does, the probability that fair coins score as well in any part of the sound as the code does in its best one;
+// from is the code's byte for the first tile. Parts begin and end at each fourth tile.
+func (s *scores) part(code []byte, from int) float64 {
+	const unit = PeriodTiles / 4
+	n := (len(s.values) + unit - 1) / unit
+	sums, squares := make([]int, n+1), make([]float64, n+1) // of what lies before
+	for i := range s.values {
+		k := i/unit + 1
+		if i%unit == 0 {
+			sums[k], squares[k] = sums[k-1], squares[k-1]
+		}
+		if at := from + i; at >= 0 && at < len(code) {
+			sums[k] += int(s.table[i][code[at]])
+		}
+		squares[k] += s.squares[i]
+	}
+	best, low, high := 0.0, 0, n
+	for i := range n {
+		for j := i + 1; j <= n; j++ {
+			if z := float64(sums[j]-sums[i]) / math.Sqrt(squares[j]-squares[i]+1e-9); z > best {
+				best, low, high = z, i, j
+			}
+		}
+	}
+	var bits []int16
+	for _, r := range s.values[low*unit : min(high*unit, len(s.values))] {
+		for _, x := range r {
+			if x != 0 {
+				bits = append(bits, max(x, -x))
+			}
+		}
+	}
+	// Whichever is the best, the bound holds for all of them at once.
+	return min(0, logTailExact(bits, sums[high]-sums[low])+math.Log(float64(n*(n+1)/2)))
+}
+
 // maxExact is how many bits are counted out exactly; for more, Chernoff's bound is near enough.
 const maxExact = 2500
 

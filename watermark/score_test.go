@@ -143,3 +143,51 @@ func TestATileOnTheBorderOfTwoWindowsIsCountedOnce(t *testing.T) {
 		t.Errorf("the first window has %d bits", len(first.bits))
 	}
 }
+
+// The bound of the best part is one for all parts at once: of innocent codes, at most the share x comes out below x. A code that fits a
+// third of the sound is surer by that third than by all.
+func TestTheBestPartOfTheSoundPaysForAllParts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 9))
+	const n, trials = 47, 4000
+	ts := tiles{sums: make([][groups]float32, n)}
+	for i := range ts.sums {
+		for g := range ts.sums[i] {
+			ts.sums[i][g] = float32(rng.NormFloat64())
+		}
+	}
+	var s scores
+	s.set(&ts)
+	code := make([]byte, n)
+	draw := func() {
+		for i := range code {
+			code[i] = byte(rng.Uint64())
+		}
+	}
+	var below [3]int
+	for range trials {
+		draw()
+		p := s.part(code, 0)
+		for k, x := range [...]float64{0.5, 0.1, 0.01} {
+			if p < math.Log(x) {
+				below[k]++
+			}
+		}
+	}
+	t.Logf("of %d codes, below 0.5, 0.1, 0.01: %v", trials, below)
+	for k, x := range [...]float64{0.5, 0.1, 0.01} {
+		if float64(below[k]) > trials*x+4*math.Sqrt(trials*x) {
+			t.Errorf("%d of %d innocent codes come out below %g", below[k], trials, x)
+		}
+	}
+	draw()
+	for i := 20; i < 36; i++ {
+		for b := range 256 {
+			if s.table[i][b] > s.table[i][code[i]] {
+				code[i] = byte(b)
+			}
+		}
+	}
+	if part, all := s.part(code, 0), logTailExact(s.bits, s.at(code, 0)); part > all-5 {
+		t.Errorf("by its part the bound is e^%.1f, by all e^%.1f", part, all)
+	}
+}
