@@ -85,7 +85,7 @@ func (f *fft) forward(re, im []float64) {
 func (s *stage) run(re, im []float64) {
 	q := s.quarter
 	if q == 1 {
-		first(re, im)
+		firstStage(re, im)
 		return
 	}
 	for start := 0; start+4*q <= len(re); start += 4 * q {
@@ -105,8 +105,8 @@ func (s *stage) run(re, im []float64) {
 	}
 }
 
-// first is run where a quarter is one value, whose factors are all 1.
-func first(re, im []float64) {
+// firstStage is run where a quarter is one value, whose factors are all 1.
+func firstStage(re, im []float64) {
 	im = im[:len(re)]
 	for i := 0; i+3 < len(re); i += 4 {
 		r, m := re[i:i+4:i+4], im[i:i+4:i+4]
