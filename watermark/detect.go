@@ -15,7 +15,7 @@ const FalseAccusation = -6 * math.Ln10
 
 // Shown is the probability below which a search names somebody who was not there, as far as trials have shown it, with a confidence of
 // 95 %: nobody was named in so many searches (decision 0018). What a result's bound is below that is arithmetic.
-const Shown = 3.0 / 57_000
+const Shown = 3.0 / 100_000
 
 // MinSound is the shortest sound that is worth searching; MaxSound the longest that is searched in one go.
 const (
