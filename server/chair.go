@@ -6,7 +6,6 @@ import (
 	"conclave"
 	"conclave/audit"
 	"conclave/roster"
-	"conclave/server/reply"
 	"conclave/signal"
 )
 
@@ -79,14 +78,6 @@ func (r *room) setDoor(by roster.Leg, closed bool) error {
 	}
 	r.act(r.roster.Close(by.ID, closed, r.now()))
 	return nil
-}
-
-// turnedAway tells somebody new that the door is closed. They would be let in, or stand at it, were it open: nobody else is told.
-func (r *room) turnedAway(id conclave.LegID, s *seat, grade conclave.Grade, facts []conclave.Fact, shut error) {
-	why := problemOf(shut, reply.Trouble)
-	r.note(audit.Record{Kind: audit.KindRuling, Leg: id, Device: s.asker.device, Outcome: outcomeWord(conclave.Refuse), Codes: []string{why.Code},
-		Grade: &grade, Level: &r.meeting.Level, Facts: provenOnly(facts)})
-	s.conn.send(&signal.Refused{Reasons: []conclave.Problem{why}, Again: true})
 }
 
 // offerChair offers the chair to a member. It goes to persons of the directory alone, who are in by the rules: those by whom

@@ -43,6 +43,29 @@ func startInvestigatedWith(t *testing.T, wrap func(store.Store) store.Store) (*s
 	return w, key, written
 }
 
+// timelineOf is what the records say of a meeting up to now.
+func timelineOf(w *servertest.World, m conclave.MeetingID) *exposure.Timeline {
+	timeline := exposure.NewTimeline(m)
+	for _, e := range w.Records() {
+		timeline.Add(e)
+	}
+	timeline.Close(time.Now())
+	return timeline
+}
+
+// ledgersOf are a meeting's sealed blocks as a store has them.
+func ledgersOf(t *testing.T, st store.Store, m conclave.MeetingID) (blocks []exposure.Sealed) {
+	t.Helper()
+	stored, err := (&kept.Archive{Store: st}).Ledgers(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range stored {
+		blocks = append(blocks, exposure.Sealed{Leg: l.Leg, Minute: l.Minute, Sealed: l.Sealed})
+	}
+	return blocks
+}
+
 // A meeting by a script, with a real server and real endpoints: the report says of it what the script says, to ±200 ms.
 func TestTheReportOfAScriptedMeetingIsTrue(t *testing.T) {
 	const exact = 200 * time.Millisecond
@@ -78,33 +101,10 @@ func TestTheReportOfAScriptedMeetingIsTrue(t *testing.T) {
 	back := time.Now()
 	alike(t, anna, ben, cleo)
 	at(back.Sub(began) + 600*time.Millisecond)
-	var left time.Time
-	for _, g := range []*guest{ben, cleo, anna} {
-		if g == ben {
-			left = time.Now()
-		}
-		g.Leave()
-		select {
-		case err := <-g.done:
-			g.done <- err
-		case <-time.After(5 * time.Second):
-			t.Fatalf("%s does not leave", g.name)
-		}
-	}
+	left := time.Now()
+	leave(t, ben, cleo, anna)
 
-	timeline := exposure.NewTimeline(m)
-	for _, e := range w.Records() {
-		timeline.Add(e)
-	}
-	timeline.Close(time.Now())
-	stored, err := (&kept.Archive{Store: written}).Ledgers(t.Context(), m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []exposure.Sealed
-	for _, l := range stored {
-		blocks = append(blocks, exposure.Sealed{Leg: l.Leg, Minute: l.Minute, Sealed: l.Sealed})
-	}
+	timeline, blocks := timelineOf(w, m), ledgersOf(t, written, m)
 	spoken, bad := timeline.OpenSpeech(key, blocks)
 	if len(spoken) != 3 || len(bad.Strange) != 0 || bad.Extra != 0 || bad.Shut != 0 {
 		t.Fatalf("ledgers of %d legs, %+v", len(spoken), bad)

@@ -110,17 +110,9 @@ func TestLeakAnArchiveOutsideTheSeal(t *testing.T) {
 			t.Errorf("the key of epoch %d, %d octets, stands in what the server wrote", i, len(secret))
 		}
 	}
-	timeline := exposure.NewTimeline(m)
-	for _, e := range w.Records() {
-		timeline.Add(e)
-	}
-	stored, err := (&kept.Archive{Store: copied}).Ledgers(t.Context(), m)
-	if err != nil || len(stored) == 0 {
-		t.Fatalf("%d blocks, %v", len(stored), err)
-	}
-	blocks := make([]exposure.Sealed, len(stored))
-	for i, l := range stored {
-		blocks[i] = exposure.Sealed{Leg: l.Leg, Minute: l.Minute, Sealed: l.Sealed}
+	timeline, blocks := timelineOf(w, m), ledgersOf(t, copied, m)
+	if len(blocks) == 0 {
+		t.Fatal("no block was handed in")
 	}
 	// opens says whether a thief with the archive and so many holders' parts learns who spoke.
 	opens := func(threshold, has int) bool {
@@ -264,11 +256,7 @@ func TestLeakNotesOfACall(t *testing.T) {
 	dora := come(t, w, devices["dora"], "dora", m).in()
 	alike(t, anna, ben, dora)
 
-	timeline := exposure.NewTimeline(m)
-	for _, e := range w.Records() {
-		timeline.Add(e)
-	}
-	timeline.Close(time.Now())
+	timeline := timelineOf(w, m)
 	var could, were []conclave.PersonID
 	for _, l := range timeline.Legs {
 		were = append(were, l.Person)

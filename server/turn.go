@@ -46,13 +46,11 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 		return false
 	}
 	if shut != nil {
-		r.turnedAway(id, s, ruling.Grade, now.request.Facts, shut)
+		r.turnAway(id, s, &now, ruling.Grade, problemOf(shut, reply.Trouble))
 		return false
 	}
 	if r.roster.Len() >= r.cfg.MaxLegs {
-		r.note(audit.Record{Kind: audit.KindRuling, Leg: id, Device: s.asker.device, Outcome: outcomeWord(conclave.Refuse), Codes: []string{problemFull.Code},
-			Grade: &ruling.Grade, Level: &r.meeting.Level, Facts: provenOnly(now.request.Facts)})
-		s.conn.send(&signal.Refused{Reasons: []conclave.Problem{problemFull}, Again: true})
+		r.turnAway(id, s, &now, ruling.Grade, problemFull)
 		return false
 	}
 	s.grade = ruling.Grade
@@ -91,6 +89,13 @@ func (r *room) join(id conclave.LegID, s *seat) bool {
 	r.seats[id] = s
 	r.act(r.roster.Join(leg, r.now()))
 	return r.tellAdmitted(id, nil)
+}
+
+// turnAway refuses who would be let in, or stand at the door, had the room a place for them; nobody else is told.
+func (r *room) turnAway(id conclave.LegID, s *seat, j *judgement, grade conclave.Grade, why conclave.Problem) {
+	r.note(audit.Record{Kind: audit.KindRuling, Leg: id, Device: s.asker.device, Outcome: outcomeWord(conclave.Refuse), Codes: []string{why.Code},
+		Grade: &grade, Level: &r.meeting.Level, Facts: provenOnly(j.request.Facts)})
+	s.conn.send(&signal.Refused{Reasons: []conclave.Problem{why}, Again: true})
 }
 
 // tellAdmitted tells a leg all that joining needs; commits are those that a resuming leg has missed. It says whether the

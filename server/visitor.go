@@ -227,15 +227,14 @@ func (v *visitor) sayLine(ctx context.Context, j *judgement) error {
 	if line.Assertion, err = v.assertionWanted(ctx, v.asker, j); err != nil {
 		return err
 	}
-	line.Exceptable = !line.Enough && v.meeting != (conclave.MeetingID{}) && (v.mayExcept(v.policy(), v.now(), j) ||
-		line.Assertion != nil && v.policy().ExceptsAfterTouch(j.request, v.now()))
 	// A touch at the join is no shortcoming of the line.
 	if line.Assertion != nil {
 		touch := func(f conclave.Problem) bool { return f.Code == "assertion_missing" }
 		line.Enough = line.Enough || !slices.ContainsFunc(ruling.Reasons, func(f conclave.Problem) bool { return !touch(f) })
 		line.Findings = slices.DeleteFunc(line.Findings, touch)
-		line.Exceptable = line.Exceptable && !line.Enough
 	}
+	line.Exceptable = !line.Enough && v.meeting != (conclave.MeetingID{}) && (v.mayExcept(v.policy(), v.now(), j) ||
+		line.Assertion != nil && v.policy().ExceptsAfterTouch(j.request, v.now()))
 	if j.revoked {
 		line.Findings = []conclave.Problem{problemRevoked} // all else follows from it
 	}
